@@ -1,0 +1,1 @@
+"""Training runs and measurements of padam_optax: `python -m benchmarks --help`."""

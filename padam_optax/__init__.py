@@ -1,0 +1,1 @@
+"""Padam, partially adaptive momentum estimation, for Optax."""

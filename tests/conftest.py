@@ -1,0 +1,33 @@
+"""Eight CPU devices, strict dtype promotion and x64 on demand, for every test."""
+
+import os
+
+# Before JAX is imported by anything.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def strict_promotion():
+    """Any implicit mixing of dtypes is an error unless a test asks for it."""
+    with jax.numpy_dtype_promotion("strict"):
+        yield
+
+
+@pytest.fixture
+def x64():
+    """Run the test with 64-bit types switched on."""
+    with jax.enable_x64(True):
+        yield
+
+
+@pytest.fixture
+def standard_promotion(strict_promotion):
+    """JAX's usual promotion, for tests that mix dtypes on purpose."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
