@@ -1,0 +1,151 @@
+"""The power that Padam divides by: x^(-q), fast, exact at its limits, differentiable.
+
+This is where a partially adaptive step spends its time. ``jnp.power`` costs several
+times the rest of the update on a CPU, so three cheaper forms take its place:
+
+* q = 2^-k, a Python number: k square roots, the last one a reciprocal root;
+* any other q in float32: the exponent is read from the bits and two short polynomials
+  do the rest, with the large part of q·log2(x) kept exact (at most 2 ulp off, where
+  exp(-q·log x) is off by up to 18);
+* any other q in float64: exp and log.
+"""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from padam_optax._leaves import scalar
+
+
+def root(x: jax.Array) -> jax.Array:
+    """Return √x, with derivative 0 instead of infinity at 0.
+
+    A subnormal number counts as 0, as it does on devices that flush them. NaN stays.
+    """
+    is_zero = x < jnp.finfo(x.dtype).tiny
+    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, x)))
+
+
+def inverse_power(x: jax.Array, q: float | jax.Array) -> jax.Array:
+    """Return x^(-q), and 0 where x is 0 and q is not.
+
+    The zero is what makes a step without any gradient so far, 0/0, a step of 0. At
+    q = 0 the result is 1 everywhere, as the limit asks.
+
+    Args:
+      x: float32 or float64, non-negative and finite. A subnormal number counts as 0.
+      q: the exponent, in [0, 1]. A Python number selects the fastest form; a traced
+        scalar gives the same values within rounding.
+
+    >>> import jax.numpy as jnp
+    >>> inverse_power(jnp.array([0.0, 1.0, 16.0]), 0.25)
+    Array([0. , 1. , 0.5], dtype=float32)
+    """
+    is_zero = x < jnp.finfo(x.dtype).tiny
+    x = jnp.where(is_zero, 1, x)  # keeps infinities out of the derivative, too
+    if isinstance(q, float) and (roots := _number_of_roots(q)) is not None:
+        y = _by_roots(x, roots)
+    elif x.dtype == jnp.float64:
+        y = jnp.exp(-scalar(q, x.dtype) * jnp.log(x))
+    else:
+        y = _by_bits(x, *_split(scalar(q, x.dtype)))
+    return jnp.where(is_zero, jnp.asarray(q == 0, x.dtype), y)
+
+
+def _number_of_roots(q: float) -> int | None:
+    """Return k if q = 2^-k and k roots are cheaper than the general form."""
+    mantissa, exponent = math.frexp(q)
+    return 1 - exponent if mantissa == 0.5 and -4 <= exponent <= 1 else None
+
+
+def _by_roots(x: jax.Array, roots: int) -> jax.Array:
+    if roots == 0:
+        return 1 / x
+    for _ in range(roots - 1):
+        x = jnp.sqrt(x)
+    return jax.lax.rsqrt(x)
+
+
+# A float32 significand cut to these bits has 12 of them left: its product with the
+# exponent of a float32 number, 8 bits, is exact.
+_HIGH_BITS = 0xFFFFF000
+
+
+def _split(q: float | jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Return q as a short float32 and the float32 remainder."""
+    if isinstance(q, float):  # in double precision: the remainder is worth 2^-36 of q
+        high = (np.float32(q).view(np.uint32) & np.uint32(_HIGH_BITS)).view(np.float32)
+        return jnp.float32(high), jnp.float32(q - float(high))
+    bits = jax.lax.bitcast_convert_type(q, jnp.uint32)
+    high = jax.lax.bitcast_convert_type(bits & np.uint32(_HIGH_BITS), jnp.float32)
+    high = jax.lax.stop_gradient(high)  # the derivative goes through the remainder
+    return high, q - high
+
+
+# log2(1+t) = t·P(t) for 1+t in [√½, √2), and 2^r for |r| ≤ ½: minimax polynomials
+# (Remez), coefficients of rising order rounded to float32. Their own errors, 7e-9 and
+# 2e-9, are a tenth of float32's rounding.
+_LOG2 = (
+    1.442694902420044,
+    -0.7213471531867981,
+    0.4809224307537079,
+    -0.3607211410999298,
+    0.2876587510108948,
+    -0.23852120339870453,
+    0.21736575663089752,
+    -0.21028970181941986,
+    0.1254277378320694,
+)
+_EXP2 = (
+    1.0,
+    0.6931471824645996,
+    0.24022646248340607,
+    0.05550328642129898,
+    0.009618489071726799,
+    0.0013399930903688073,
+    0.0001534581242594868,
+)
+_BITS_OF_SQRT_HALF = 0x3F3504F3
+
+
+@jax.custom_jvp
+def _by_bits(x: jax.Array, high: jax.Array, low: jax.Array) -> jax.Array:
+    """Return x^-(high+low) for normal positive float32 x (NaN and infinity kept)."""
+    bits = jax.lax.bitcast_convert_type(x, jnp.int32)
+    e = (bits - _BITS_OF_SQRT_HALF) >> 23  # x = 2^e · (1+t)
+    t = jax.lax.bitcast_convert_type(bits - (e << 23), jnp.float32) - 1
+    e = e.astype(jnp.float32)
+    log2 = t * _polynomial(_LOG2, t)
+    # -q·log2(x) = n + r. The large part, -high·e, is exact, and so is its distance
+    # from the integer n: the error is that of r, at most one half.
+    large, small = -high * e, -(low * e + (high + low) * log2)
+    n = jnp.round(large + small)
+    y = _polynomial(_EXP2, (large - n) + small)
+    # 2^n in two factors: at the ends of the range one alone would not be normal.
+    n = n.astype(jnp.int32)
+    y = y * _power_of_two(n >> 1) * _power_of_two(n - (n >> 1))
+    return jnp.where(x < jnp.inf, y, 1 / x)  # NaN and infinity have no such bits
+
+
+@_by_bits.defjvp
+def _by_bits_jvp(
+    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array]:
+    x, high, low = primals
+    dx, dhigh, dlow = tangents
+    y = _by_bits(x, high, low)
+    dy = -y * ((high + low) / x * dx + jnp.log(x) * (dhigh + dlow))
+    return y, dy
+
+
+def _polynomial(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:
+    result = jnp.full_like(x, coefficients[-1])
+    for c in reversed(coefficients[:-1]):
+        result = result * x + c
+    return result
+
+
+def _power_of_two(n: jax.Array) -> jax.Array:
+    return jax.lax.bitcast_convert_type((n + 127) << 23, jnp.float32)

@@ -1,0 +1,59 @@
+"""What every transformation here asks of a leaf: a usable dtype, and room for None."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+
+
+def check_inexact(tree: optax.Params, what: str) -> None:
+    """Raise TypeError, naming path and dtype, if a leaf is not real or complex."""
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        dtype = jax.dtypes.result_type(leaf)
+        if not jnp.issubdtype(dtype, jnp.inexact):
+            raise TypeError(
+                f"{what}{jax.tree_util.keystr(path)} has dtype {dtype}; only floating "
+                "and complex leaves can be optimized. Keep it out of the parameters or "
+                "mask it with optax.masked or optax.multi_transform."
+            )
+
+
+def real_dtype(*dtypes: Any) -> Any:
+    """Return float64 if a dtype has that precision, else float32.
+
+    Sums of squares leave the range of float16, and in bfloat16 a decay rate of 0.999
+    rounds to 1: statistics are never kept in less than float32.
+    """
+    bits = max(jnp.finfo(dtype).bits for dtype in dtypes)
+    return jnp.float64 if bits > 32 else jnp.float32
+
+
+def wide_dtype(*dtypes: Any) -> Any:
+    """Return `real_dtype`, or the complex dtype of that precision if one is complex."""
+    real = real_dtype(*dtypes)
+    if not any(jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes):
+        return real
+    return jnp.complex128 if real == jnp.float64 else jnp.complex64
+
+
+def zeros(params: optax.Params) -> optax.Updates:
+    """Return real zeros for a statistic of each parameter, placed where that lives."""
+    check_inexact(params, "params")
+    return jax.tree.map(
+        lambda p: jnp.zeros_like(p, dtype=real_dtype(jax.dtypes.result_type(p))), params
+    )
+
+
+def map_updates(f: Callable[..., Any], updates: optax.Updates, *rest: Any) -> Any:
+    """Map ``f`` over the leaves, giving it the None of a parameter without gradient."""
+    return jax.tree.map(f, updates, *rest, is_leaf=lambda leaf: leaf is None)
+
+
+def scalar(value: Any, dtype: Any) -> Any:
+    """Return a traced hyperparameter in ``dtype``, a Python number as it is.
+
+    So that neither promotes what it meets, and 1 - 0.999 is taken in double precision.
+    """
+    return value if isinstance(value, float) else jnp.asarray(value, dtype)
