@@ -106,11 +106,12 @@ def moving_average(
     """Replace each statistic by its exponential moving average.
 
     ν_t = b2·ν_{t-1} + (1-b2)·s_t from ν_0 = 0, divided by 1-b2^t if ``debias``. Unlike
-    `optax.ema` it keeps at least float32 and never exceeds the largest finite number.
+    `optax.ema` it keeps at least float32.
 
     Args:
       b2: share of the old average that is kept, in [0, 1); may be traced.
-      debias: whether to return (never to store) the average divided by 1-b2^t.
+      debias: whether to return (never to store) the average divided by 1-b2^t, rounded
+        as in `optax.tree.bias_correction`.
 
     Returns:
       A transformation with state `MovingAverageState`; ``nu`` is not debiased.
@@ -129,8 +130,8 @@ def moving_average(
     b2 = _checks.decay_rate("b2", b2)
 
     def step(nu: jax.Array, s: jax.Array) -> jax.Array:
-        b = scalar(b2, nu.dtype)
-        return b * nu + (1 - b) * s
+        # Between nu and s whatever the rounding, so it cannot overflow if they do not.
+        return nu + (1 - scalar(b2, nu.dtype)) * (s - nu)
 
     return _average(step, b2 if debias else None)
 
@@ -166,8 +167,7 @@ def yogi_average(
     b2 = _checks.decay_rate("b2", b2)
 
     def step(nu: jax.Array, s: jax.Array) -> jax.Array:
-        b = scalar(b2, nu.dtype)
-        return nu - (1 - b) * jnp.sign(nu - s) * s
+        return nu - (1 - scalar(b2, nu.dtype)) * jnp.sign(nu - s) * s
 
     return _average(step, b2 if debias else None)
 
@@ -226,7 +226,7 @@ def running_max() -> optax.GradientTransformation:
 def one_minus_power(b: Any, count: Any, dtype: Any) -> jax.Array:
     """Return 1 - b^count without cancellation, the divisor of a bias correction.
 
-    In float32, 1 - 0.999^t loses half its digits in the first steps; expm1 keeps them.
+    In float32, 1 - 0.999^t is off by 1e-5 in the first steps; expm1 keeps all digits.
 
     Args:
       b: decay rate in [0, 1), a Python float or traced.
@@ -239,6 +239,12 @@ def one_minus_power(b: Any, count: Any, dtype: Any) -> jax.Array:
         b = scalar(b, dtype)
         log_b = jnp.where(b > 0, jnp.log(jnp.where(b > 0, b, 1)), -jnp.inf)
     return -jnp.expm1(count.astype(dtype) * log_b)
+
+
+def optaxs_one_minus_power(b: Any, count: Any, dtype: Any) -> jax.Array:
+    """Return 1 - b^count as `optax.tree.bias_correction` rounds it, for equality."""
+    default = jax.dtypes.canonicalize_dtype(float)
+    return (1 - scalar(b, default) ** count.astype(default)).astype(dtype)
 
 
 def saturate(x: jax.Array) -> jax.Array:
@@ -268,12 +274,12 @@ def _average(step: Any, debiasing_rate: Any | None) -> optax.GradientTransformat
         count: Any = optax.safe_increment(state.count)
 
         def accumulate(s: jax.Array | None, v: jax.Array) -> jax.Array:
-            return v if s is None else saturate(step(v, s.astype(v.dtype)))
+            return v if s is None else step(v, s.astype(v.dtype))
 
         def read(s: jax.Array | None, v: jax.Array) -> jax.Array | None:
             if s is None or debiasing_rate is None:
                 return None if s is None else v
-            return saturate(v / one_minus_power(debiasing_rate, count, v.dtype))
+            return saturate(v / optaxs_one_minus_power(debiasing_rate, count, v.dtype))
 
         nu = map_updates(accumulate, updates, state.nu)
         return map_updates(read, updates, nu), MovingAverageState(count, nu)

@@ -164,8 +164,9 @@ def padamw(
     >>> import padam_optax
     >>> x, g = jnp.array([2.0, 2.0]), jnp.array([0.0, 1.0])
     >>> opt = padam_optax.padamw(0.1, weight_decay=0.5)
-    >>> opt.update(g, opt.init(x), x)[0].round(4)
-    Array([-0.1   , -0.1237], dtype=float32)
+    >>> u, _ = opt.update(g, opt.init(x), x)
+    >>> print(f"{u[0]:.4f} {u[1]:.4f}")
+    -0.1000 -0.1237
 
     References:
       Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.

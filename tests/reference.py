@@ -21,10 +21,13 @@ def padam(
     with_max=True,
     statistic="square",
     average="exponential",
+    without_cancellation=False,
 ):
     """Algorithm 1 of arXiv 1806.06763 and the conventions beside it.
 
-    ``learning_rate`` and ``p`` may be functions of the number of earlier steps.
+    ``learning_rate`` and ``p`` may be functions of the number of earlier steps. With
+    ``without_cancellation`` the momentum averages |g| instead of g: the size against
+    which a rounding error of the update is to be measured.
     """
     g0 = np.asarray(gradients[0])
     m = np.zeros_like(g0)
@@ -34,7 +37,8 @@ def padam(
     for t, g in enumerate(gradients, start=1):
         alpha = learning_rate(t - 1) if callable(learning_rate) else learning_rate
         exponent = p(t - 1) if callable(p) else p
-        m = b1 * m + (1 - b1) * g
+        h = np.abs(g) if without_cancellation else g
+        m = b1 * m + (1 - b1) * h
         s = np.abs(g - m) ** 2 if statistic == "deviation" else np.abs(g) ** 2
         if average == "yogi":
             v = v - (1 - b2) * np.sign(v - s) * s
@@ -49,9 +53,9 @@ def padam(
         if bias_correction != "none":
             numerator = m / c1
         if nesterov and bias_correction == "none":
-            numerator = b1 * m + (1 - b1) * g
+            numerator = b1 * m + (1 - b1) * h
         elif nesterov:
-            numerator = b1 * m / c1_next + (1 - b1) * g / c1
+            numerator = b1 * m / c1_next + (1 - b1) * h / c1
         if bias_correction == "official":
             numerator = numerator * np.sqrt(c2)
 

@@ -1,0 +1,97 @@
+"""The power against float64, over the whole range of exponents, and at its limits."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from padam_optax._inverse_power import inverse_power, root
+
+EXPONENTS = [1.0, 0.5, 0.25, 0.125, 0.0625, 0.6, 0.2, 0.8, 1 / 3, 0.99, 0.01, 1e-6]
+
+
+@pytest.fixture(scope="module")
+def normal_floats():
+    """A million positive normal float32 numbers, every binade alike, and the edges."""
+    bits = np.random.default_rng(0).integers(0x00800000, 0x7F800000, 1_000_000)
+    edges = [0x00800000, 0x7F7FFFFF, 0x3F800000, 0x3F3504F3, 0x3F3504F2]
+    return np.concatenate([bits, edges]).astype(np.uint32).view(np.float32)
+
+
+def ulps(actual, exact):
+    normal = exact >= np.finfo(np.float32).tiny  # below, devices may flush to 0
+    spacing = np.spacing(exact[normal].astype(np.float32))
+    return np.max(np.abs(actual[normal] - exact[normal]) / spacing)
+
+
+@pytest.mark.parametrize("q", EXPONENTS)
+def test_float32_is_within_three_ulp_of_float64(normal_floats, q):
+    actual = np.asarray(jax.jit(lambda x: inverse_power(x, q))(normal_floats))
+    assert ulps(actual, normal_floats.astype(np.float64) ** -q) < 3
+
+
+@pytest.mark.parametrize("q", EXPONENTS)
+def test_a_traced_exponent_is_within_three_ulp_of_float64(normal_floats, q):
+    actual = np.asarray(jax.jit(inverse_power)(normal_floats, jnp.float32(q)))
+    exact = normal_floats.astype(np.float64) ** -np.float64(np.float32(q))
+    assert ulps(actual, exact) < 3
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("q", EXPONENTS)
+def test_float64_is_within_rounding(q):
+    x = np.logspace(-300, 300, 10_001)
+    for exponent in (q, jnp.float64(q)):
+        actual = np.asarray(inverse_power(jnp.asarray(x), exponent))
+        np.testing.assert_allclose(actual, x**-q, rtol=3e-13)
+
+
+@pytest.mark.parametrize("traced", [False, True])
+def test_limits_are_exact(traced):
+    def power(x, q):
+        return inverse_power(jnp.float32(x), jnp.float32(q) if traced else q)
+
+    x = np.float32([1e-30, 0.3, 1.0, 7.0, 1e30])
+    np.testing.assert_array_equal(power(x, 0.0), np.ones(5))
+    np.testing.assert_array_equal(power([0.0], 0.0), [1.0])  # m / 0^0 is m
+    np.testing.assert_array_equal(power([0.0, 1e-45], 0.25), [0.0, 0.0])
+    np.testing.assert_array_equal(power([0.0], 0.3), [0.0])
+    np.testing.assert_array_equal(power([1.0], 0.3), [1.0])
+    assert np.isnan(power([np.nan], 0.3)).all()
+    assert np.isnan(power([np.nan], 0.25)).all()
+    np.testing.assert_array_equal(power([np.inf], 0.3), [0.0])
+
+
+def test_exponent_one_is_the_correctly_rounded_reciprocal():
+    x = np.float32([3.0, 7.0, 1e-20, 1e20])
+    np.testing.assert_array_equal(inverse_power(jnp.asarray(x), 1.0), 1 / x)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("q", [0.25, 0.6])
+def test_derivatives_are_the_closed_forms(dtype, q):
+    x = jnp.asarray([0.7, 1.3, 20.0], dtype)
+    exact = np.asarray(x, np.float64)
+    first = jax.vmap(jax.grad(lambda x: inverse_power(x, q)))(x)
+    second = jax.vmap(jax.grad(jax.grad(lambda x: inverse_power(x, q))))(x)
+    by_q = jax.vmap(jax.grad(inverse_power, 1), (0, None))(x, jnp.asarray(q, dtype))
+    rtol = 1e-6 if dtype == jnp.float32 else 1e-13
+    np.testing.assert_allclose(first, -q * exact ** (-q - 1), rtol=rtol)
+    np.testing.assert_allclose(second, q * (q + 1) * exact ** (-q - 2), rtol=rtol)
+    np.testing.assert_allclose(by_q, -(exact**-q) * np.log(exact), rtol=rtol)
+
+
+@pytest.mark.parametrize("q", [1.0, 0.5, 0.6])
+def test_derivatives_at_zero_are_finite(q):
+    def f(v):
+        return inverse_power(root(v), q)
+
+    assert jax.grad(f)(jnp.float32(0)) == 0
+    assert jax.grad(lambda v: root(v))(jnp.float32(0)) == 0
+
+
+def test_root_is_the_square_root():
+    x = np.float32([0, 1e-45, 1e-30, 2, 1e38, np.nan])
+    expected = np.sqrt(np.float32([0, 0, 1e-30, 2, 1e38, np.nan]))
+    np.testing.assert_allclose(root(jnp.asarray(x)), expected, rtol=2e-7)
