@@ -63,7 +63,8 @@ def test_debiased_average_of_a_constant_is_the_constant():
     s = [jnp.float32([5.0, 1e-30])] * 3
     outputs, state = run(padam_optax.moving_average(0.999, debias=True), s)
     for output in outputs:
-        np.testing.assert_allclose(output, [5.0, 1e-30], rtol=3e-7)
+        # 1 - 0.999^t as Optax rounds it is off by 1e-5.
+        np.testing.assert_allclose(output, [5.0, 1e-30], rtol=3e-5)
     np.testing.assert_allclose(state.nu, (1 - 0.999**3) * np.array([5, 1e-30]), 1e-6)
 
 
