@@ -241,12 +241,6 @@ def one_minus_power(b: Any, count: Any, dtype: Any) -> jax.Array:
     return -jnp.expm1(count.astype(dtype) * log_b)
 
 
-def optaxs_one_minus_power(b: Any, count: Any, dtype: Any) -> jax.Array:
-    """Return 1 - b^count as `optax.tree.bias_correction` rounds it, for equality."""
-    default = jax.dtypes.canonicalize_dtype(float)
-    return (1 - scalar(b, default) ** count.astype(default)).astype(dtype)
-
-
 def saturate(x: jax.Array) -> jax.Array:
     """Return x, or the largest finite number if that is smaller; NaN stays NaN."""
     return jnp.minimum(x, jnp.finfo(x.dtype).max)
@@ -279,7 +273,10 @@ def _average(step: Any, debiasing_rate: Any | None) -> optax.GradientTransformat
         def read(s: jax.Array | None, v: jax.Array) -> jax.Array | None:
             if s is None or debiasing_rate is None:
                 return None if s is None else v
-            return saturate(v / optaxs_one_minus_power(debiasing_rate, count, v.dtype))
+            # As optax.tree.bias_correction rounds it, so that AMSGrad is Optax's.
+            dtype = jax.dtypes.canonicalize_dtype(float)
+            c2 = 1 - scalar(debiasing_rate, dtype) ** count.astype(dtype)
+            return saturate(v / c2.astype(v.dtype))
 
         nu = map_updates(accumulate, updates, state.nu)
         return map_updates(read, updates, nu), MovingAverageState(count, nu)

@@ -18,9 +18,7 @@ from padam_optax._leaves import (
 from padam_optax._moments import (
     moving_average,
     one_minus_power,
-    optaxs_one_minus_power,
     running_max,
-    saturate,
     square,
 )
 
@@ -73,8 +71,8 @@ def scale_by_partial_adaptive(
                                                    in it, a factor c2^{1/2-p}
     "consistent"   (m/c1) / (√(v̂/c2)+ε)^{2p}       both moments unbiased, as in Adam
     "before_max"   the same with v̂ = max(v̂, v/c2)  `optax.scale_by_amsgrad`, which it is
-                   and no other division by c2     at p = 1/2, Optax's rounding of c1
-                                                   and c2 included
+                   and no other division by c2     at p = 1/2, Optax's rounding of c2
+                                                   included
     ============== =============================== ====================================
 
     Where nothing has been seen yet and ε is 0, the quotient 0/0 is 0. A squared
@@ -200,7 +198,7 @@ def scale_by_partial_adaptive(
             dtype = real_dtype(m.dtype)
             v = v.astype(dtype)
             if bias_correction == "consistent":
-                v = saturate(v / one_minus_power(b2, count, dtype))
+                v = v / one_minus_power(b2, count, dtype)
             x = root(v + scalar(eps_root, dtype)) + scalar(eps, dtype)
             for_m, for_g = _factors(b1, b2, count, bias_correction, nesterov, dtype)
             m = m if for_m is None else _times(m, for_m)
@@ -229,10 +227,8 @@ def _factors(
     b = scalar(b1, dtype)
     if bias_correction == "none":
         return (b, 1 - b) if nesterov else (None, None)
-    is_optaxs = bias_correction == "before_max"
-    divisor = optaxs_one_minus_power if is_optaxs else one_minus_power
-    factor = 1 / divisor(b1, count, dtype)
-    ahead = 1 / divisor(b1, optax.safe_increment(count), dtype)
+    factor = 1 / one_minus_power(b1, count, dtype)
+    ahead = 1 / one_minus_power(b1, optax.safe_increment(count), dtype)
     if bias_correction == "official":
         root_c2 = jnp.sqrt(one_minus_power(b2, count, dtype))
         factor, ahead = root_c2 * factor, root_c2 * ahead

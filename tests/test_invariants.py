@@ -490,21 +490,33 @@ def test_linen_train_state_trains_a_model(name):
 # --- And they optimize -------------------------------------------------------------
 
 
+def descend(opt, loss, x, steps):
+    def step(carry, _):
+        x, state = carry
+        # Conjugated: JAX's gradient of a complex variable points the other way.
+        u, state = opt.update(jnp.conj(jax.grad(loss)(x)), state, x)
+        return (optax.apply_updates(x, u), state), None
+
+    return jax.lax.scan(step, (x, opt.init(x)), length=steps)[0][0]
+
+
 @every_optimizer
 @pytest.mark.usefixtures("standard_promotion")  # a scheduled decay needs it
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.complex64])
 def test_a_parabola_is_descended(name, dtype):
     target = jnp.asarray([1.0, -1.0, 1.0], dtype)
-    opt = build(name, 0.05)
 
     def loss(x):
         return jnp.sum(jnp.real((x - target) * jnp.conj(x - target)))
 
-    def step(carry, _):
-        x, state = carry
-        u, state = opt.update(jnp.conj(jax.grad(loss)(x)), state, x)
-        return (optax.apply_updates(x, u), state), None
-
-    x = jnp.asarray([-1.0, 10.0, 1.0], dtype)
-    (x, _), _ = jax.lax.scan(step, (x, opt.init(x)), length=3000)
+    x = descend(build(name), loss, jnp.asarray([-1.0, 10.0, 1.0], dtype), 3000)
     np.testing.assert_allclose(x, target, rtol=3e-2, atol=3e-2)
+
+
+@pytest.mark.parametrize(("p", "learning_rate"), [(0.5, 0.05), (0.125, 2e-3)])
+def test_the_valley_of_rosenbrock_is_followed_to_its_end(p, learning_rate):
+    def loss(x):
+        return (1 - x[0]) ** 2 + 100 * (x[1] - x[0] ** 2) ** 2
+
+    x = descend(padam_optax.padam(learning_rate, p=p), loss, jnp.zeros(2), 30_000)
+    np.testing.assert_allclose(x, [1, 1], rtol=3e-2)

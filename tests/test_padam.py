@@ -1,5 +1,6 @@
 """The ready-made optimizers: learning rate, decay, schedules, and bad arguments."""
 
+import inspect
 import subprocess
 import sys
 
@@ -225,6 +226,13 @@ def test_traced_values_pass_unchecked():
         return opt.update(x, opt.init(x), x)[0]
 
     assert jax.jit(step)(0.7, -1.0).shape == (2,)
+
+
+@pytest.mark.parametrize("make", [padam, padamw])
+def test_what_may_be_a_schedule_is_annotated_as_such(make):
+    parameters = inspect.signature(make).parameters
+    for name in ("learning_rate", "p", "weight_decay"):
+        assert parameters[name].annotation is optax.ScalarOrSchedule
 
 
 # --- Import ------------------------------------------------------------------------

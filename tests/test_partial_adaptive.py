@@ -142,11 +142,12 @@ def test_float32_is_within_thirty_epsilons(convention, p, nesterov):
 @pytest.mark.parametrize(
     ("dtype", "ulp"), [(jnp.float16, 2.0**-10), (jnp.bfloat16, 2.0**-7)]
 )
+@pytest.mark.parametrize("mu_dtype", [None, jnp.float32])
 @pytest.mark.parametrize("convention", CONVENTIONS)
-def test_half_precision_is_within_ten_ulp(dtype, ulp, convention):
-    # One sign, so that the rounding of the stored momentum is not magnified.
+def test_half_precision_is_within_ten_ulp(dtype, ulp, convention, mu_dtype):
+    # One sign, so that cancellation does not magnify the rounding of the momentum.
     gradients = jnp.asarray(np.abs(spike_calm_spike(300)).clip(0.01, 100), dtype)
-    opt = padam_optax.padam(0.1, bias_correction=convention, mu_dtype=jnp.float32)
+    opt = padam_optax.padam(0.1, bias_correction=convention, mu_dtype=mu_dtype)
     exact = np.asarray(gradients, np.float64)
     expected = np.stack(reference.padam(exact, 0.1, bias_correction=convention))
     actual = updates_of(opt, gradients).astype(np.float64)
