@@ -112,7 +112,7 @@ _BITS_OF_SQRT_HALF = 0x3F3504F3
 
 @jax.custom_jvp
 def _by_bits(x: jax.Array, high: jax.Array, low: jax.Array) -> jax.Array:
-    """Return x^-(high+low) for normal positive float32 x (NaN and infinity kept)."""
+    """Return x^-(high+low) for normal positive float32 x, and NaN for NaN."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     e = (bits - _BITS_OF_SQRT_HALF) >> 23  # x = 2^e · (1+t)
     t = jax.lax.bitcast_convert_type(bits - (e << 23), jnp.float32) - 1
@@ -123,10 +123,11 @@ def _by_bits(x: jax.Array, high: jax.Array, low: jax.Array) -> jax.Array:
     large, small = -high * e, -(low * e + (high + low) * log2)
     n = jnp.round(large + small)
     y = _polynomial(_EXP2, (large - n) + small)
-    # 2^n in two factors: at the ends of the range one alone would not be normal.
-    n = n.astype(jnp.int32)
-    y = y * _power_of_two(n >> 1) * _power_of_two(n - (n >> 1))
-    return jnp.where(x < jnp.inf, y, 1 / x)  # NaN and infinity have no such bits
+    # Times 2^n, by adding to the exponent. The clip keeps that one normal.
+    n = jnp.maximum(n, -126).astype(jnp.int32)
+    y = jax.lax.bitcast_convert_type(y, jnp.int32) + (n << 23)
+    y = jax.lax.bitcast_convert_type(y, jnp.float32)
+    return jnp.where(x < jnp.inf, y, jnp.nan)  # NaN has no such bits
 
 
 @_by_bits.defjvp
@@ -145,7 +146,3 @@ def _polynomial(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:
     for c in reversed(coefficients[:-1]):
         result = result * x + c
     return result
-
-
-def _power_of_two(n: jax.Array) -> jax.Array:
-    return jax.lax.bitcast_convert_type((n + 127) << 23, jnp.float32)
