@@ -79,3 +79,128 @@ def descend(rule, gradient, x, steps, weight_decay=0.0, **settings):
         x = x + rule(history, **settings)[-1]
         trajectory.append(x)
     return np.stack(trajectory)
+
+
+# --- The algorithms that Padam is compared with, as the lectures print them ---------
+
+
+def sgd(gradients, learning_rate):
+    """θ ← θ - α g."""
+    return [-learning_rate * g for g in gradients]
+
+
+def momentum(gradients, learning_rate, beta):
+    """m ← β m + g; θ ← θ - α m (Gu)."""
+    m, updates = np.zeros_like(gradients[0]), []
+    for g in gradients:
+        m = beta * m + g
+        updates.append(-learning_rate * m)
+    return updates
+
+
+def polyak(gradients, learning_rate, beta):
+    """v ← β v - ε_k g; θ ← θ + v, with a learning rate for each k (Chen)."""
+    v, updates = np.zeros_like(gradients[0]), []
+    for k, g in enumerate(gradients):
+        v = beta * v - learning_rate(k) * g
+        updates.append(v)
+    return updates
+
+
+def nesterov(gradient, x, steps, learning_rate, beta):
+    """v ← β v - ε g(θ + β v); θ ← θ + v (Chen); returns the look-ahead points θ + β v."""
+    theta, v, points = x, np.zeros_like(x), [x]
+    for _ in range(steps):
+        v = beta * v - learning_rate * gradient(theta + beta * v)
+        theta = theta + v
+        points.append(theta + beta * v)
+    return np.stack(points)
+
+
+def adagrad(gradients, learning_rate, eps):
+    """θ ← θ - α g / (√Σg² + ε) (Oxford, Chen)."""
+    total, updates = np.zeros_like(gradients[0]), []
+    for g in gradients:
+        total = total + g**2
+        updates.append(-learning_rate * g / (np.sqrt(total) + eps))
+    return updates
+
+
+def adagrad_mean(gradients, learning_rate):
+    """θ ← θ - α g / √(mean of g²) (Gu)."""
+    return [
+        -learning_rate * g / np.sqrt(np.mean(np.square(gradients[: t + 1]), axis=0))
+        for t, g in enumerate(gradients)
+    ]
+
+
+def rmsprop(gradients, learning_rate, decay, eps):
+    """b ← γ B + (1-γ) g²; θ ← θ - η g / √(B + ε) (Oxford)."""
+    b, updates = np.zeros_like(gradients[0]), []
+    for g in gradients:
+        b = decay * b + (1 - decay) * g**2
+        updates.append(-learning_rate * g / np.sqrt(b + eps))
+    return updates
+
+
+def adadelta(gradients, rho, eps):
+    """Δ = -√(E[Δ²]+ε) / √(E[g²]+ε) g (Zeiler)."""
+    square = delta_square = np.zeros_like(gradients[0])
+    updates = []
+    for g in gradients:
+        square = rho * square + (1 - rho) * g**2
+        delta = -np.sqrt(delta_square + eps) / np.sqrt(square + eps) * g
+        delta_square = rho * delta_square + (1 - rho) * delta**2
+        updates.append(delta)
+    return updates
+
+
+def adam(gradients, learning_rate, b1, b2, eps):
+    """θ ← θ - α (m/c1) / (√(v/c2) + ε) (Kingma and Ba)."""
+    m = v = np.zeros_like(gradients[0])
+    updates = []
+    for t, g in enumerate(gradients, start=1):
+        m = b1 * m + (1 - b1) * g
+        v = b2 * v + (1 - b2) * g**2
+        root = np.sqrt(v / (1 - b2**t))
+        updates.append(-learning_rate * m / (1 - b1**t) / (root + eps))
+    return updates
+
+
+def yogi(gradients, learning_rate, b1, b2, eps, start):
+    """v ← v - (1-β2) sign(v - g²) g², then as Adam (Zaheer et al.)."""
+    m = v = np.full_like(gradients[0], start)
+    updates = []
+    for t, g in enumerate(gradients, start=1):
+        m = b1 * m + (1 - b1) * g
+        v = v - (1 - b2) * np.sign(v - g**2) * g**2
+        root = np.sqrt(v / (1 - b2**t))
+        updates.append(-learning_rate * m / (1 - b1**t) / (root + eps))
+    return updates
+
+
+def adabelief(gradients, learning_rate, b1, b2, eps, eps_root):
+    """s ← β2 s + (1-β2) (g-m)² + ε_root, then as Adam (Zhuang et al.)."""
+    m = s = np.zeros_like(gradients[0])
+    updates = []
+    for t, g in enumerate(gradients, start=1):
+        m = b1 * m + (1 - b1) * g
+        s = b2 * s + (1 - b2) * (g - m) ** 2 + eps_root
+        root = np.sqrt(s / (1 - b2**t))
+        updates.append(-learning_rate * m / (1 - b1**t) / (root + eps))
+    return updates
+
+
+def bfgs(gradient, x, steps):
+    """θ ← θ - H g with the full inverse-Hessian update of Broyden and others, H_0 = I."""
+    h, g, points = np.eye(x.size), gradient(x), [x]
+    for _ in range(steps):
+        s = -h @ g
+        x, g_old = x + s, g
+        g = gradient(x)
+        y = g - g_old
+        rho = 1 / (y @ s)
+        left = np.eye(x.size) - rho * np.outer(s, y)
+        h = left @ h @ left.T + rho * np.outer(s, s)
+        points.append(x)
+    return np.stack(points)
