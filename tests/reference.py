@@ -108,7 +108,7 @@ def polyak(gradients, learning_rate, beta):
 
 
 def nesterov(gradient, x, steps, learning_rate, beta):
-    """v ← β v - ε g(θ + β v); θ ← θ + v (Chen); returns the look-ahead points θ + β v."""
+    """v ← β v - ε g(θ + β v); θ ← θ + v (Chen); the points θ + β v are returned."""
     theta, v, points = x, np.zeros_like(x), [x]
     for _ in range(steps):
         v = beta * v - learning_rate * gradient(theta + beta * v)
@@ -192,7 +192,7 @@ def adabelief(gradients, learning_rate, b1, b2, eps, eps_root):
 
 
 def bfgs(gradient, x, steps):
-    """θ ← θ - H g with the full inverse-Hessian update of Broyden and others, H_0 = I."""
+    """θ ← θ - H g with the dense inverse-Hessian update, from H = I."""
     h, g, points = np.eye(x.size), gradient(x), [x]
     for _ in range(steps):
         s = -h @ g

@@ -110,10 +110,9 @@ def quadratic_run(elements, burn_in, steps, start=3.0, **options):
 
 
 @pytest.mark.parametrize("integrator", SCHEMES)
-@pytest.mark.parametrize("derivative_term", [False, True])
 @pytest.mark.parametrize("lam", [None, 1e-2])
-@pytest.mark.parametrize("exponent", [1.0, 1.5])
-def test_agrees_with_the_listing(x64, integrator, derivative_term, lam, exponent):
+@pytest.mark.parametrize(("exponent", "derivative_term"), [(1.0, False), (1.5, True)])
+def test_agrees_with_the_listing(x64, integrator, lam, exponent, derivative_term):
     """Exploration, then refinement, with schedules of η and β; two leaves."""
     N, burn_in, steps, sigma, C = 50, 4, 10, 0.9, 2.0
     shapes = [(3,), (2, 2)]
@@ -190,9 +189,8 @@ def test_starts_as_the_listing_says():
     assert state.count == 0
 
 
-@pytest.mark.parametrize("exponent", [1.0, 1.5])
-@pytest.mark.parametrize("lam", [None, 1e-2])
-def test_noise_is_normal_with_the_variance_of_the_formula(lam, exponent):
+@pytest.mark.parametrize(("exponent", "lam"), [(1.0, None), (1.5, 1e-2)])
+def test_noise_is_normal_with_the_variance_of_the_formula(exponent, lam):
     """Its moments in one step without gradient: not |N(0, 1)|, as one port has it."""
     eta, beta, n = 0.01, 4.0, 100_000
     opt = santa(
@@ -405,7 +403,7 @@ def test_noise_of_a_leaf_does_not_depend_on_which_gradients_are_missing():
 
 def test_replicas_draw_the_same_noise_and_shards_different_noise():
     opt = santa(0.01, 10, 100, 0)
-    params = {"w": jnp.zeros((8, 4)), "b": jnp.zeros(16)}
+    params = {"w": jnp.zeros((8, 4))}
 
     def three_steps(params, shift):
         gradient = functools.partial(jax.tree.map, lambda p: p + shift)
@@ -442,8 +440,9 @@ def test_replicas_draw_the_same_noise_and_shards_different_noise():
         assert tree["w"].sharding == split
 
 
-@pytest.mark.parametrize("integrator", SCHEMES)
-@pytest.mark.parametrize("precondition", [False, True])
+@pytest.mark.parametrize(
+    ("integrator", "precondition"), [("euler", True), ("sss", False)]
+)
 def test_state_keeps_its_form_and_leaves_of_all_kinds_pass(integrator, precondition):
     params = {
         "half": jnp.ones(3, jnp.bfloat16),
@@ -458,8 +457,9 @@ def test_state_keeps_its_form_and_leaves_of_all_kinds_pass(integrator, precondit
     )
     state = opt.init(params)
     gradients = {**params, "frozen": None}
+    update = jax.jit(opt.update)
     for _ in range(2):  # of exploration, and of refinement
-        updates, new_state = opt.update(gradients, state)
+        updates, new_state = update(gradients, state)
         assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, new_state)
         state = new_state
     assert state.momentum["half"].dtype == jnp.float32
@@ -471,12 +471,13 @@ def test_state_keeps_its_form_and_leaves_of_all_kinds_pass(integrator, precondit
     assert opt.update({}, opt.init({}))[0] == {}
     assert state.count == 2
     largest = jnp.array(2**31 - 1, jnp.int32)
-    assert opt.update(gradients, state._replace(count=largest))[1].count == largest
+    assert update(gradients, state._replace(count=largest))[1].count == largest
 
 
-def test_numbers_of_numpy_do_not_widen_the_updates(x64):
+@pytest.mark.parametrize("rate", [np.float64(0.01), lambda count: np.float64(0.01)])
+def test_numbers_of_numpy_do_not_widen_the_updates(x64, rate):
     opt = santa(
-        np.float64(0.01),
+        rate,
         np.int64(10),
         np.int64(1),
         0,
@@ -491,54 +492,56 @@ def test_numbers_of_numpy_do_not_widen_the_updates(x64):
         params = jnp.ones(3, dtype)
         state = opt.init(params)
         for _ in range(2):
-            updates, state = opt.update(params, state)
+            updates, state = jax.jit(opt.update)(params, state)
             assert updates.dtype == state.momentum.dtype == state.nu.dtype == dtype
 
 
 def test_composes_with_optax(standard_promotion):  # for MultiSteps
-    params = {"w": jnp.array([3.0, 4.0]), "b": jnp.array(12.0)}
-    make = functools.partial(santa, 0.01, 10, 5, key=0, inverse_temperature=2.0)
-    opt = make()
-    expected, _ = opt.update(params, opt.init(params))
-
-    for maker in [
-        optax.inject_hyperparams(santa),
-        optax.inject_hyperparams(santa, static_args=("burn_in", "key")),
-    ]:
-        injected = maker(0.01, 10, 5, 0, inverse_temperature=2.0)
-        state = injected.init(params)
-        updates, state = jax.jit(injected.update)(params, state, params)
-        np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-5)
-    scheduled = optax.inject_hyperparams(santa)(
-        optax.linear_schedule(0.01, 0.0, 1), 10, 5, jax.random.key(0)
+    params = {"w": jnp.array([3.0, 4.0])}
+    opt = santa(0.01, 10, 5, 0, inverse_temperature=2.0)
+    first, _ = jax.jit(opt.update)(params, opt.init(params))
+    like_first = functools.partial(
+        np.testing.assert_allclose, desired=first["w"], rtol=1e-5
     )
-    state = scheduled.init(params)
-    assert np.all(state.inner_state.momentum["w"] != 0)
-    _, state = scheduled.update(params, state, params)
-    _, state = scheduled.update(params, state, params)
+
+    # Traced hyperparameters, a schedule among them, and a typed key.
+    injected = optax.inject_hyperparams(santa)(
+        lambda count: jnp.where(count == 0, 0.01, 0.0),
+        10,
+        5,
+        jax.random.key(0),
+        inverse_temperature=2.0,
+    )
+    state, update = injected.init(params), jax.jit(injected.update)
+    updates, state = update(params, state, params)
+    like_first(updates["w"])
+    _, state = update(params, state, params)
     assert state.hyperparams["learning_rate"] == 0
 
     steps = optax.MultiSteps(opt, 2)
-    state = steps.init(params)
-    updates, state = steps.update(params, state, params)
+    state, update = steps.init(params), jax.jit(steps.update)
+    updates, state = update(params, state, params)
     np.testing.assert_array_equal(updates["w"], 0)
-    updates, state = steps.update(params, state, params)
-    np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-6)
-
-    masked = optax.masked(opt, {"w": True, "b": False})
-    updates, _ = masked.update(params, masked.init(params))
-    assert updates["b"] == 12.0
+    updates, state = update(params, state, params)
+    like_first(updates["w"])
 
     guarded = optax.apply_if_finite(opt, 5)
-    state = guarded.init(params)
-    bad = {"w": jnp.array([jnp.nan, 1.0]), "b": jnp.array(1.0)}
-    updates, state = guarded.update(bad, state, params)
-    updates, state = guarded.update(params, state, params)
-    np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-6)
+    state, update = guarded.init(params), jax.jit(guarded.update)
+    bad = {"w": jnp.array([jnp.nan, 1.0])}
+    updates, state = update(bad, state, params)
+    np.testing.assert_array_equal(updates["w"], 0)
+    updates, state = update(params, state, params)
+    like_first(updates["w"])
+
+    masked = optax.masked(opt, {"w": True, "b": False})
+    both = {**params, "b": jnp.array(12.0)}
+    updates, _ = jax.jit(masked.update)(both, masked.init(both))
+    assert updates["b"] == 12.0
+    like_first(updates["w"])
 
     marked = optax.tree_map_params(opt, lambda _: "parameter", opt.init(params))
     for field in ["momentum", "thermostat", "nu"]:
-        assert getattr(marked, field) == {"w": "parameter", "b": "parameter"}
+        assert getattr(marked, field) == {"w": "parameter"}
     assert marked.count == 0
 
 
