@@ -1,0 +1,338 @@
+"""Every optimizer of the benchmarks, once: its formula, its recipe, its builder."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import optax
+
+import padam_optax
+from benchmarks.config import check_name
+
+
+class Run(NamedTuple):
+    """What an optimizer may need to know of the run it is made for.
+
+    Attributes:
+      steps: Steps of the whole run.
+      num_examples: Size of the training set.
+      seed: Seed of the run.
+    """
+
+    steps: int
+    num_examples: int
+    seed: int
+
+
+class Optimizer(NamedTuple):
+    """One row of the table.
+
+    Attributes:
+      label: The name in tables and plots.
+      formula: What a step does, in a line; g is the gradient, decay * θ added, if the
+        recipe has decay.
+      source: Who writes it so.
+      recipe: The settings of a run on CIFAR: the builder's arguments by name.
+      build: Takes the recipe, with a schedule in place of the learning rate, and, as
+        `run`, the Run if needs_run is set.
+      needs_run: Whether it does.
+    """
+
+    label: str
+    formula: str
+    source: str
+    recipe: Mapping[str, float]
+    build: Callable[..., optax.GradientTransformation]
+    needs_run: bool = False
+
+
+def _l2_then(make: Callable[..., Any]) -> Callable[..., Any]:
+    """Add decay * θ to the gradient of every tensor, biases and BatchNorm's too.
+
+    The published recipes decay every tensor, so these do.
+    """
+
+    def build(*, weight_decay: float, **settings: Any) -> Any:
+        return optax.chain(optax.add_decayed_weights(weight_decay), make(**settings))
+
+    return build
+
+
+def _polyak(learning_rate: optax.Schedule, momentum: float) -> Any:
+    # The rate enters the momentum: a decay of the rate leaves the old steps as large as
+    # they were, where optax.sgd shrinks them with it.
+    return optax.chain(
+        optax.scale_by_learning_rate(learning_rate), optax.trace(momentum)
+    )
+
+
+def _adagrad(learning_rate: optax.Schedule, eps: float) -> Any:
+    # optax.adagrad adds ε inside the root and starts the sum at 0.1.
+    total = optax.chain(padam_optax.square(), optax.trace(1.0))
+    return optax.chain(
+        padam_optax.scale_by_partial_adaptive(
+            b1=0.0, eps=eps, p=0.5, second_moment=total
+        ),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def _adagrad_mean(learning_rate: optax.Schedule) -> Any:
+    return optax.chain(
+        optax.scale_by_rss(initial_accumulator_value=0.0, eps=0.0),
+        optax.scale_by_schedule(lambda k: -learning_rate(k) * (k + 1.0) ** 0.5),
+    )
+
+
+def _adam_uncorrected(
+    learning_rate: optax.Schedule, b1: float, b2: float, eps: float
+) -> Any:
+    second = optax.chain(padam_optax.square(), padam_optax.moving_average(b2))
+    return optax.chain(
+        padam_optax.scale_by_partial_adaptive(b1, b2, eps, p=0.5, second_moment=second),
+        optax.scale_by_learning_rate(learning_rate),
+    )
+
+
+def _lbfgs(learning_rate: optax.Schedule, memory_size: int) -> Any:
+    del learning_rate  # the line search finds the length of a step
+    return optax.lbfgs(memory_size=memory_size)
+
+
+def _santa(integrator: str) -> Callable[..., Any]:
+    def build(learning_rate: optax.Schedule, burn_in: float, run: Run) -> Any:
+        # Santa's rate is for the gradient of the sum over the data set.
+        return padam_optax.santa(
+            lambda count: learning_rate(count) / run.num_examples,
+            run.num_examples,
+            round(burn_in * run.steps),
+            run.seed,
+            integrator=integrator,
+        )
+
+    return build
+
+
+def _official(make: Callable[..., Any]) -> Callable[..., Any]:
+    def build(**settings: Any) -> Any:
+        return make(**settings, bias_correction="official")
+
+    return build
+
+
+_SGD = {"learning_rate": 0.1, "weight_decay": 5e-4}
+_SGDM = {**_SGD, "momentum": 0.9}
+_ADAM = {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.99, "weight_decay": 1e-4}
+_PADAM = {"learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "p": 0.125}
+
+# The recipes of momentum, adam, amsgrad, adamw and padam are those of the paper's CIFAR
+# experiments (Chen et al., IJCAI 2020), as the authors' released program sets them.
+# The others have the decay of their family there, and usual rates. Lectures: Gu 2018,
+# Chen 2019, Oxford C6.5.
+OPTIMIZERS: dict[str, Optimizer] = {
+    "sgd": Optimizer("SGD", "θ -= α g", "all lectures", _SGD, _l2_then(optax.sgd)),
+    "momentum": Optimizer(
+        "SGD + momentum",
+        "m = β m + g;  θ -= α m",
+        "Gu",
+        _SGDM,
+        _l2_then(optax.sgd),
+    ),
+    "polyak": Optimizer(
+        "Polyak",
+        "v = β v - α g;  θ += v",
+        "Chen, Oxford",
+        _SGDM,
+        _l2_then(_polyak),
+    ),
+    "nesterov": Optimizer(
+        "Nesterov",
+        "v = β v - α g(θ + β v);  θ += v;  the weights held are θ + β v",
+        "Chen, Oxford",
+        _SGDM,
+        _l2_then(lambda **settings: optax.sgd(nesterov=True, **settings)),
+    ),
+    "adagrad": Optimizer(
+        "AdaGrad",
+        "r += g²;  θ -= α g / (√r + ε)",
+        "Chen, Oxford",
+        {"learning_rate": 0.01, "eps": 1e-7, "weight_decay": 1e-4},
+        _l2_then(_adagrad),
+    ),
+    "adagrad-mean": Optimizer(
+        "AdaGrad, mean",
+        "v = mean of all g²;  θ -= α g / √v",
+        "Gu",
+        {"learning_rate": 1e-3, "weight_decay": 1e-4},
+        _l2_then(_adagrad_mean),
+    ),
+    "rmsprop": Optimizer(
+        "RMSProp",
+        "r = ρ r + (1-ρ) g²;  θ -= α g / √(r + ε)",
+        "Oxford",
+        {"learning_rate": 1e-3, "decay": 0.9, "eps": 1e-8, "weight_decay": 1e-4},
+        _l2_then(optax.rmsprop),
+    ),
+    "adadelta": Optimizer(
+        "AdaDelta",
+        "r = ρ r + (1-ρ) g²;  Δ = -√(s + ε)/√(r + ε) g;  s = ρ s + (1-ρ) Δ²;  θ += α Δ",
+        "Zeiler 2012; Oxford",
+        {"learning_rate": 1.0, "rho": 0.9, "eps": 1e-6, "weight_decay": 1e-4},
+        _l2_then(optax.adadelta),
+    ),
+    "adam": Optimizer(
+        "Adam",
+        "m = β1 m + (1-β1) g;  v = β2 v + (1-β2) g²;  θ -= α (m/c1) / (√(v/c2) + ε)",
+        "Kingma and Ba 2015; Chen, Oxford",
+        _ADAM,
+        _l2_then(optax.adam),
+    ),
+    "adam-uncorrected": Optimizer(
+        "Adam, uncorrected",
+        "m, v as Adam;  θ -= α m / (√v + ε)",
+        "Gu, where ε is 0",
+        {**_ADAM, "eps": 1e-8},
+        _l2_then(_adam_uncorrected),
+    ),
+    # Optax corrects v before it takes the maximum, the authors' program after: the two
+    # differ in the first steps only.
+    "amsgrad": Optimizer(
+        "AMSGrad",
+        "m, v as Adam;  v̂ = max(v̂, v/c2);  θ -= α (m/c1) / (√v̂ + ε)",
+        "Reddi et al. 2018, as trained with",
+        _ADAM,
+        _l2_then(optax.amsgrad),
+    ),
+    "amsgrad-uncorrected": Optimizer(
+        "AMSGrad, uncorrected",
+        "m, v as Adam;  v̂ = max(v̂, v);  θ -= α m / (√v̂ + ε)",
+        "Gu, where ε is 0",
+        {**_ADAM, "eps": 1e-8},
+        _l2_then(lambda **settings: padam_optax.padam(p=0.5, **settings)),
+    ),
+    "adamw": Optimizer(
+        "AdamW",
+        "as Adam, and θ -= α λ θ beside it",
+        "Loshchilov and Hutter 2019",
+        {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "weight_decay": 2.5e-2},
+        optax.adamw,
+    ),
+    "yogi": Optimizer(
+        "Yogi",
+        "v -= (1-β2) sign(v - g²) g² from 1e-6, m from 1e-6, then as Adam",
+        "Zaheer et al. 2018",
+        {
+            "learning_rate": 0.01,
+            "b1": 0.9,
+            "b2": 0.999,
+            "eps": 1e-3,
+            "weight_decay": 1e-4,
+        },
+        _l2_then(optax.yogi),
+    ),
+    "adabelief": Optimizer(
+        "AdaBelief",
+        "s = β2 s + (1-β2) (g-m)² + ε₀, then as Adam with s in place of v",
+        "Zhuang et al. 2020",
+        {
+            "learning_rate": 1e-3,
+            "b1": 0.9,
+            "b2": 0.999,
+            "eps": 1e-8,
+            "eps_root": 1e-16,
+            "weight_decay": 1e-4,
+        },
+        _l2_then(optax.adabelief),
+    ),
+    "lbfgs": Optimizer(
+        "L-BFGS",
+        "θ -= a H g, H from the last differences of θ and g, a by a zoom line search",
+        "Chen; Nocedal and Wright",
+        {"learning_rate": 1.0, "memory_size": 10},
+        _lbfgs,
+    ),
+    "padam": Optimizer(
+        "Padam",
+        "m, v as Adam;  v̂ = max(v̂, v);  θ -= α (√c2/c1) m / (√v̂ + ε)^2p",
+        "Chen et al. 2020, with the authors' correction",
+        {**_PADAM, "weight_decay": 5e-4},
+        _official(padam_optax.padam),
+    ),
+    "padamw": Optimizer(
+        "PadamW",
+        "as Padam, and θ -= α λ θ beside it",
+        "the decay of AdamW; α λ as in its recipe",
+        {**_PADAM, "weight_decay": 2.5e-4},
+        _official(padam_optax.padamw),
+    ),
+    "adagrad-norm": Optimizer(
+        "AdaGrad-Norm",
+        "b² += ‖g‖² over all tensors;  θ -= α g / b",
+        "Ward et al. 2019; Oxford",
+        {"learning_rate": 1.0, "b0": 0.1, "weight_decay": 5e-4},
+        _l2_then(padam_optax.adagrad_norm),
+    ),
+    "santa-e": Optimizer(
+        "Santa-E",
+        "u = (1-A) u - α q g + noise;  A += u² - α/β;  θ += q u;  q = (λ + √v)^-1/2",
+        "Chen et al. 2016; Chen",
+        {"learning_rate": 1e-4, "burn_in": 0.5},
+        _santa("euler"),
+        needs_run=True,
+    ),
+    "santa-sss": Optimizer(
+        "Santa-SSS",
+        "as Santa-E, in the symmetric splitting: half steps of θ, A and the friction",
+        "Chen et al. 2016; Chen",
+        {"learning_rate": 1e-4, "burn_in": 0.5},
+        _santa("sss"),
+        needs_run=True,
+    ),
+}
+
+
+def multi_stage(
+    learning_rate: float, steps: int, milestones: Sequence[float]
+) -> optax.Schedule:
+    """Divide the learning rate by ten at each milestone, the paper's decay.
+
+    Args:
+      learning_rate: The rate of the first stage.
+      steps: Steps of the whole run.
+      milestones: Shares of the run, in (0, 1); the first step of a stage is the share
+        of the steps, rounded.
+
+    Returns:
+      A schedule from the step's number, 0 at the first.
+    """
+    factors: dict[int, float] = {}
+    for share in milestones:  # in the shortest runs several fall on the same step
+        step = round(share * steps)
+        factors[step] = factors.get(step, 1.0) * 0.1
+    return optax.piecewise_constant_schedule(learning_rate, factors)
+
+
+def lookup(name: str) -> Optimizer:
+    """Find an optimizer by its name on the command line."""
+    check_name("--optimizers", name, OPTIMIZERS)
+    return OPTIMIZERS[name]
+
+
+def build(
+    name: str, run: Run, milestones: Sequence[float]
+) -> tuple[optax.GradientTransformation, optax.Schedule]:
+    """Build an optimizer from its recipe, its learning rate decayed in stages.
+
+    Args:
+      name: A key of OPTIMIZERS.
+      run: The run it is made for.
+      milestones: See multi_stage.
+
+    Returns:
+      The transformation, and the schedule of its learning rate.
+    """
+    row = lookup(name)
+    schedule = multi_stage(row.recipe["learning_rate"], run.steps, milestones)
+    settings = {**row.recipe, "learning_rate": schedule}
+    if row.needs_run:
+        settings["run"] = run
+    return row.build(**settings), schedule

@@ -1,0 +1,139 @@
+"""A run's folder: config, header and one JSON line per epoch. Standard library only."""
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.config import ROOT, RUNS, UsageError
+
+_VERSIONED = ("jax", "jaxlib", "flax", "optax", "padam-optax", "numpy")
+
+
+def create_folder(out: Path | None, name: str) -> Path:
+    """Create the folder of a run.
+
+    Args:
+      out: The folder the user asked for, or None for a new one under runs/.
+      name: What the new folder's name begins with.
+
+    Returns:
+      The folder, which exists and is empty.
+
+    Raises:
+      UsageError: If the folder cannot be created.
+    """
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for attempt in range(1000):
+        folder = out or RUNS / (stem if attempt == 0 else f"{stem}-{attempt}")
+        try:
+            folder.mkdir(parents=True, exist_ok=out is not None)
+            return folder
+        except FileExistsError:  # two runs started within the same second
+            continue
+        except OSError as error:
+            raise UsageError(
+                f"--out {folder} cannot be created ({error.strerror}); name a folder "
+                "that you may write to."
+            ) from error
+    raise UsageError(f"{RUNS} holds a thousand runs of this second; give --out.")
+
+
+def header(devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Collect what a number must carry along to be a result.
+
+    Args:
+      devices: What the numbers were computed on: platform, kind, count.
+      seed: The seed of the run.
+
+    Returns:
+      A mapping that can be written as JSON.
+    """
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv[1:],
+        "seed": seed,
+        "git_revision": _git_revision(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_count": os.cpu_count(),
+        "devices": dict(devices),
+        "versions": {name: _version(name) for name in _VERSIONED},
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    temporary.replace(path)
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """Append a record as one JSON line, over a half-written one if there is any.
+
+    Args:
+      path: The file, created if need be.
+      record: Strings, finite numbers, None, and lists and mappings of them.
+
+    Raises:
+      ValueError: If a number is not finite: JSON has no such numbers.
+    """
+    line = json.dumps(record, allow_nan=False) + "\n"
+    with path.open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(line.encode())
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read the records of a file; a last line that was cut short is left out.
+
+    Args:
+      path: A file written by append.
+
+    Returns:
+      The records, in the order they were written.
+
+    Raises:
+      ValueError: If a finished line is not JSON.
+    """
+    finished, _, _ = path.read_text().rpartition("\n")
+    records = []
+    for number, line in enumerate(finished.splitlines(), start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number} is not JSON: {error}.") from error
+    return records
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _git_revision() -> str:
+    """Return the commit, marked if the files differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

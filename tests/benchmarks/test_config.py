@@ -1,0 +1,58 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from benchmarks.config import TrainConfig, UsageError, check_name
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "--epochs must be at least 1, got 0."),
+        ({"batch_size": -3}, "--batch-size must be at least 1, got -3."),
+        ({"width": 0}, "--width must be at least 1, got 0."),
+        ({"seed": -1}, r"--seed must be in \[0, 2\^32\), got -1."),
+        ({"seed": 2**32}, "--seed must be in"),
+        ({"optimizers": ()}, "--optimizers is empty"),
+        (
+            {"optimizers": ("adam", "padam", "adam")},
+            "--optimizers names adam more than once",
+        ),
+        ({"milestones": (0.6, 0.3)}, "--milestones must rise .* got 0.6 0.3."),
+        ({"milestones": (0.5, 1.0)}, "--milestones must rise strictly between 0 and 1"),
+        ({"milestones": (0.0, 0.5)}, "--milestones must rise strictly between 0 and 1"),
+        ({"milestones": (float("nan"),)}, "--milestones must rise"),
+        ({"data_dir": Path("no/such")}, "--data-dir no/such is not a folder"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(settings, message):
+    with pytest.raises(UsageError, match=message):
+        TrainConfig(**settings)
+
+
+def test_output_never_lands_on_an_earlier_run(tmp_path):
+    (tmp_path / "config.json").touch()
+    with pytest.raises(UsageError, match="not empty; name a new folder"):
+        TrainConfig(out=tmp_path)
+    with pytest.raises(UsageError, match="is a file; name a new folder"):
+        TrainConfig(out=tmp_path / "config.json")
+    TrainConfig(out=tmp_path / "new")
+
+
+def test_settings_cannot_be_changed_later():
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        TrainConfig().epochs = 3
+
+
+def test_unknown_name_lists_what_exists_and_the_nearest():
+    known = ("momentum", "adam", "padam")
+    check_name("--optimizers", "adam", known)
+    with pytest.raises(UsageError) as raised:
+        check_name("--optimizers", "padan", known)
+    assert str(raised.value) == (
+        "--optimizers 'padan' does not exist (did you mean padam?); "
+        "choose from momentum, adam, padam."
+    )
+    with pytest.raises(UsageError, match="'xyz' does not exist; choose"):
+        check_name("--optimizers", "xyz", known)

@@ -1,0 +1,260 @@
+"""Every baseline equals the formula that the lectures print, in float64 to 1e-12."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from benchmarks import optimizers
+from benchmarks.config import UsageError
+from benchmarks.optimizers import OPTIMIZERS, Run
+from tests import reference
+
+GRADIENTS = np.random.default_rng(0).normal(size=(40, 5)) * [1e-3, 0.1, 1, 10, 100]
+# Optax's own functions mix dtypes.
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+
+
+def updates_of(optimizer, gradients=GRADIENTS):
+    x = jnp.zeros(gradients[0].shape)
+
+    def step(state, g):
+        u, state = optimizer.update(g, state, x)
+        return state, u
+
+    return np.asarray(jax.lax.scan(step, optimizer.init(x), jnp.asarray(gradients))[1])
+
+
+def constant(value):
+    return lambda count: value
+
+
+# name -> (settings beside a learning rate of 0.1, the expected updates)
+RULES = {
+    "sgd": ({}, lambda g: reference.sgd(g, 0.1)),
+    "momentum": ({"momentum": 0.9}, lambda g: reference.momentum(g, 0.1, 0.9)),
+    "polyak": (
+        {"momentum": 0.9},
+        lambda g: reference.polyak(g, lambda k: 0.1, 0.9),
+    ),
+    "adagrad": ({"eps": 1e-3}, lambda g: reference.adagrad(g, 0.1, 1e-3)),
+    "adagrad-mean": ({}, lambda g: reference.adagrad_mean(g, 0.1)),
+    "rmsprop": (
+        {"decay": 0.9, "eps": 1e-3},
+        lambda g: reference.rmsprop(g, 0.1, 0.9, 1e-3),
+    ),
+    "adadelta": (
+        {"rho": 0.9, "eps": 1e-3},
+        lambda g: [0.1 * u for u in reference.adadelta(g, 0.9, 1e-3)],
+    ),
+    "adam": (
+        {"b1": 0.9, "b2": 0.99},
+        lambda g: reference.adam(g, 0.1, 0.9, 0.99, 1e-8),
+    ),
+    "adam-uncorrected": (
+        {"b1": 0.9, "b2": 0.99, "eps": 0.0},
+        lambda g: reference.padam(g, 0.1, 0.9, 0.99, 0.0, 0.5, with_max=False),
+    ),
+    "amsgrad": (
+        {"b1": 0.9, "b2": 0.99},
+        lambda g: reference.padam(
+            g, 0.1, 0.9, 0.99, 1e-8, 0.5, bias_correction="before_max"
+        ),
+    ),
+    "amsgrad-uncorrected": (
+        {"b1": 0.9, "b2": 0.99, "eps": 0.0},
+        lambda g: reference.padam(g, 0.1, 0.9, 0.99, 0.0, 0.5),
+    ),
+    "adamw": (
+        {"b1": 0.9, "b2": 0.99},
+        lambda g: reference.adam(g, 0.1, 0.9, 0.99, 1e-8),
+    ),
+    "yogi": (
+        {"b1": 0.9, "b2": 0.99, "eps": 1e-3},
+        lambda g: reference.yogi(g, 0.1, 0.9, 0.99, 1e-3, 1e-6),
+    ),
+    "adabelief": (
+        {"b1": 0.9, "b2": 0.99, "eps": 1e-3, "eps_root": 1e-6},
+        lambda g: reference.adabelief(g, 0.1, 0.9, 0.99, 1e-3, 1e-6),
+    ),
+    "padam": (
+        {"b1": 0.9, "b2": 0.99, "p": 0.125},
+        lambda g: reference.padam(g, 0.1, 0.9, 0.99, bias_correction="official"),
+    ),
+    "padamw": (
+        {"b1": 0.9, "b2": 0.99, "p": 0.25},
+        lambda g: reference.padam(
+            g, 0.1, 0.9, 0.99, p=0.25, bias_correction="official"
+        ),
+    ),
+    "adagrad-norm": (
+        {"b0": 0.5},
+        lambda g: (
+            -0.1
+            * g
+            / np.sqrt(0.25 + np.cumsum(np.sum(g**2, axis=1, keepdims=True), axis=0))
+        ),
+    ),
+}
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", RULES)
+def test_updates_equal_the_formula(name):
+    settings, rule = RULES[name]
+    row = OPTIMIZERS[name]
+    assert set(settings) <= set(row.recipe)
+    decay = {"weight_decay": 0.0} if "weight_decay" in row.recipe else {}
+    built = row.build(learning_rate=constant(0.1), **decay, **settings)
+    np.testing.assert_allclose(updates_of(built), np.stack(rule(GRADIENTS)), rtol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+def test_polyak_keeps_old_steps_when_the_rate_falls():
+    def rate(k):
+        return 0.1 * 0.8 ** jnp.asarray(k, jnp.float64)
+
+    built = OPTIMIZERS["polyak"].build(
+        learning_rate=rate, momentum=0.9, weight_decay=0.0
+    )
+    expected = reference.polyak(GRADIENTS, lambda k: 0.1 * 0.8**k, 0.9)
+    np.testing.assert_allclose(updates_of(built), np.stack(expected), rtol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+def test_nesterov_holds_the_look_ahead_points():
+    curvature = np.array([1.0, 10.0])
+
+    def gradient(x):
+        return curvature * x + np.cos(x)
+
+    built = OPTIMIZERS["nesterov"].build(
+        learning_rate=constant(0.02), momentum=0.9, weight_decay=0.0
+    )
+    x = jnp.ones(2)
+    state, points = built.init(x), [x]
+    for _ in range(30):
+        u, state = built.update(jnp.asarray(gradient(np.asarray(x))), state, x)
+        x = optax.apply_updates(x, u)
+        points.append(x)
+    expected = reference.nesterov(gradient, np.ones(2), 30, 0.02, 0.9)
+    np.testing.assert_allclose(np.stack(points), expected, rtol=1e-12)
+
+
+@pytest.mark.usefixtures("x64")
+def test_lbfgs_with_enough_memory_is_dense_bfgs():
+    rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))
+    matrix = rotation @ np.diag([0.5, 0.7, 0.9, 1.1]) @ rotation.T
+
+    def gradient(x):
+        return matrix @ x + 0.1 * x**3
+
+    lbfgs = optax.chain(
+        optax.scale_by_lbfgs(memory_size=10, scale_init_precond=False),
+        optax.scale(-1.0),
+    )
+    x = jnp.ones(4)
+    state = lbfgs.init(x)
+    expected = reference.bfgs(gradient, np.ones(4), 8)
+    for row in expected[1:]:
+        u, state = lbfgs.update(jnp.asarray(gradient(np.asarray(x))), state, x)
+        x = optax.apply_updates(x, u)
+        np.testing.assert_allclose(x, row, rtol=1e-10, atol=1e-13)
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("name", [n for n in RULES if n not in ("adamw", "padamw")])
+def test_decay_is_added_to_the_gradient(name):
+    row = OPTIMIZERS[name]
+    settings, rule = RULES[name]
+    built = row.build(learning_rate=constant(0.1), weight_decay=0.3, **settings)
+    x = jnp.full(5, 2.0)
+    u, _ = built.update(jnp.asarray(GRADIENTS[0]), built.init(x), x)
+    expected = rule((GRADIENTS[0] + 0.3 * 2)[None])[0]
+    np.testing.assert_allclose(u, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["adamw", "padamw"])
+def test_decoupled_decay_shrinks_what_has_no_gradient(name):
+    built = OPTIMIZERS[name].build(
+        **{**OPTIMIZERS[name].recipe, "learning_rate": constant(0.1)}
+    )
+    x = jnp.full(2, 3.0)
+    u, _ = built.update(jnp.zeros(2), built.init(x), x)
+    decay = OPTIMIZERS[name].recipe["weight_decay"]
+    np.testing.assert_allclose(u, -0.1 * decay * 3, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "recipe"),
+    [
+        ("momentum", {"learning_rate": 0.1, "momentum": 0.9, "weight_decay": 5e-4}),
+        (
+            "adam",
+            {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.99, "weight_decay": 1e-4},
+        ),
+        (
+            "amsgrad",
+            {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.99, "weight_decay": 1e-4},
+        ),
+        (
+            "padam",
+            {
+                "learning_rate": 0.1,
+                "b1": 0.9,
+                "b2": 0.999,
+                "p": 0.125,
+                "weight_decay": 5e-4,
+            },
+        ),
+    ],
+)
+def test_the_papers_recipes_are_the_papers(name, recipe):
+    assert OPTIMIZERS[name].recipe == recipe
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_recipe_builds_and_steps(name):
+    built, schedule = optimizers.build(name, Run(100, 50, 0), (0.3, 0.6, 0.8))
+    x = jnp.ones(3)
+    u, _ = optax.with_extra_args_support(built).update(
+        x, built.init(x), x, value=1.5, grad=x, value_fn=lambda x: jnp.sum(x**2) / 2
+    )
+    assert np.isfinite(u).all()
+    # Santa begins with noise.
+    if not name.startswith("santa"):
+        assert (np.asarray(u) < 0).all()
+    assert schedule(0) == OPTIMIZERS[name].recipe["learning_rate"]
+
+
+def test_santa_receives_the_summed_gradient():
+    run = Run(steps=10, num_examples=50, seed=0)
+    built, _ = optimizers.build("santa-e", run, ())
+    x = jnp.ones(1000)
+    state = built.init(x)
+    for _ in range(5):  # exploration
+        _, state = built.update(x, state)
+    u, after = built.update(x, state)
+    # Refinement: u' = (1-A) u - η N q ḡ with η N the recipe's rate.
+    q = 1 / np.sqrt(1e-5 + np.sqrt(np.asarray(after.nu)))
+    momentum = (1 - np.asarray(state.thermostat)) * np.asarray(state.momentum)
+    expected = q * (momentum - OPTIMIZERS["santa-e"].recipe["learning_rate"] * q)
+    np.testing.assert_allclose(u, expected, rtol=1e-3)
+
+
+def test_the_rate_is_divided_by_ten_at_each_milestone():
+    schedule = optimizers.multi_stage(0.1, 200, (0.25, 0.5, 0.75))
+    steps = [0, 49, 50, 99, 100, 149, 150, 199]
+    expected = [0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4]
+    np.testing.assert_allclose([schedule(k) for k in steps], expected, rtol=1e-6)
+
+
+def test_milestones_that_fall_on_one_step_all_count():
+    schedule = optimizers.multi_stage(1.0, 3, (0.3, 0.35, 0.9))
+    np.testing.assert_allclose([schedule(k) for k in (0, 1, 3)], [1, 0.01, 0.001], 1e-6)
+
+
+def test_an_unknown_optimizer_lists_what_exists():
+    with pytest.raises(UsageError, match="'padan' does not exist.*padam"):
+        optimizers.lookup("padan")
