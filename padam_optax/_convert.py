@@ -1,0 +1,229 @@
+"""Moving a run: the moments of one optimizer in the state of another.
+
+The other's state comes from its ``init``; what stands in it beside the moments and the
+counts stays. Call these outside of ``jax.jit``.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from padam_optax._fields import Path, fields, get, moments, replace
+
+
+def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptState:
+    """Return the template with the moments and the count of another state.
+
+    So a run goes on under another optimizer: from `optax.amsgrad` to `padam` and back,
+    into another chain, into or out of the groups of `optax.multi_transform`. The next
+    steps are the same where both are the same method. `padam` with p = 1/2 is
+    `optax.amsgrad` with ``bias_correction="before_max"``; without bias correction in
+    either, it is with ``"none"``. Other pairs go on from the same moments in their own
+    way; between a v̂ of corrected and one of uncorrected moments there is no exact
+    conversion.
+
+    Args:
+      state: with mu, nu and nu_max.
+      template: ``opt.init(params)`` of the optimizer to go on with, with the same. All
+        its fields named ``count``, those of schedules included, are set.
+
+    Returns:
+      A state with the template's structure, shapes, dtypes and placement, and buffers
+      of its own.
+
+    Raises:
+      ValueError: a state lacks the moments, a leaf of the template has no counterpart
+        or one of another shape (the path is named), or counts of groups differ.
+
+    >>> import jax.numpy as jnp
+    >>> import optax
+    >>> import padam_optax
+    >>> params = {"w": jnp.array([1.0, 2.0])}
+    >>> theirs = optax.amsgrad(0.1)
+    >>> ours = padam_optax.padam(0.1, p=0.5, bias_correction="before_max")
+    >>> state = theirs.init(params)
+    >>> for g in [3.0, -1.0]:
+    ...     _, state = theirs.update({"w": jnp.array([g, 1.0])}, state)
+    >>> converted = padam_optax.convert_state(state, ours.init(params))
+    >>> g = {"w": jnp.array([1.0, 2.0])}
+    >>> for opt, state in [(theirs, state), (ours, converted)]:
+    ...     print(*(f"{u:.5f}" for u in opt.update(g, state)[0]["w"]))
+    -0.03112 -0.09678
+    -0.03112 -0.09678
+    """
+    found: dict[tuple[str, str], Any] = {}
+    counts: set[int] = set()
+    for group in moments(state):
+        counts.add(int(_count_beside(state, group.nu)))
+        for name, path in group._asdict().items():
+            for leaf_path, leaf in jax.tree_util.tree_leaves_with_path(
+                get(state, path)
+            ):
+                found[name, jax.tree_util.keystr(leaf_path)] = leaf
+
+    def find(name: str, path: Path) -> Any:
+        key = name, jax.tree_util.keystr(path)
+        if key not in found:
+            raise ValueError(
+                f"The state to convert must hold {name} of parameter {key[1]}, which "
+                "the template has; it does not. Are both states of the same parameters?"
+            )
+        return found[key]
+
+    return _filled(template, counts, find, "")
+
+
+def convert_torch_state(
+    state_dict: Mapping[str, Any],
+    template: optax.OptState,
+    keys: Any,
+    layout: Callable[[str, np.ndarray], Any] = lambda path, array: array,
+) -> optax.OptState:
+    r"""Return the template with the moments and the step of a PyTorch optimizer.
+
+    The next steps are those of PyTorch if the template's optimizer is
+
+    ======================================= ===========================================
+    in PyTorch                              here
+    ======================================= ===========================================
+    ``Adam(amsgrad=True, weight_decay=w)``  ``padam(lr, b1, b2, eps, p=0.5,
+                                            weight_decay=w,
+                                            bias_correction="consistent")``
+    ``AdamW(amsgrad=True, weight_decay=w)`` ``padamw`` with the same
+    ``Padam(partial=p, weight_decay=w)``,   ``padam(lr, b1, b2, eps, p=p,
+    the authors'                            weight_decay=w,
+                                            bias_correction="official")``
+    ======================================= ===========================================
+
+    PyTorch takes the maximum of v as it is and corrects it afterwards: its AMSGrad is
+    ``"consistent"``, not ``"before_max"``. The learning rate and the other
+    hyperparameters, in ``state_dict["param_groups"]``, are not read.
+
+    Args:
+      state_dict: ``optimizer.state_dict()`` with NumPy arrays for tensors; its "state"
+        maps keys to mappings with "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq".
+      template: ``opt.init(params)`` of the optimizer to go on with.
+      keys: a tree like params; for each leaf its key in ``state_dict["state"]``:
+        PyTorch numbers parameters in the order of ``model.parameters()``.
+      layout: a function from the path of a leaf here, as "Conv_0/kernel", and an array
+        of PyTorch's to that array as it is laid out here. Flax keeps the kernel of a
+        convolution as (height, width, in, out), PyTorch as (out, in, height, width);
+        that of a dense layer as (in, out), PyTorch as (out, in).
+
+    Returns:
+      As `convert_state`.
+
+    Raises:
+      ValueError: the template lacks the moments, a leaf has no key or no moments, or
+        those of another shape (the path is named), or steps differ.
+
+    A dense layer after two steps:
+
+    >>> import jax.numpy as jnp
+    >>> import numpy as np
+    >>> import padam_optax
+    >>> state_dict = {
+    ...     "state": {
+    ...         0: {
+    ...             "step": 2,
+    ...             "exp_avg": np.array([[1.0, 2.0, 3.0]]),
+    ...             "exp_avg_sq": np.array([[1.0, 4.0, 9.0]]),
+    ...             "max_exp_avg_sq": np.array([[1.0, 16.0, 9.0]]),
+    ...         }
+    ...     },
+    ...     "param_groups": [{"lr": 0.1, "partial": 0.25, "params": [0]}],
+    ... }
+    >>> opt = padam_optax.padam(0.1, p=0.25, bias_correction="official")
+    >>> params = {"Dense_0": {"kernel": jnp.zeros((3, 1))}}
+    >>> state = padam_optax.convert_torch_state(
+    ...     state_dict,
+    ...     opt.init(params),
+    ...     keys={"Dense_0": {"kernel": 0}},
+    ...     layout=lambda path, array: array.T if path.endswith("kernel") else array,
+    ... )
+    >>> padam_optax.second_moment(state)["Dense_0"]["kernel"].tolist()
+    [[1.0], [16.0], [9.0]]
+    """
+    key_of = {
+        jax.tree_util.keystr(path): key
+        for path, key in jax.tree_util.tree_leaves_with_path(keys)
+    }
+    entries = state_dict["state"]
+    steps: set[int] = set()
+
+    def find(name: str, path: Path) -> Any:
+        where = jax.tree_util.keystr(path)
+        if where not in key_of:
+            raise ValueError(
+                f"keys must name a key for parameter {where}, got none. It is a tree "
+                'like params of keys in state_dict["state"].'
+            )
+        key, torch_name = key_of[where], _TORCH_NAMES[name]
+        if torch_name not in entries.get(key, {}):
+            raise ValueError(
+                f'state_dict["state"][{key!r}], for parameter {where}, must hold '
+                f"{torch_name}; it does not. Only Padam and what was made with "
+                "amsgrad=True keep a maximum; a parameter without gradients has no "
+                "moments: put in zeros."
+            )
+        steps.add(int(np.asarray(entries[key]["step"])))
+        simple = jax.tree_util.keystr(path, simple=True, separator="/")
+        return layout(simple, np.asarray(entries[key][torch_name]))
+
+    return _filled(
+        template, steps, find, " If PyTorch lays it out differently, pass layout."
+    )
+
+
+_TORCH_NAMES = {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"}
+
+
+def _count_beside(state: optax.OptState, path: Path) -> jax.Array:
+    counts = fields(state, "count")
+    return next(count for at, count in counts.items() if at[:-1] == path[:-1])
+
+
+def _filled(
+    template: optax.OptState,
+    counts: set[int],
+    find: Callable[[str, Path], Any],
+    remedy: str,
+) -> optax.OptState:
+    """Return the template with what ``find`` has for each leaf of each moment."""
+
+    def fit(name: str, path: Path, like: jax.Array) -> jax.Array:
+        found = find(name, path)
+        if np.shape(found) != np.shape(like):
+            raise ValueError(
+                f"{name} of parameter {jax.tree_util.keystr(path)} must have shape "
+                f"{np.shape(like)}, got {np.shape(found)}.{remedy}"
+            )
+        return _placed(found, like)
+
+    values = {
+        path: jax.tree_util.tree_map_with_path(
+            lambda leaf_path, like, name=name: fit(name, leaf_path, like),
+            get(template, path),
+        )
+        for group in moments(template)
+        for name, path in group._asdict().items()
+    }
+    # After the moments, for only now `find` has seen the steps of all.
+    if len(counts) != 1:
+        raise ValueError(
+            "All parameters must have the same number of updates, got "
+            f"{sorted(counts)}. Convert groups of different age one by one."
+        )
+    (count,) = counts
+    for path, like in fields(template, "count").items():
+        values[path] = _placed(count, like)
+    return replace(template, values)
+
+
+def _placed(value: Any, like: Any) -> jax.Array:
+    """Return a copy with the dtype of ``like``, where that lives."""
+    return jax.device_put(jnp.array(value, like.dtype, copy=True), like.sharding)

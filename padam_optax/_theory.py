@@ -1,0 +1,111 @@
+"""What the convergence theorems ask of the hyperparameters."""
+
+import math
+from typing import NamedTuple
+
+import optax
+
+
+class Condition(NamedTuple):
+    """A condition of a theorem; as text, a line that says whether and why it holds."""
+
+    name: str  # that of the theorem
+    holds: bool
+    explanation: str  # the condition with its numbers, and what else is assumed
+
+    def __str__(self) -> str:
+        """Return "holds" or "fails", name and explanation."""
+        return f"{'holds' if self.holds else 'fails'}: {self.name}: {self.explanation}"
+
+
+def check_convergence_conditions(
+    b1: float, b2: float, p: optax.ScalarOrSchedule
+) -> tuple[Condition, ...]:
+    """Say which theorem on Padam's convergence the hyperparameters satisfy.
+
+    This is advice, to be read before a run: no optimizer here calls it, and it raises
+    nothing for any numbers. A failed condition is no failed run (weight decay,
+    ``bias_correction`` and most learning rate schedules are outside every theorem), nor
+    does a fulfilled one choose the learning rate. To watch the property on which the
+    proofs rest, see `share_of_grown_rates`.
+
+    Names are those of the authors' talk. Two are about any loss with bounded
+    gradients: convergence to a stationary point asks b1 < b2^(2p), which is stricter
+    the larger p is; for p ≤ 1/4 its rate has a better dependence on the dimension than
+    that of AMSGrad and SGD. One is about convex losses: the regret grows like √T.
+
+    Args:
+      b1: decay rate of the momentum.
+      b2: decay rate of the second moment.
+      p: the exponent. With a schedule every condition fails: no theorem covers it.
+
+    Returns:
+      The conditions: that of the algorithm, then one for each theorem.
+
+    >>> import padam_optax
+    >>> for condition in padam_optax.check_convergence_conditions(0.9, 0.999, 1 / 8):
+    ...     print(condition)  # doctest: +ELLIPSIS
+    holds: Algorithm 1: 0 < p <= 1/2 with p = 0.125 and decay rates in [0, 1)...
+    holds: Padam, convex (regret): b1 < sqrt(b2): 0.9 < 0.9995...
+    holds: Adam-type, nonconvex: b1 < b2^(2p): 0.9 < 0.99975...
+    holds: Padam, nonconvex: p <= 1/4, and b1 < b2^(2p): 0.125 <= 0.25...
+    >>> for condition in padam_optax.check_convergence_conditions(0.9, 0.7, 1 / 2):
+    ...     print(condition.holds, condition.name)
+    True Algorithm 1
+    False Padam, convex (regret)
+    False Adam-type, nonconvex
+    False Padam, nonconvex
+
+    References:
+      Chen, Zhou, Tang, Yang, Cao and Gu, IJCAI 2020 (arXiv 1806.06763). Zhou et al., On
+      the convergence of adaptive gradient methods for nonconvex optimization, arXiv
+      1808.05671.
+    """
+    if callable(p):
+        text = "p must be constant, got a schedule: no theorem covers a varying p."
+        return tuple(Condition(name, False, text) for name in _NAMES)
+    b1, b2, p = float(b1), float(b2), float(p)
+    rates_fit = 0 <= b1 < 1 and 0 <= b2 < 1
+    nonconvex_fits = rates_fit and 0 <= p <= 0.5
+    root = b2**0.5 if rates_fit else math.nan
+    power = b2 ** (2 * p) if nonconvex_fits else math.nan
+    conditions = (
+        (
+            rates_fit and 0 < p <= 0.5,
+            f"0 < p <= 1/2 with p = {p:g} and decay rates in [0, 1) with b1 = {b1:g}, "
+            f"b2 = {b2:g}. p = 1/2 is AMSGrad, p -> 0 SGD with momentum.",
+        ),
+        (
+            b1 < root,
+            f"b1 < sqrt(b2): {_compared(b1, root)}. Also assumed: convex losses, "
+            "bounded gradients, a bounded set with the projection onto it, a learning "
+            "rate like 1/sqrt(t), b1 that decays geometrically.",
+        ),
+        (
+            b1 < power,
+            f"b1 < b2^(2p): {_compared(b1, power)}. Also assumed: p in [0, 1/2], a "
+            "smooth loss, bounded gradients, a constant learning rate.",
+        ),
+        (
+            b1 < power and p <= 0.25,
+            f"p <= 1/4, and b1 < b2^(2p): {p:g} {'<=' if p <= 0.25 else '>'} 0.25, "
+            f"{_compared(b1, power)}. Assumed as in the theorem before, and a learning "
+            "rate chosen for the number of steps.",
+        ),
+    )
+    return tuple(
+        Condition(name, holds, text)
+        for name, (holds, text) in zip(_NAMES, conditions, strict=True)
+    )
+
+
+_NAMES = (
+    "Algorithm 1",
+    "Padam, convex (regret)",
+    "Adam-type, nonconvex",
+    "Padam, nonconvex",
+)
+
+
+def _compared(b1: float, bound: float) -> str:
+    return f"{b1:g} {'<' if b1 < bound else 'is not <'} {bound:.6g}"
