@@ -46,6 +46,10 @@ class TrainConfig:
     """Shift the training images at random, and mirror those of CIFAR."""
     seed: int = 0
     """Determines the initial weights, the batches and the augmentation."""
+    diagnostics: bool = False
+    """Record per epoch also the distance from the initial weights and, where there is
+    a second moment, quantiles of the effective learning rates and the share of weights
+    where the running maximum binds."""
     parallel: Literal["jit", "pmap"] = "jit"
     """jit: one device; pmap: all local devices, each with its share of a batch."""
     out: Path | None = None

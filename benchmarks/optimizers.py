@@ -35,6 +35,7 @@ class Optimizer(NamedTuple):
       build: Takes the recipe, with a schedule in place of the learning rate, and, as
         `run`, the Run if needs_run is set.
       needs_run: Whether it does.
+      corrects_before_max: Whether its running maximum is that of v/(1-b2^t).
     """
 
     label: str
@@ -43,6 +44,7 @@ class Optimizer(NamedTuple):
     recipe: Mapping[str, float]
     build: Callable[..., optax.GradientTransformation]
     needs_run: bool = False
+    corrects_before_max: bool = False
 
 
 def _l2_then(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,6 +203,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         "Reddi et al. 2018, as trained with",
         _ADAM,
         _l2_then(optax.amsgrad),
+        corrects_before_max=True,
     ),
     "amsgrad-uncorrected": Optimizer(
         "AMSGrad, uncorrected",

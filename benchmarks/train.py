@@ -18,7 +18,7 @@ from jax import lax
 from rich.console import Console
 from tqdm import tqdm
 
-from benchmarks import data, models, optimizers, records, report
+from benchmarks import data, diagnostics, models, optimizers, records, report
 from benchmarks.augmentation import Draws, augment, draw, normalise
 from benchmarks.config import TrainConfig, UsageError
 from benchmarks.parallel import Parallel, parallel
@@ -97,6 +97,7 @@ class Trainer:
         tx, schedule = optimizers.build(name, run, self.config.milestones)
         state = self.initial_state(tx)
         train_epoch = self.compile_epoch(tx, state)
+        show = self.diagnose(name, state.opt_state)
 
         started = time.perf_counter()
         dispatched = None
@@ -105,12 +106,12 @@ class Trainer:
             if epoch <= self.config.epochs:
                 state, training = train_epoch(state, self.train)
                 testing = self.evaluate((state.params, state.stats), self.test)
-                dispatched = epoch, training, testing
+                shown = show(state, schedule(epoch * self.steps_per_epoch - 1))
+                dispatched = epoch, training, testing, shown
             if finished is None:
                 continue
-            number, (losses, accuracies), (test_loss, test_accuracy) = jax.device_get(
-                finished
-            )
+            number, training, testing, shown = jax.device_get(finished)
+            (losses, accuracies), (test_loss, test_accuracy) = training, testing
             step = number * self.steps_per_epoch
             self._check_finite(number, losses, test_loss)
             now = time.perf_counter()
@@ -124,8 +125,20 @@ class Trainer:
                 "test_loss": float(test_loss),
                 "test_accuracy": float(test_accuracy),
                 "seconds": now - started,
+                **diagnostics.to_record(shown),
             }
             started = now
+
+    def diagnose(self, name: str, opt_state: Any) -> Any:
+        """Make the function that shows what a run with this optimizer is doing."""
+        if not self.config.diagnostics:
+            return lambda state, learning_rate: {}
+        row = optimizers.lookup(name)
+        b2 = row.recipe["b2"] if row.corrects_before_max else None
+        read = diagnostics.make(opt_state, row.recipe.get("p", 0.5), b2)
+        return lambda state, learning_rate: read(
+            self.params, state.params, state.opt_state, learning_rate
+        )
 
     def initial_state(self, tx: optax.GradientTransformation) -> TrainState:
         """Copy the common initial weights and initialise an optimizer for them."""
