@@ -10,6 +10,7 @@ import matplotlib
 matplotlib.use("Agg")  # draw without a display
 
 from matplotlib import pyplot as plt
+from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rich.table import Table
 
 Runs = Mapping[str, Sequence[Mapping[str, Any]]]
@@ -75,6 +76,9 @@ def draw_curves(runs: Runs, path: Path, title: str) -> None:
         error.plot(epochs, errors, **style)
         settled += errors[len(errors) // 10 :]
     loss.set(xlabel="epoch", ylabel="train loss (mean over the epoch)", yscale="log")
+    loss.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    loss.yaxis.set_minor_formatter(NullFormatter())
     # The first epochs' errors would press all others to the ground.
     top = 1.05 * max(settled)
     error.set(xlabel="epoch", ylabel="test error (%)", ylim=(-0.02 * top, top))

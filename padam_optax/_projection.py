@@ -361,6 +361,7 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
     return project
 
 
+@jax.custom_jvp
 def _onto_simplex(y: jax.Array, d: jax.Array, total: jax.Array) -> jax.Array:
     """Return max(y - τ/d, 0) with sum ``total``.
 
@@ -369,51 +370,49 @@ def _onto_simplex(y: jax.Array, d: jax.Array, total: jax.Array) -> jax.Array:
     the end and |y_k·e| is small. A first round finds out which k are positive.
     """
     d = _relative(d)
-
-    def capped(z: jax.Array) -> jax.Array:  # exceeded by the rounding of a huge y only
-        return z - stop_gradient(jnp.maximum(z - total, 0))
-
     k = jnp.argmax(d * (y - total))  # no coordinate is below ``total`` while k is above
     e = d.ravel()[k] / d
-    z = capped(total + ((y - total) - (y.ravel()[k] - total) * e))
-    x = z + _newton(z, e, total, jnp.zeros_like(total)) * e
-    near = ~(x < -4 * jnp.finfo(y.dtype).eps * total)  # NaN counts, to be seen
+    z = total + ((y - total) - (y.ravel()[k] - total) * e)
+    x = _fill(jnp.minimum(z, total), e, total, 0 * total)
+    near = ~(x < -4 * jnp.finfo(y.dtype).eps * total)
 
     k = jnp.argmin(jnp.where(near, jnp.abs(y * d), jnp.inf))
-    e = jnp.where(near, stop_gradient(d.ravel()[k]) / d, 0)
-    z = jnp.where(near, capped(y - stop_gradient(y.ravel()[k]) * e), -1)
-    x = z + _newton(z, e, total, total) * e
+    e = jnp.where(near, d.ravel()[k] / d, 0)
+    z = jnp.where(near, y - y.ravel()[k] * e, -1)
+    x = _fill(jnp.minimum(z, total), e, total, total)
 
-    # What the rounding of a huge y has left of x may lie outside: project that as well.
-    x += stop_gradient(jnp.clip(x, -total, total) - x)
-    e /= stop_gradient(jnp.max(e))
-    x += _newton(x, e, total, 2 * total) * e
-    return jnp.where(x < 0, 0, x)
+    # Where rounding has taken x out of the set, once more: limited, and with e at most
+    # 1, it ends inside.
+    x = _fill(jnp.clip(x, -total, total), e / jnp.max(e), total, 2 * total)
+    return jnp.maximum(x, 0)
 
 
-def _newton(
-    z: jax.Array, e: jax.Array, total: jax.Array, above: jax.Array
-) -> jax.Array:
-    """Return the c at which Σ max(z + c·e, 0) = total, from a c above it."""
+def _fill(z: jax.Array, e: jax.Array, total: jax.Array, c: jax.Array) -> jax.Array:
+    """Return z + c·e whose positive part has sum ``total``, from a c too large."""
 
-    def advance(
-        c: jax.Array, z: jax.Array, e: jax.Array, total: jax.Array
-    ) -> jax.Array:
-        positive = z + c * e >= 0
-        sum_z, sum_e = (jnp.sum(jnp.where(positive, a, 0)) for a in (z, e))
-        return (total - sum_z) / sum_e
+    def descend(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
+        c, x, _ = carry
+        # Fewer and fewer are positive as c falls, so it ends. NaN counts, to be seen.
+        sum_z, sum_e = (jnp.sum(jnp.where(x < 0, 0, a)) for a in (z, e))
+        lower = jnp.minimum((total - sum_z) / sum_e, c)
+        return lower, z + lower * e, lower < c
 
-    # Fewer and fewer are positive as c falls, so it ends; the derivative is that of the
-    # last advance.
-    constants = stop_gradient((z, e, total))
+    start = (c, z + c * e, jnp.full_like(c, True, bool))
+    return jax.lax.while_loop(lambda carry: carry[2], descend, start)[1]
 
-    def descend(carry: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        c = advance(carry[0], *constants)
-        return jnp.minimum(c, carry[0]), c < carry[0]
 
-    start = (stop_gradient(above), jnp.full_like(above, True, bool))
-    c, _ = jax.lax.while_loop(lambda carry: carry[1], descend, start)
-    return advance(c, z, e, total)
+@_onto_simplex.defjvp
+def _onto_simplex_jvp(
+    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array]:
+    """Differentiate x = y - τ/d where x is positive, and Σ x = total."""
+    y, d, _ = primals
+    dy, dd, dtotal = tangents
+    x = _onto_simplex(*primals)
+    e = jnp.where(x > 0, jnp.min(d) / d, 0)
+    dx = jnp.where(x > 0, dy + (y - x) / d * dd, 0)
+    sum_e = jnp.sum(e)
+    return x, dx + e * (dtotal - jnp.sum(dx)) / jnp.where(sum_e > 0, sum_e, 1)
 
 
 def _along_normal(

@@ -1,7 +1,10 @@
+"""The convolution that is fast in loops on a CPU is the convolution."""
+
 import re
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import pytest
 from jax import lax
 
@@ -26,3 +29,40 @@ def test_gradients_in_a_loop_keep_the_fast_layout_on_a_cpu(side):
     assert len(layouts) >= 3
     assert set(layouts) == {"b01f_01io->b01f"}
     assert "rhs_reversal" not in text
+
+
+@pytest.mark.parametrize("side", [1, 2, 5, 8])
+@pytest.mark.parametrize("kernel", [1, 3])
+@pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 2), (0, 1))])
+def test_the_convolution_and_its_gradients_are_jaxs(side, kernel, strides, padding):
+    least = {"SAME": 1, "VALID": kernel}.get(padding, kernel - 1)
+    if side < least:
+        return  # no output
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(4, side, side, 3)), jnp.float32)
+    w = jnp.asarray(rng.normal(size=(kernel, kernel, 3, 5)), jnp.float32)
+
+    def theirs(x, w):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(
+            x, w, strides, padding, dimension_numbers=layout
+        )
+
+    def value_and_gradients(f):
+        y, pullback = jax.vjp(f, x, w)
+        return y, *pullback(jnp.cos(y))
+
+    actual = jax.jit(
+        lambda: value_and_gradients(
+            lambda x, w: conv_general_dilated(x, w, strides, padding)
+        )
+    )()
+    for ours, expected in zip(actual, value_and_gradients(theirs), strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+def test_the_convolution_refuses_what_it_does_not_do():
+    x, w = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 1, 2))
+    with pytest.raises(ValueError, match="feature groups"):
+        conv_general_dilated(x, w, (1, 1), "SAME", feature_group_count=2)

@@ -1,10 +1,16 @@
+"""The small VGG: shapes, parameters, statistics."""
+
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from benchmarks.models.vgg import vgg_small
+from benchmarks import models
+from benchmarks.config import UsageError
+from benchmarks.models.vgg import max_pool, vgg_small
 
 
 def small(width=4, channels=3, seed=0):
@@ -44,3 +50,25 @@ def test_seed_determines_the_weights():
     assert all(jax.tree.leaves(same))
     a, b = (small(seed=seed).head.kernel[...] for seed in (0, 1))
     assert not jnp.array_equal(a, b)
+
+
+def test_pooling_takes_the_largest_of_four_and_cuts_the_odd_row():
+    x = jnp.arange(30.0).reshape(1, 5, 6, 1)
+    np.testing.assert_array_equal(max_pool(x)[0, :, :, 0], [[7, 9, 11], [19, 21, 23]])
+
+
+def test_vgg_small_has_the_parameters_that_its_description_gives():
+    model = models.lookup("vgg-small").build(
+        16, 3, 10, axis_name=None, rngs=nnx.Rngs(0)
+    )
+    params = jax.tree.leaves(nnx.state(model, nnx.Param))
+    widths = [3, 16, 16, 32, 32, 64, 64]
+    convolutions = sum(9 * a * b + b for a, b in itertools.pairwise(widths))
+    norms = 2 * sum(widths[1:])
+    assert sum(x.size for x in params) == convolutions + norms + 64 * 10 + 10
+    assert model(jnp.ones((2, 32, 32, 3))).shape == (2, 10)
+
+
+def test_an_unknown_network_lists_what_exists():
+    with pytest.raises(UsageError, match="--model 'vgg' does not exist.*vgg-small"):
+        models.lookup("vgg")
