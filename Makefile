@@ -5,6 +5,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
+# Caches of pip, uv, matplotlib and others stay in the clone.
+export XDG_CACHE_HOME := $(CURDIR)/$(VENV)/cache
+export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
+
 .PHONY: train test lint types clean
 
 train: $(VENV)/bench.stamp

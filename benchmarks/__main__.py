@@ -7,7 +7,12 @@ from typing import Literal
 
 import tyro
 
-from benchmarks.config import TrainConfig, UsageError
+from benchmarks.config import (
+    LandscapeConfig,
+    RegretConfig,
+    TrainConfig,
+    UsageError,
+)
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,24 @@ def _list(config: ListConfig) -> int:
     return 0
 
 
-COMMANDS = {"train": (TrainConfig, _train), "list": (ListConfig, _list)}
+def _landscape(config: LandscapeConfig) -> int:
+    from benchmarks import landscape
+
+    return landscape.run(config)
+
+
+def _regret(config: RegretConfig) -> int:
+    from benchmarks import regret
+
+    return regret.run(config)
+
+
+COMMANDS = {
+    "train": (TrainConfig, _train),
+    "landscape": (LandscapeConfig, _landscape),
+    "regret": (RegretConfig, _regret),
+    "list": (ListConfig, _list),
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,8 @@
 
 import difflib
 import itertools
-from collections.abc import Iterable
+import math
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -58,23 +59,11 @@ class TrainConfig:
 
     def __post_init__(self) -> None:
         """Refuse whatever no data set and no device could make possible."""
-        for argument, value in (
-            ("--epochs", self.epochs),
-            ("--batch-size", self.batch_size),
-            ("--width", self.width),
-        ):
-            if value < 1:
-                raise UsageError(f"{argument} must be at least 1, got {value}.")
-        if not 0 <= self.seed < 2**32:
-            raise UsageError(f"--seed must be in [0, 2^32), got {self.seed}.")
-        if not self.optimizers:
-            raise UsageError("--optimizers is empty: name at least one.")
-        repeated = {o for o in self.optimizers if self.optimizers.count(o) > 1}
-        if repeated:
-            raise UsageError(
-                f"--optimizers names {', '.join(sorted(repeated))} more than once; "
-                "each may stand there once."
-            )
+        _check_at_least("--epochs", self.epochs, 1)
+        _check_at_least("--batch-size", self.batch_size, 1)
+        _check_at_least("--width", self.width, 1)
+        _check_seed(self.seed)
+        _check_each_once("--optimizers", self.optimizers)
         bounds = (0.0, *self.milestones, 1.0)
         if not all(a < b for a, b in itertools.pairwise(bounds)):
             given = " ".join(str(m) for m in self.milestones)
@@ -86,14 +75,174 @@ class TrainConfig:
                 f"--data-dir {self.data_dir} is not a folder; give the one that holds "
                 "the data sets' own folders, such as cifar10/."
             )
-        if self.out is not None and self.out.exists():
-            if not self.out.is_dir():
-                raise UsageError(f"--out {self.out} is a file; name a new folder.")
-            if any(self.out.iterdir()):
-                raise UsageError(
-                    f"--out {self.out} is not empty; name a new folder, so that no "
-                    "earlier run is overwritten."
-                )
+        _check_out(self.out)
+
+
+@dataclass(frozen=True)
+class RegretConfig:
+    """Play online convex games and compare the regret with the theorem's bound.
+
+    Linear losses, logistic regression on breast cancer and on digits, sparse features;
+    then Reddi's counterexample to Adam and the phase transition at p = 1/4, which have
+    settings of their own. Each optimizer plays with every learning rate; all are
+    recorded, and the one with the smallest mean regret is shown.
+    """
+
+    games: tuple[str, ...] = (
+        "linear",
+        "breast-cancer",
+        "digits",
+        "sparse",
+        "counterexample",
+        "phase-transition",
+    )
+    """Which to play, from: linear, breast-cancer, digits, sparse, counterexample,
+    phase-transition."""
+    optimizers: tuple[str, ...] = ("sgd", "adagrad", "adam", "padam")
+    """Who plays, from: sgd, adagrad, adam (no maximum), padam."""
+    p: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)
+    """Padam's exponents, in (0, 1/2]; 1/2 is AMSGrad."""
+    learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+    """The α that each optimizer tries, in α_t = α/√t (adagrad: α_t = α)."""
+    b1: float = 0.9
+    """Decay rate β1 of the momentum at the first step, in [0, √b2)."""
+    b2: float = 0.99
+    """Decay rate β2 of the second moment, in (0, 1)."""
+    b1_decay: float = 0.9
+    """λ, in (0, 1): the momentum's decay rate at step t is b1 λ^(t-1)."""
+    steps: int = 3000
+    """Losses in a game, T."""
+    seeds: int = 3
+    """Games with other draws, over which mean and spread are taken."""
+    seed: int = 0
+    """The first of the seeds."""
+    out: Path | None = None
+    """Folder for the records and the plots; must not hold anything yet. By default
+    a new one under runs/, named regret and the time."""
+
+    def __post_init__(self) -> None:
+        """Refuse what the theorem or the games do not allow."""
+        _check_each_once("--games", self.games)
+        _check_each_once("--optimizers", self.optimizers)
+        _check_each_once("--p", self.p)
+        _check_each_once("--learning-rates", self.learning_rates)
+        for p in self.p:
+            if not 0 < p <= 0.5:
+                raise UsageError(f"--p must be in (0, 1/2], got {p}.")
+        _check_rates(self.learning_rates)
+        if not 0 < self.b2 < 1:
+            raise UsageError(f"--b2 must be in (0, 1), got {self.b2}.")
+        if not 0 <= self.b1 < self.b2**0.5:
+            raise UsageError(
+                f"--b1 must be at least 0 and less than the root of --b2, "
+                f"{self.b2**0.5:g}, got {self.b1}: the bound needs b1/√b2 < 1."
+            )
+        if not 0 < self.b1_decay < 1:
+            raise UsageError(f"--b1-decay must be in (0, 1), got {self.b1_decay}.")
+        _check_at_least("--steps", self.steps, 10)
+        _check_at_least("--seeds", self.seeds, 1)
+        _check_seed(self.seed, self.seeds)
+        _check_out(self.out)
+
+
+@dataclass(frozen=True)
+class LandscapeConfig:
+    """Draw the optimizers' trajectories on five surfaces, as PNG and animated GIF.
+
+    Beale's and Rosenbrock's valleys, a saddle, a ravine of condition number 100 and a
+    valley with gradient noise. Each optimizer tries every learning rate on every
+    surface; all are recorded, and the one with the lowest mean logarithm of the loss is
+    drawn.
+    """
+
+    surfaces: tuple[str, ...] = ("beale", "rosenbrock", "saddle", "ravine", "noisy")
+    """Which to draw, from: beale, rosenbrock, saddle, ravine, noisy."""
+    optimizers: tuple[str, ...] = (
+        "sgd",
+        "momentum",
+        "nesterov",
+        "adagrad",
+        "rmsprop",
+        "adadelta",
+        "adam",
+        "amsgrad",
+        "padam-1/4",
+        "padam-1/8",
+    )
+    """Which to compare, from: sgd, momentum, nesterov, adagrad, rmsprop, adadelta,
+    adam, amsgrad, padam-1/4, padam-1/8."""
+    learning_rates: tuple[float, ...] = (
+        1e-4,
+        3e-4,
+        1e-3,
+        3e-3,
+        1e-2,
+        3e-2,
+        0.1,
+        0.3,
+        1.0,
+        3.0,
+        10.0,
+    )
+    """What each optimizer tries."""
+    steps: int = 300
+    """Steps of each trajectory."""
+    seeds: int = 20
+    """Draws of the noise, the same for all optimizers; the first is drawn."""
+    seed: int = 0
+    """The first of the seeds."""
+    gif: bool = True
+    """Write the animation, too."""
+    out: Path | None = None
+    """Folder for the records and the plots; must not hold anything yet. By default
+    a new one under runs/, named landscape and the time."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be drawn."""
+        _check_each_once("--surfaces", self.surfaces)
+        _check_each_once("--optimizers", self.optimizers)
+        _check_each_once("--learning-rates", self.learning_rates)
+        _check_rates(self.learning_rates)
+        _check_at_least("--steps", self.steps, 10)
+        _check_at_least("--seeds", self.seeds, 1)
+        _check_seed(self.seed, self.seeds)
+        _check_out(self.out)
+
+
+def _check_at_least(argument: str, value: int, least: int) -> None:
+    if value < least:
+        raise UsageError(f"{argument} must be at least {least}, got {value}.")
+
+
+def _check_seed(seed: int, seeds: int = 1) -> None:
+    if not 0 <= seed <= 2**32 - seeds:
+        raise UsageError(f"--seed must be in [0, 2^32 - {seeds}], got {seed}.")
+
+
+def _check_each_once(argument: str, values: Collection[object]) -> None:
+    if not values or len(set(values)) < len(values):
+        given = " ".join(str(value) for value in values) or "nothing"
+        raise UsageError(
+            f"{argument} takes one or more values, each once, got {given}."
+        )
+
+
+def _check_rates(rates: Iterable[float]) -> None:
+    for rate in rates:
+        if not 0 < rate < math.inf:
+            raise UsageError(f"--learning-rates must be positive, got {rate}.")
+
+
+def _check_out(out: Path | None) -> None:
+    if out is None or not out.exists():
+        return
+    if not out.is_dir():
+        raise UsageError(f"--out {out} is a file; name a new folder.")
+    if any(out.iterdir()):
+        raise UsageError(
+            f"--out {out} is not empty; name a new folder, so that no earlier run is "
+            "overwritten."
+        )
 
 
 def check_name(argument: str, name: str, known: Iterable[str]) -> None:

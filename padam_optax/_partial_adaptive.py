@@ -19,6 +19,7 @@ from padam_optax._moments import (
     moving_average,
     one_minus_power,
     running_max,
+    saturate,
     square,
 )
 
@@ -198,7 +199,7 @@ def scale_by_partial_adaptive(
             dtype = real_dtype(m.dtype)
             v = v.astype(dtype)
             if bias_correction == "consistent":
-                v = v / one_minus_power(b2, count, dtype)
+                v = saturate(v / one_minus_power(b2, count, dtype))
             x = root(v + scalar(eps_root, dtype)) + scalar(eps, dtype)
             for_m, for_g = _factors(b1, b2, count, bias_correction, nesterov, dtype)
             m = m if for_m is None else _times(m, for_m)

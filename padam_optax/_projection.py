@@ -99,9 +99,10 @@ def projected(
     ...     opt = padam_optax.padam(0.01, p=p)
     ...     opt = padam_optax.projected(opt, padam_optax.simplex(), p=p)
     ...     u, _ = opt.update(grads, opt.init(params), params)
-    ...     print(optax.apply_updates(params, u))
-    [0.5309968 0.4690032]
-    [0.5045251 0.4954749]
+    ...     x = optax.apply_updates(params, u)
+    ...     print(f"{x[0]:.5f} {x[1]:.5f}")
+    0.53100 0.46900
+    0.50506 0.49494
 
     References:
       Chen, Zhou, Tang, Yang, Cao and Gu, IJCAI 2020 (arXiv 1806.06763), Algorithm 1.
@@ -240,8 +241,8 @@ def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
       ValueError: A x = b has no solution, A is 0, or the shapes do not fit.
 
     >>> constraint = affine([[1, 1, 0], [2, 2, 0]], [1, 2])
-    >>> constraint(jnp.zeros(3), jnp.array([1.0, 3.0, 1.0]))
-    Array([0.75, 0.25, 0.  ], dtype=float32)
+    >>> print(*(f"{x:.4f}" for x in constraint(jnp.zeros(3), jnp.array([1, 3, 1.0]))))
+    0.7500 0.2500 0.0000
     """
     rows, rhs = _independent_rows(A, b)
 

@@ -1,3 +1,5 @@
+"""What cannot work is refused before any work starts, in one line."""
+
 import dataclasses
 from pathlib import Path
 
@@ -12,12 +14,15 @@ from benchmarks.config import TrainConfig, UsageError, check_name
         ({"epochs": 0}, "--epochs must be at least 1, got 0."),
         ({"batch_size": -3}, "--batch-size must be at least 1, got -3."),
         ({"width": 0}, "--width must be at least 1, got 0."),
-        ({"seed": -1}, r"--seed must be in \[0, 2\^32\), got -1."),
+        ({"seed": -1}, r"--seed must be in \[0, 2\^32 - 1\], got -1."),
         ({"seed": 2**32}, "--seed must be in"),
-        ({"optimizers": ()}, "--optimizers is empty"),
+        (
+            {"optimizers": ()},
+            "--optimizers takes one or more values, each once, got nothing",
+        ),
         (
             {"optimizers": ("adam", "padam", "adam")},
-            "--optimizers names adam more than once",
+            "--optimizers takes one or more values, each once, got adam padam adam",
         ),
         ({"milestones": (0.6, 0.3)}, "--milestones must rise .* got 0.6 0.3."),
         ({"milestones": (0.5, 1.0)}, "--milestones must rise strictly between 0 and 1"),

@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from benchmarks import records, regret
-from benchmarks.config import UsageError
-from benchmarks.regret import RegretConfig
+from benchmarks.config import RegretConfig, UsageError
 
 EXPONENTS = (0.5, 0.25, 0.125, 0.0625, 0.3)
 SMALL = RegretConfig(steps=200, seeds=2, p=EXPONENTS, learning_rates=(0.03, 0.3, 3.0))
@@ -36,18 +35,19 @@ def _moment_step(gradients, learning_rate, p, config, with_max):
 
 @pytest.mark.parametrize("method", UNPROJECTED_STEPS)
 def test_players_follow_algorithm_1_with_the_rates_of_the_theorem(method):
-    config = replace(SMALL, steps=40, seeds=1, learning_rates=(0.3,))
+    config = replace(SMALL, steps=40, seeds=1, learning_rates=(3.0,))
     game = regret.linear(config)
     exponents = (0.5, 0.125) if method == "padam" else (0.5,)
     losses, _ = regret.play(game, method, exponents, config)
     costs = game.data[0]
     for i, p in enumerate(exponents):
-        theta, expected = np.zeros(8), []
+        theta, expected, largest = np.zeros(8), [], 0.0
         for t in range(1, 41):
             expected.append(costs[t - 1] @ theta)
-            step = UNPROJECTED_STEPS[method](costs[:t], 0.3, p, config)
+            step = UNPROJECTED_STEPS[method](costs[:t], 3.0, p, config)
+            largest = max(largest, np.abs(theta + step).max())
             theta = np.clip(theta + step, -1, 1)
-        assert np.abs(theta).max() == 1  # the box was met
+        assert largest > 1  # the box was met
         np.testing.assert_allclose(losses[i, 0, 0], expected, rtol=1e-9, atol=1e-12)
 
 
@@ -64,7 +64,9 @@ def test_what_the_bounds_are_made_of_equals_the_proofs_sums_in_a_loop(p):
         a = v_hat**p / (2 * alpha * (1 - b1))
         expected += 4 * np.sum(np.maximum(a - previous, 0))  # D = 2
         expected += 4 * b1 * np.sum(a)
-        expected += alpha / (2 * (1 - b1)) * np.sum((m**2 + b1 * m_before**2) / v_hat**p)
+        expected += (
+            alpha / (2 * (1 - b1)) * np.sum((m**2 + b1 * m_before**2) / v_hat**p)
+        )
         previous = a
         roots = np.linalg.norm(costs[:t], axis=0)
         assert powers[0, 0, 0, t - 1] == pytest.approx(np.sum(v_hat**p), rel=1e-9)
@@ -144,14 +146,14 @@ def test_best_classifier_cannot_be_improved_by_projected_gradient_descent():
 
     theta = np.zeros(x.shape[1])
     step = 4 / np.linalg.norm(x, 2) ** 2
-    for _ in range(5000):
+    for _ in range(20_000):
         residual = -signs / (1 + np.exp(signs * (x @ theta)))
         theta = np.clip(theta - step * x.T @ residual, -1, 1)
     point, value, gap = game.best((x, labels), np.zeros(game.shape))
     assert value == pytest.approx(total_loss(point[:, 0]), rel=1e-12)
     assert np.abs(point).max() == 1  # the box was met
     assert 0 <= gap < 0.05
-    assert value - gap <= total_loss(theta) <= value + 1e-2
+    assert value - gap <= total_loss(theta) <= value + 1e-3
 
 
 def test_chosen_learning_rate_has_the_smallest_mean_regret():
@@ -202,19 +204,30 @@ def test_without_the_maximum_the_sign_is_that_of_the_drift_over_a_period():
             v = 0.99 * v + 0.01 * g**2
             steps.append([-g / v**p for p in exponents])
         drift = dict(zip(exponents, np.sum(steps, axis=0), strict=True))
-    assert drift[0.01] < 0 < drift[0.05] < drift[0.5]
+    assert drift[0.01] < 0 < min(drift[0.05], drift[0.5])
     for line in regret.counterexample(exponents):
         if not line["with_maximum"]:
-            moved = line["x"][-1] - line["x"][-10]
-            assert np.sign(moved) == np.sign(drift[line["p"]]) or line["x"][-1] > 0.9
+            moved = line["x"][-10] - line["x"][-20]
+            assert np.sign(moved) == np.sign(drift[line["p"]]), line
 
 
-def test_regret_in_the_counterexample_counts_losses_against_the_best_point():
-    with_maximum, without = regret.counterexample((0.5,))
-    # At the wrong end every step but one in 101 gains nothing: 10·2 a period.
-    t, total = np.array(without["t"]), np.array(without["regret"])
-    assert (total[-1] - total[-2]) / (t[-1] - t[-2]) > 20 / 101
-    assert with_maximum["regret"][-1] < without["regret"][-1]
+@pytest.mark.parametrize("p", [0.5, 0.125])
+def test_first_periods_of_the_counterexample_are_those_of_a_loop(p):
+    for line in regret.counterexample((p,)):
+        x = m = v = v_hat = total = 0.0
+        path = []
+        for t in range(1, 3 * 101 + 1):
+            g = 1010.0 if t % 101 == 1 else -10.0
+            path.append(x)
+            total += g * x + g  # against -1
+            m = 0.9 * m + 0.1 * g
+            v = 0.99 * v + 0.01 * g**2
+            v_hat = max(v_hat, v) if line["with_maximum"] else v
+            alpha = 10 * 1010 ** (2 * p - 1) / np.sqrt(t)
+            x = np.clip(x - alpha * m / v_hat**p, -1, 1)
+        assert line["t"][2] == 3 * 101
+        assert line["x"][2] == pytest.approx(np.mean(path[-101:]), rel=1e-8)
+        assert line["regret"][2] == pytest.approx(total, rel=1e-8)
 
 
 def test_phase_transition_has_two_sides_at_a_quarter():
@@ -291,7 +304,7 @@ def test_settings_outside_the_theorem_are_refused(wrong, message):
 
 def test_a_folder_in_use_is_refused(tmp_path):
     (tmp_path / "records").touch()
-    with pytest.raises(UsageError, match="not an empty folder"):
+    with pytest.raises(UsageError, match="is not empty"):
         RegretConfig(out=tmp_path)
 
 

@@ -86,9 +86,16 @@ def test_every_epoch_has_another_order(dataset):
     assert not np.array_equal(first, second)
 
 
+@pytest.fixture(scope="module")
+def trainer_of_all(dataset):
+    """One trainer for all names: its evaluation is compiled once."""
+    with jax.numpy_dtype_promotion("standard"):
+        return make_trainer(dataset, width=2, epochs=4, milestones=())
+
+
 @pytest.mark.parametrize("name", OPTIMIZERS)
-def test_every_optimizer_trains_the_network_on_digits(dataset, name):
-    records = list(make_trainer(dataset, epochs=4, milestones=()).run(name))
+def test_every_optimizer_trains_the_network_on_digits(trainer_of_all, name):
+    records = list(trainer_of_all.run(name))
     assert [line["epoch"] for line in records] == [1, 2, 3, 4]
     assert records[-1]["train_loss"] < records[0]["train_loss"]
     assert {"run", "step", "learning_rate", "test_loss", "seconds"} <= set(records[0])

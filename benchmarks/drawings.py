@@ -1,0 +1,450 @@
+"""Tables and plots of online games and of landscapes, from records. Needs no JAX."""
+
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+
+matplotlib.use("Agg")  # draw without a display
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.animation import PillowWriter
+from matplotlib.lines import Line2D
+from rich.table import Table
+
+Records = Sequence[Mapping[str, Any]]
+
+# Okabe and Ito's colours, told apart by colour-blind readers, and a dash pattern each
+# for those who print in grey.
+_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+_DASHES = ("solid", "dashed", "dashdot", "dotted")
+_HEAD = {"marker": "o", "markersize": 6.5, "markeredgecolor": "white"}
+_NAMES = {"sgd": "SGD", "adagrad": "AdaGrad", "adam": "Adam (no maximum)"}
+
+
+def regret_table(lines: Records) -> Table:
+    """Tabulate the regret at the end of each game, mean ± deviation over the seeds.
+
+    Args:
+      lines: Records of `regret.compare`, of one game or several.
+
+    Returns:
+      A table of the chosen learning rates.
+    """
+    table = Table(title="regret after T losses, at the best learning rate")
+    table.add_column("optimizer", no_wrap=True)
+    for heading in ("α", "R_T", "R_T/√T", "proof/√T", "bound/√T"):
+        table.add_column(heading, justify="right")
+    previous = None
+    for (title, label), group in _players(lines).items():
+        if title != previous:
+            table.add_section()
+            table.add_row(f"[bold]{title}[/bold]")
+            previous = title
+        last = {
+            key: np.array([line[key][-1] for line in group if line[key]])
+            for key in ("regret", "tight_bound", "bound")
+        }
+        root = group[0]["t"][-1] ** 0.5
+        table.add_row(
+            label,
+            f"{group[0]['learning_rate']:g}",
+            _mean_and_deviation(last["regret"]),
+            f"{last['regret'].mean() / root:.3f}",
+            *(
+                f"{last[key].mean() / root:.3g}" if len(last[key]) else "-"
+                for key in ("tight_bound", "bound")
+            ),
+        )
+    return table
+
+
+def draw_regret(lines: Records, path: Path) -> None:
+    """Draw each game's R_t with its bounds, and R_t/√t closer by.
+
+    Args:
+      lines: Records of `regret.compare`, of one game or several.
+      path: The PNG to write.
+    """
+    players = _players(lines)
+    titles = list(dict.fromkeys(title for title, _ in players))
+    labels = list(dict.fromkeys(label for _, label in players))
+    figure, panels = plt.subplots(
+        2,
+        len(titles),
+        figsize=(2.5 + 3.4 * len(titles), 8),
+        layout="constrained",
+        squeeze=False,
+        sharex="col",
+    )
+    for (title, label), group in players.items():
+        above, below = panels[:, titles.index(title)]
+        style = _style(labels.index(label))
+        t = np.array(group[0]["t"])
+        regret = np.array([line["regret"] for line in group])
+        above.plot(t, regret.mean(axis=0), **style)
+        for key, dashes in (("tight_bound", (0, (6, 2))), ("bound", (0, (1, 1.5)))):
+            if group[0][key]:
+                bound = np.mean([line[key] for line in group], axis=0)
+                above.plot(t, bound, color=style["color"], linestyle=dashes, lw=1.3)
+        rate = regret / np.sqrt(t)
+        below.plot(t, rate.mean(axis=0), **style)
+        low, high = rate.min(axis=0), rate.max(axis=0)
+        below.fill_between(t, low, high, color=style["color"], alpha=0.1, lw=0)
+    for title, (above, below) in zip(titles, panels.T, strict=True):
+        above.set(title=title, xscale="log", yscale="log")
+        below.set(xlabel="losses so far, t")
+        below.set_ylim(bottom=0)
+    for axes in panels.flat:
+        _tidy(axes)
+    panels[0, 0].set_ylabel("regret $R_t$ and its bounds")
+    panels[1, 0].set_ylabel(r"$R_t/\sqrt{t}$, mean and range over the seeds")
+    keys = [Line2D([], [], label=label, **_style(i)) for i, label in enumerate(labels)]
+    keys += [
+        Line2D([], [], color="grey", linestyle=dashes, lw=1.3, label=label)
+        for dashes, label in (
+            ((0, (6, 2)), "bound: the proof's own sum"),
+            ((0, (1, 1.5)), "bound: the theorem"),
+        )
+    ]
+    figure.legend(handles=keys, loc="outside right center", frameon=False)
+    figure.suptitle("Online convex learning: regret and the bound of Padam's theorem")
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def counterexample_table(lines: Records) -> Table:
+    """Tabulate where each exponent ends, with the maximum and without.
+
+    Args:
+      lines: Records of `regret.counterexample`.
+    """
+    table = Table(title="Reddi's counterexample: x in the end, best at -1")
+    for heading in ("p", "with maximum", "without"):
+        table.add_column(heading, justify="right")
+    ends = {(line["p"], line["with_maximum"]): line["x"][-1] for line in lines}
+    for p in dict.fromkeys(line["p"] for line in lines):
+        table.add_row(_fraction(p), *(f"{ends[p, has]:+.3f}" for has in (True, False)))
+    return table
+
+
+def draw_counterexample(lines: Records, path: Path) -> None:
+    """Draw where each exponent leads in Reddi's game.
+
+    Args:
+      lines: Records of `regret.counterexample`.
+      path: The PNG to write.
+    """
+    figure, axes = plt.subplots(figsize=(8.5, 4.5), layout="constrained")
+    ps = list(dict.fromkeys(line["p"] for line in lines))
+    for line in lines:
+        axes.plot(
+            line["t"],
+            line["x"],
+            color=_COLOURS[ps.index(line["p"]) % len(_COLOURS)],
+            linestyle="solid" if line["with_maximum"] else "dashed",
+            linewidth=1.8,
+        )
+    axes.axhline(-1, color="grey", lw=0.8)
+    beside_axis = axes.get_yaxis_transform()
+    axes.text(0.01, -0.99, "best point", transform=beside_axis, va="bottom")
+    axes.set(
+        title="Reddi's counterexample: loss 1010x once in 101 times, else -10x",
+        xlabel="losses so far, t",
+        xscale="log",
+        ylabel="x, mean over a period",
+        ylim=(-1.08, 1.08),
+    )
+    _tidy(axes)
+    keys = [
+        Line2D([], [], color=_COLOURS[i % len(_COLOURS)], label=f"p = {_fraction(p)}")
+        for i, p in enumerate(ps)
+    ]
+    keys += [
+        Line2D([], [], color="grey", linestyle=dashes, label=label)
+        for dashes, label in (("solid", "with maximum"), ("dashed", "without"))
+    ]
+    figure.legend(handles=keys, loc="outside right center", frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def draw_phases(lines: Records, path: Path) -> None:
+    """Draw some paths with the maximum, and where every p ends, with and without it.
+
+    Args:
+      lines: Records of `regret.phase_transition`.
+      path: The PNG to write.
+    """
+    figure, panels = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
+    shown = [line for line in lines if line["with_maximum"] and line["start"] == 0.5]
+    shown = [line for line in shown if line["p"] in (0.1, 0.2, 0.25, 0.3, 0.4)]
+    for i, line in enumerate(shown):
+        style = {**_style(i), "marker": None}
+        panels[0].plot(line["t"], line["path"], label=f"p = {line['p']:g}", **style)
+    panels[0].set(
+        title="from $r_p/2$, with maximum",
+        xlabel="step",
+        xscale="log",
+        ylabel=r"$|x_t|\,/\,r_p$",
+    )
+    panels[0].legend(frameon=False, loc="center right")
+    starts = list(dict.fromkeys(line["start"] for line in lines))
+    for axes, with_maximum in zip(panels[1:], (True, False), strict=True):
+        for i, start in enumerate(starts):
+            chosen = [
+                line
+                for line in lines
+                if line["start"] == start and line["with_maximum"] == with_maximum
+            ]
+            axes.plot(
+                [line["p"] for line in chosen],
+                [line["path"][-1] for line in chosen],
+                # The starts lie on top of each other: open marks of falling size.
+                **{**_style(i), "linestyle": "", "markersize": 10 - 2.5 * i},
+                fillstyle="none",
+                label=rf"from ${start:g}\,r_p$",
+            )
+        axes.axvline(0.25, color="grey", lw=0.8)
+        axes.set(
+            title=f"all p, {'with' if with_maximum else 'without'} maximum",
+            xlabel="p",
+            ylabel=r"$|x|\,/\,r_p$ in the end",
+            ylim=(-0.1, 2.0),
+        )
+    panels[2].legend(frameon=False, loc="lower left", ncols=2)
+    for axes in panels:
+        _tidy(axes)
+    figure.suptitle(
+        "Phase transition at p = 1/4: a parabola, fixed learning rate, no momentum"
+    )
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+class Panel(NamedTuple):
+    """What a landscape's drawing shows beside the trajectories.
+
+    Attributes:
+      title: The heading.
+      x: Abscissas of the grid.
+      y: Ordinates of the grid.
+      heights: The values on the grid, (len(y), len(x)), less the lowest.
+      start: Where the trajectories begin.
+      minima: The points of the lowest value.
+    """
+
+    title: str
+    x: np.ndarray
+    y: np.ndarray
+    heights: np.ndarray
+    start: tuple[float, float]
+    minima: Sequence[tuple[float, float]]
+
+
+def landscape_table(lines: Mapping[str, Records]) -> Table:
+    """Tabulate the final losses and the learning rates that led there.
+
+    Args:
+      lines: Records of `landscape.compare` for each surface.
+
+    Returns:
+      A table: a column for each surface, the mean over its seeds and the rate.
+    """
+    table = Table(title="final loss above the minimum, and the learning rate")
+    table.add_column("optimizer")
+    cells: dict[str, list[str]] = {}
+    for name, found in lines.items():
+        table.add_column(name, justify="right")
+        for label in dict.fromkeys(line["label"] for line in found):
+            cells.setdefault(label, [])
+        chosen = {line["label"]: line for line in _chosen(found)}
+        for label in cells:
+            cell = "diverged"
+            if label in chosen:
+                mean = np.mean(chosen[label]["final_losses"])
+                cell = f"{mean:.2g}\n[dim]α {chosen[label]['learning_rate']:g}[/dim]"
+            cells[label].append(cell)
+    for label, row in cells.items():
+        table.add_row(label, *row)
+    return table
+
+
+def draw_landscapes(
+    panels: Mapping[str, Panel], lines: Mapping[str, Records], path: Path
+) -> None:
+    """Draw each surface with the trajectories, and below it the losses.
+
+    Args:
+      panels: The surfaces.
+      lines: Records of `landscape.compare` for each surface.
+      path: The PNG to write.
+    """
+    figure, grid = plt.subplots(
+        2,
+        len(panels),
+        figsize=(2 + 3.3 * len(panels), 7),
+        layout="constrained",
+        squeeze=False,
+    )
+    labels = _labels(lines)
+    for (name, panel), (above, below) in zip(panels.items(), grid.T, strict=True):
+        _draw_surface(above, panel)
+        for line in _chosen(lines[name]):
+            style = _style(labels.index(line["label"]), marked=False)
+            points = np.array(line["path"])
+            above.plot(*points.T, **{**style, "linewidth": 1.2})
+            above.plot(*points[-1], **{**style, **_HEAD})
+            below.plot(line["losses"], **style)
+        below.set(xlabel="step", yscale="log")
+        if drawn := [line["losses"] for line in _chosen(lines[name])]:
+            lowest = max(min(map(min, drawn)), 1e-10)
+            below.set_ylim(lowest / 2, 10 * drawn[0][0])
+        _tidy(below)
+    grid[1, 0].set_ylabel("loss above the minimum")
+    figure.legend(
+        handles=_keys(labels), loc="outside lower center", ncols=6, frameon=False
+    )
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def animate_landscapes(
+    panels: Mapping[str, Panel], lines: Mapping[str, Records], path: Path
+) -> None:
+    """Draw the trajectories as they grow.
+
+    Args:
+      panels: The surfaces.
+      lines: Records of `landscape.compare` for each surface.
+      path: The GIF to write.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(3.5 * columns, 2.9 * rows + 0.8),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    labels = _labels(lines)
+    moving = []
+    for (name, panel), axes in zip(panels.items(), grid.flat, strict=False):
+        _draw_surface(axes, panel)
+        for line in _chosen(lines[name]):
+            style = _style(labels.index(line["label"]), marked=False)
+            (trail,) = axes.plot([], [], **{**style, "linewidth": 1.2})
+            (head,) = axes.plot([], [], **{**style, **_HEAD})
+            moving.append((np.array(line["path"]), trail, head))
+    figure.legend(
+        handles=_keys(labels), loc="outside lower center", ncols=6, frameon=False
+    )
+    last = max(len(points) for points, _, _ in moving) - 1
+    # The beginning is where they differ most: frames are dense there.
+    frames = np.unique((last * np.linspace(0, 1, 45) ** 2).round().astype(int))
+    writer = PillowWriter(fps=10)
+    title = figure.suptitle("step 0")
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # once is enough, and takes half the time
+    with writer.saving(figure, path, dpi=72):
+        for frame in [*frames, *[last] * 10]:
+            for points, trail, head in moving:
+                trail.set_data(*points[: frame + 1].T)
+                head.set_data(*points[frame : frame + 1].T)
+            title.set_text(f"step {frame}")
+            writer.grab_frame()
+    plt.close(figure)
+
+
+def _draw_surface(axes: Any, panel: Panel) -> None:
+    """Draw levels, the lower the darker, the start and the minima."""
+    highest = panel.heights.max()
+    levels = np.geomspace(highest / 1e4, highest, 13)
+    axes.imshow(  # an image: contours are slow to draw, and an animation does it often
+        np.searchsorted(levels, panel.heights),
+        extent=(panel.x[0], panel.x[-1], panel.y[0], panel.y[-1]),
+        origin="lower",
+        aspect="auto",
+        cmap="Greys_r",
+        vmin=-0.8 * len(levels),
+    )
+    axes.plot(*panel.start, marker="s", color="black", markersize=6, zorder=3)
+    for point in panel.minima:
+        axes.plot(*point, marker="*", color="black", markersize=12, zorder=3)
+    axes.set(
+        title=panel.title,
+        xlim=(panel.x[0], panel.x[-1]),
+        ylim=(panel.y[0], panel.y[-1]),
+    )
+
+
+def _labels(lines: Mapping[str, Records]) -> list[str]:
+    return list(dict.fromkeys(x["label"] for found in lines.values() for x in found))
+
+
+def _chosen(lines: Records) -> list[Mapping[str, Any]]:
+    return [line for line in lines if line["chosen"]]
+
+
+def _keys(labels: Sequence[str]) -> list[Line2D]:
+    keys = [
+        Line2D([], [], label=label, **_style(i, marked=False))
+        for i, label in enumerate(labels)
+    ]
+    for marker, label in (("s", "start"), ("*", "minimum")):
+        keys.append(
+            Line2D([], [], color="black", marker=marker, linestyle="", label=label)
+        )
+    return keys
+
+
+def _fraction(p: float) -> str:
+    """Write an exponent as the fraction it is, if it is a simple one.
+
+    >>> _fraction(0.125), _fraction(0.3)
+    ('1/8', '3/10')
+    """
+    simple = Fraction(p).limit_denominator(100)
+    return str(simple) if float(simple) == p else f"{p:g}"
+
+
+def _style(i: int, *, marked: bool = True) -> dict[str, Any]:
+    """Return the look of the i-th line: past the last colour the dashes tell."""
+    return {
+        "color": _COLOURS[i % len(_COLOURS)],
+        "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)],
+        "linewidth": 1.6,
+        "marker": "osv^Dx+"[i % 7] if marked else None,
+        "markersize": 4,
+    }
+
+
+def _mean_and_deviation(values: np.ndarray) -> str:
+    if len(values) == 1:
+        return f"{values[0]:.1f}"
+    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
+
+
+def _players(lines: Records) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
+    """Group the chosen records of all seeds by the game's title and the player."""
+    groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
+    for line in lines:
+        if line["chosen"]:
+            label = (
+                _NAMES.get(line["optimizer"]) or f"Padam, p = {_fraction(line['p'])}"
+            )
+            if line["optimizer"] == "padam" and line["p"] == 0.5:
+                label = "AMSGrad, p = 1/2"
+            groups.setdefault((line["title"], label), []).append(line)
+    return groups
+
+
+def _tidy(axes: Any) -> None:
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
