@@ -15,11 +15,10 @@ from matplotlib.animation import PillowWriter
 from matplotlib.lines import Line2D
 from rich.table import Table
 
+from benchmarks.report import COLOURS
+
 Records = Sequence[Mapping[str, Any]]
 
-# Okabe and Ito's colours, told apart by colour-blind readers, and a dash pattern each
-# for those who print in grey.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 _DASHES = ("solid", "dashed", "dashdot", "dotted")
 _HEAD = {"marker": "o", "markersize": 6.5, "markeredgecolor": "white"}
 _NAMES = {"sgd": "SGD", "adagrad": "AdaGrad", "adam": "Adam (no maximum)"}
@@ -144,7 +143,7 @@ def draw_counterexample(lines: Records, path: Path) -> None:
         axes.plot(
             line["t"],
             line["x"],
-            color=_COLOURS[ps.index(line["p"]) % len(_COLOURS)],
+            color=COLOURS[ps.index(line["p"]) % len(COLOURS)],
             linestyle="solid" if line["with_maximum"] else "dashed",
             linewidth=1.8,
         )
@@ -160,7 +159,7 @@ def draw_counterexample(lines: Records, path: Path) -> None:
     )
     _tidy(axes)
     keys = [
-        Line2D([], [], color=_COLOURS[i % len(_COLOURS)], label=f"p = {_fraction(p)}")
+        Line2D([], [], color=COLOURS[i % len(COLOURS)], label=f"p = {_fraction(p)}")
         for i, p in enumerate(ps)
     ]
     keys += [
@@ -417,8 +416,8 @@ def _fraction(p: float) -> str:
 def _style(i: int, *, marked: bool = True) -> dict[str, Any]:
     """Return the look of the i-th line: past the last colour the dashes tell."""
     return {
-        "color": _COLOURS[i % len(_COLOURS)],
-        "linestyle": _DASHES[i // len(_COLOURS) % len(_DASHES)],
+        "color": COLOURS[i % len(COLOURS)],
+        "linestyle": _DASHES[i // len(COLOURS) % len(_DASHES)],
         "linewidth": 1.6,
         "marker": "osv^Dx+"[i % 7] if marked else None,
         "markersize": 4,

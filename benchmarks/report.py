@@ -17,7 +17,7 @@ Runs = Mapping[str, Sequence[Mapping[str, Any]]]
 
 # Okabe and Ito's colours, told apart by colour-blind readers, and a dash pattern each
 # for those who print in grey.
-_COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
 _DASHES = ((5, 1.5), (8, 2, 2, 2), (1.5, 1), ())
 
 
@@ -66,7 +66,7 @@ def draw_curves(runs: Runs, path: Path, title: str) -> None:
     for i, (label, lines) in enumerate(runs.items()):
         style = {
             "label": label,
-            "color": _COLOURS[i % len(_COLOURS)],
+            "color": COLOURS[i % len(COLOURS)],
             "dashes": _DASHES[i % len(_DASHES)],
             "linewidth": 1.8,
         }

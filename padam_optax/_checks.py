@@ -118,3 +118,14 @@ def exponent(
             "is the moving average divided by 1 - b1. A schedule of p may reach 0."
         )
     return number("p", value, "in (0, 1/2]", lambda x: 0 < x <= 0.5, remedy)
+
+
+def exponent_or_zero(name: str, value: Any) -> Any:
+    """Return ``value`` as `number` does, if it is in [0, 1/2].
+
+    0 is the limit that a schedule of p may reach, SGD with momentum.
+    """
+    remedy = "p is the exponent of v_hat itself, 1/2 for Adam and AMSGrad."
+    if callable(value):
+        remedy = "Of a schedule, pass the value."
+    return number(name, value, "in [0, 1/2]", lambda x: 0 <= x <= 0.5, remedy)

@@ -76,7 +76,7 @@ def effective_learning_rates(
     learning_rate = _checks.non_negative(
         "learning_rate", learning_rate, "Of a schedule, pass the value."
     )
-    p = exponent("p", p)
+    p = _checks.exponent_or_zero("p", p)
     eps, eps_root = _epsilons(eps, eps_root)
 
     def rate(v: jax.Array) -> jax.Array:
@@ -295,17 +295,6 @@ def share_of_grown_rates(before: Any, after: Any, *, per_leaf: bool = False) -> 
         return (old > 0) & (new > old * (1 + 16 * jnp.finfo(old.dtype).eps))
 
     return _reduce(_share, per_leaf, jax.tree.map(grew, before, after))
-
-
-def exponent(name: str, value: Any) -> Any:
-    """Return ``value`` as `_checks.number` does, if it is in [0, 1/2].
-
-    0 is the limit that a schedule of p may reach, SGD with momentum.
-    """
-    remedy = "p is the exponent of v_hat itself, 1/2 for Adam and AMSGrad."
-    if callable(value):
-        remedy = "Of a schedule, pass the value."
-    return _checks.number(name, value, "in [0, 1/2]", lambda x: 0 <= x <= 0.5, remedy)
 
 
 def _epsilons(eps: Any, eps_root: Any) -> tuple[Any, Any]:

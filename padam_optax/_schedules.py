@@ -15,7 +15,6 @@ import jax.numpy as jnp
 import optax
 
 from padam_optax import _checks
-from padam_optax._diagnostics import exponent
 
 
 def linear_p_schedule(
@@ -115,7 +114,10 @@ def piecewise_p_schedule(
     >>> print(*(f"{p(count):.3f}" for count in range(5)))
     0.500 0.500 0.250 0.125 0.125
     """
-    values = [exponent(f"values[{i}]", value) for i, value in enumerate(values)]
+    values = [
+        _checks.exponent_or_zero(f"values[{i}]", value)
+        for i, value in enumerate(values)
+    ]
     boundaries = [_steps("boundaries", boundary, 1) for boundary in boundaries]
     is_increasing = all(a < b for a, b in itertools.pairwise(boundaries))
     if len(values) != len(boundaries) + 1 or not is_increasing:
@@ -219,8 +221,8 @@ def learning_rate_for(
 
     (In the first step v̂ is 0.001·g², not yet the typical one.)
     """
-    p = p if callable(p) else exponent("p", p)
-    p_ref = exponent("p_ref", p_ref)
+    p = p if callable(p) else _checks.exponent_or_zero("p", p)
+    p_ref = _checks.exponent_or_zero("p_ref", p_ref)
     learning_rate_ref = _checks.learning_rate(learning_rate_ref)
     typical_root = _checks.number(
         "typical_root",
@@ -252,8 +254,8 @@ def _transition(
 ) -> tuple[Any, Any, int, int]:
     """Return the arguments of a transition, checked."""
     return (
-        exponent("init_value", init_value),
-        exponent("end_value", end_value),
+        _checks.exponent_or_zero("init_value", init_value),
+        _checks.exponent_or_zero("end_value", end_value),
         # With 0 Optax would stay at init_value for ever.
         _steps("transition_steps", steps, 1),
         _steps("transition_begin", begin, 0),
