@@ -375,16 +375,16 @@ def _onto_simplex(y: jax.Array, d: jax.Array, total: jax.Array) -> jax.Array:
     e = d.ravel()[k] / d
     z = total + ((y - total) - (y.ravel()[k] - total) * e)
     x = _fill(jnp.minimum(z, total), e, total, 0 * total)
-    near = ~(x < -4 * jnp.finfo(y.dtype).eps * total)
+    near = ~(x < -4 * jnp.finfo(y.dtype).eps * total)  # NaN is near, to be seen
 
     k = jnp.argmin(jnp.where(near, jnp.abs(y * d), jnp.inf))
     e = jnp.where(near, d.ravel()[k] / d, 0)
     z = jnp.where(near, y - y.ravel()[k] * e, -1)
-    x = _fill(jnp.minimum(z, total), e, total, total)
+    x = _fill(z, e, total, total)
 
-    # Where rounding has taken x out of the set, once more: limited, and with e at most
-    # 1, it ends inside.
-    x = _fill(jnp.clip(x, -total, total), e / jnp.max(e), total, 2 * total)
+    # From y so huge that its rounding has taken x out of the set, one more round ends
+    # inside; for any other it changes nothing.
+    x = _fill(jnp.clip(x, -total, total), e, total, 2 * total)
     return jnp.maximum(x, 0)
 
 
@@ -393,8 +393,8 @@ def _fill(z: jax.Array, e: jax.Array, total: jax.Array, c: jax.Array) -> jax.Arr
 
     def descend(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         c, x, _ = carry
-        # Fewer and fewer are positive as c falls, so it ends. NaN counts, to be seen.
-        sum_z, sum_e = (jnp.sum(jnp.where(x < 0, 0, a)) for a in (z, e))
+        # Newton's step. Fewer and fewer are positive as c falls, so it ends.
+        sum_z, sum_e = (jnp.sum(jnp.where(x >= 0, a, 0)) for a in (z, e))
         lower = jnp.minimum((total - sum_z) / sum_e, c)
         return lower, z + lower * e, lower < c
 

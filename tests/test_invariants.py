@@ -277,6 +277,7 @@ def test_reverse_mode_through_a_step_is_finite(name):
 @every_optimizer
 def test_pmap_gives_every_replica_the_numbers_of_one_device(name):
     opt, params = build(name), make_params()
+    del params["empty"]  # of size zero, a pmean crashes the compiler of jax 0.11
 
     def step(params, state, shift):
         g = jax.tree.map(lambda x: jnp.cos(x) + shift.astype(x.dtype), params)

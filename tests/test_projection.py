@@ -312,12 +312,11 @@ def _slopes(f, z, step=1e-6):
 @pytest.mark.parametrize("name", SETS)
 def test_derivatives_of_both_orders_are_those_of_finite_differences(name, x64):
     project = jax.jit(lambda z: SETS[name](z[:N], z[N:]))
-    forward, reverse = jax.jit(jax.jacfwd(project)), jax.jit(jax.jacrev(project))
-    second = jax.jit(jax.jacfwd(jax.jacrev(project)))
+    reverse = jax.jit(jax.jacrev(project))
+    second = jax.jit(jax.jacfwd(reverse))
     for size in (0.05, 3.0):
         z = jnp.asarray(np.concatenate(_problem(1, decades=2, size=size)))
         slopes = _slopes(project, z)
-        np.testing.assert_allclose(forward(z), slopes, rtol=1e-5, atol=1e-7)
         np.testing.assert_allclose(reverse(z), slopes, rtol=1e-5, atol=1e-7)
         slopes = _slopes(reverse, z)
         np.testing.assert_allclose(second(z), slopes, rtol=1e-4, atol=1e-6)
@@ -381,12 +380,12 @@ def test_a_nan_stays_visible(name):
 @pytest.mark.parametrize("make", [simplex, l1_ball, l2_ball])
 def test_size_zero_leaves_the_origin(make):
     project = jax.jit(make(0))
-    gradient = jax.jit(jax.grad(lambda y, d: project(y, d).sum()))
+    slopes = jax.jit(jax.jacfwd(project))
     for seed in range(5):
         y, d = (jnp.asarray(a) for a in _problem(seed, np.float32))
         np.testing.assert_array_equal(project(y, d), np.zeros(N))
         np.testing.assert_array_equal(project(0 * y, d), np.zeros(N))
-        assert np.all(np.isfinite(gradient(y, d)))
+        assert np.all(np.isfinite(slopes(y, d)))
 
 
 @pytest.mark.parametrize("name", ["simplex", "l1_ball", "l2_ball"])
@@ -449,6 +448,8 @@ def test_redundant_equations_are_reduced():
     # Independent, however different in size.
     x = affine([[1e20, 0, 0], [0, 1, 1]], [3e20, 2])(y, d)
     np.testing.assert_allclose([x[0], x[1] + x[2]], [3, 2], rtol=1e-6)
+    x = affine([[1, 1, 0], [1, 1, 1e-6]], [1, 1 + 2e-6])(y, d)
+    np.testing.assert_allclose([x[0] + x[1], x[2]], [1, 2], rtol=1e-5)
 
 
 @pytest.mark.parametrize("make", [halfspace, hyperplane])
