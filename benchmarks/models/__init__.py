@@ -1,27 +1,74 @@
 """The networks, by the names they have on the command line."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from functools import partial
+from typing import Literal, NamedTuple
 
 from flax import nnx
 
 from benchmarks.config import check_name
-from benchmarks.models.vgg import vgg_small
+from benchmarks.models.lenet import lenet
+from benchmarks.models.lstm import lstm
+from benchmarks.models.mlp import logistic, mlp
+from benchmarks.models.resnet import resnet18, resnet18_imagenet, resnet50_imagenet
+from benchmarks.models.vgg import vgg16, vgg16_imagenet, vgg_small
+from benchmarks.models.wide_resnet import wrn_16_4
 
 
 class Model(NamedTuple):
     """One row of the table.
 
     Attributes:
-      build: Takes width, channels and classes, and by name axis_name and rngs.
-      smallest_side: The fewest pixels an image may have along a side.
+      build: Takes width, input_shape and classes, and by name initializer, dtype,
+        axis_name and rngs, all of which layers.Layers explains; with initializer=None
+        the weights begin as published. The shape is (height, width, channels) of an
+        image or (length,) of a text, and classes of a text are its different tokens.
+        The model maps a batch to logits in float32.
+      width: The width as published: channels of the first convolution, or units of a
+        hidden layer. The other layers grow with it.
+      smallest_side: The fewest pixels an image may have along a side; 0 for any input.
+      takes: Images (float), or text (integers).
+      description: One line.
     """
 
     build: Callable[..., nnx.Module]
+    width: int
     smallest_side: int
+    takes: Literal["images", "text"]
+    description: str
 
 
-MODELS: dict[str, Model] = {"vgg-small": Model(vgg_small, smallest_side=8)}
+MODELS: dict[str, Model] = {
+    "vgg-small": Model(
+        vgg_small, 16, 8, "images", "six convolutions in the style of VGG, BatchNorm"
+    ),
+    "vgg16": Model(
+        vgg16, 64, 32, "images", "VGG-16 with BatchNorm and one dense layer, as Padam's"
+    ),
+    "resnet18": Model(
+        resnet18, 64, 8, "images", "ResNet-18 for 32x32 images, as Padam's"
+    ),
+    "wrn16-4": Model(
+        wrn_16_4, 64, 4, "images", "WideResNet-16-4 for 32x32 images, as Padam's"
+    ),
+    "resnet18-imagenet": Model(
+        resnet18_imagenet, 64, 32, "images", "ResNet-18 for 224x224 images"
+    ),
+    "resnet50-imagenet": Model(
+        resnet50_imagenet, 64, 32, "images", "ResNet-50 (v1.5) for 224x224 images"
+    ),
+    "vgg16-imagenet": Model(
+        vgg16_imagenet, 64, 32, "images", "VGG-16 with BatchNorm for 224x224 images"
+    ),
+    "lenet": Model(lenet, 6, 1, "images", "LeNet-5 with ReLU and max-pooling"),
+    "mlp": Model(mlp, 100, 0, "images", "two fully connected layers"),
+    "logistic": Model(logistic, 1, 0, "images", "multinomial logistic regression"),
+    "lstm-1": Model(partial(lstm, 1), 128, 0, "text", "one LSTM layer on characters"),
+    "lstm-2": Model(partial(lstm, 2), 128, 0, "text", "two LSTM layers on characters"),
+    "lstm-3": Model(
+        partial(lstm, 3), 128, 0, "text", "three LSTM layers on characters"
+    ),
+}
 
 
 def lookup(name: str) -> Model:

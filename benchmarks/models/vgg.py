@@ -1,88 +1,101 @@
-"""Networks in the style of VGG: 3x3 convolutions, BatchNorm, ReLU and max-pooling."""
+"""VGG: stages of 3x3 convolutions, each followed by BatchNorm and ReLU.
+
+Simonyan and Zisserman, ICLR 2015; BatchNorm came later.
+"""
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 from flax import nnx
 
-from benchmarks.models.convolution import conv_general_dilated
-
-
-class Block(nnx.Module):
-    """Convolve 3x3 with a bias, normalise over the batch, and apply ReLU."""
-
-    def __init__(
-        self, inputs: int, outputs: int, *, axis_name: str | None, rngs: nnx.Rngs
-    ):
-        self.conv = nnx.Conv(
-            inputs,
-            outputs,
-            (3, 3),
-            kernel_init=nnx.initializers.he_normal(),
-            conv_general_dilated=conv_general_dilated,
-            rngs=rngs,
-        )
-        self.norm = nnx.BatchNorm(outputs, momentum=0.9, axis_name=axis_name, rngs=rngs)
-
-    def __call__(self, x: jax.Array) -> jax.Array:
-        """Map images (n, height, width, inputs) to (n, height, width, outputs)."""
-        return nnx.relu(self.norm(self.conv(x)))
+from benchmarks.models.layers import ConvNorm, Layers, global_mean, max_pool
 
 
 class VGG(nnx.Module):
-    """Stages of blocks, the image halved after each, then a mean and a dense layer.
+    """Stages of blocks, the image halved after each, then dense layers.
 
     Args:
+      layers: What the layers agree on.
       stages: For each stage the output channels of its blocks.
-      channels: Channels of the images.
+      input_shape: Height, width and channels of the images.
       classes: Number of classes.
-      axis_name: The mapped axis over which BatchNorm averages its statistics, if any.
-      rngs: The source of the initial weights.
+      hidden: Sizes of dense layers before the last. With any, they see every pixel of
+        the last image; without, the last layer sees the mean over its pixels.
     """
 
     def __init__(
         self,
+        layers: Layers,
         stages: Sequence[Sequence[int]],
-        channels: int,
+        input_shape: tuple[int, int, int],
         classes: int,
         *,
-        axis_name: str | None,
-        rngs: nnx.Rngs,
+        hidden: Sequence[int] = (),
     ):
+        height, width, features = input_shape
         self.stages = nnx.List()
         for outputs in stages:
             blocks = nnx.List()
-            for features in outputs:
-                blocks.append(Block(channels, features, axis_name=axis_name, rngs=rngs))
-                channels = features
+            for channels in outputs:
+                blocks.append(ConvNorm(layers, features, channels, 3, bias=True))
+                features = channels
             self.stages.append(blocks)
-        self.head = nnx.Linear(channels, classes, rngs=rngs)
+        if hidden:
+            features *= (height >> len(stages)) * (width >> len(stages))
+        self.hidden = nnx.List()
+        for outputs in hidden:
+            self.hidden.append(layers.dense(features, outputs))
+            features = outputs
+        self.head = layers.head(features, classes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map images (n, height, width, channels) to logits (n, classes)."""
         for stage in self.stages:
             for block in stage:
-                x = block(x)
+                x = nnx.relu(block(x))
             x = max_pool(x)
-        return self.head(x.mean(axis=(1, 2)))
-
-
-def max_pool(x: jax.Array) -> jax.Array:
-    """Halve images by the maximum over 2x2 windows; an odd last row or column is cut.
-
-    A maximum over two axes of a reshaped array: its gradient is a comparison, which
-    XLA fuses, where that of a window reduction is a scatter. This makes an epoch on a
-    CPU a quarter shorter.
-    """
-    n, height, width, channels = x.shape
-    x = x[:, : height // 2 * 2, : width // 2 * 2]
-    windows = x.reshape(n, height // 2, 2, width // 2, 2, channels)
-    return windows.max(axis=(2, 4))
+        x = x.reshape(len(x), -1) if self.hidden else global_mean(x)
+        for dense in self.hidden:
+            x = nnx.relu(dense(x))
+        return self.head(x)
 
 
 def vgg_small(
-    width: int, channels: int, classes: int, *, axis_name: str | None, rngs: nnx.Rngs
+    width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
 ) -> VGG:
     """Build a VGG of six convolutions: two each of width, 2 * width and 4 * width."""
+    layers = Layers("he-normal", "lecun-normal", **settings)
     stages = [[scale * width] * 2 for scale in (1, 2, 4)]
-    return VGG(stages, channels, classes, axis_name=axis_name, rngs=rngs)
+    return VGG(layers, stages, input_shape, classes)
+
+
+def vgg16(
+    width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
+) -> VGG:
+    """Build the VGG-16 of Padam's experiments: thirteen convolutions, one dense layer.
+
+    On 32x32 images the five poolings leave one pixel. The weights begin as PyTorch's do
+    by default; BatchNorm's scale at one, though PyTorch drew it from U(0, 1) up to 1.1.
+    """
+    layers = Layers("torch", "torch", **settings)
+    return VGG(layers, _sixteen(width), input_shape, classes)
+
+
+def vgg16_imagenet(
+    width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
+) -> VGG:
+    """Build torchvision's vgg16_bn: thirteen convolutions, three dense layers.
+
+    Without its dropout, which would be the only source of randomness in a step.
+    Weights begin as torchvision's.
+    """
+    layers = Layers("he-normal-fan-out", "gaussian", **settings)
+    hidden = [64 * width] * 2
+    return VGG(layers, _sixteen(width), input_shape, classes, hidden=hidden)
+
+
+def _sixteen(width: int) -> list[list[int]]:
+    """Return the channels of VGG-16's convolutions (configuration D)."""
+    depths = zip((1, 2, 4, 8, 8), (2, 2, 3, 3, 3), strict=True)
+    return [[scale * width] * depth for scale, depth in depths]

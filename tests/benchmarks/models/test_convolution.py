@@ -11,17 +11,27 @@ from jax import lax
 from benchmarks.models.convolution import conv_general_dilated
 
 
-@pytest.mark.parametrize("side", [2, 8])
-def test_gradients_in_a_loop_keep_the_fast_layout_on_a_cpu(side):
+@pytest.mark.parametrize(
+    ("side", "kernel", "stride", "dtype"),
+    [
+        (2, 3, 1, jnp.float32),
+        (8, 3, 1, jnp.float32),
+        (8, 3, 2, jnp.bfloat16),
+        (8, 1, 2, jnp.float32),
+        (16, 7, 2, jnp.float32),
+    ],
+)
+def test_gradients_in_a_loop_keep_the_fast_layout_on_a_cpu(side, kernel, stride, dtype):
     """The layouts that XLA's fast routine takes, in the compiled loop."""
-    x, k = jnp.ones((4, side, side, 3)), jnp.ones((3, 3, 3, 3))
+    x, k = jnp.ones((4, side, side, 3), dtype), jnp.ones((kernel, kernel, 3, 3), dtype)
+    strides, padding = (stride, stride), ((kernel // 2, kernel // 2),) * 2
 
     def descend(carry, _):
         def loss(x, k):
-            return jnp.sum(jnp.sin(conv_general_dilated(x, k, (1, 1), "SAME")))
+            return jnp.sum(jnp.sin(conv_general_dilated(x, k, strides, padding)))
 
         gradient = jax.grad(loss, (0, 1))(*carry)
-        return jax.tree.map(lambda a, b: a - 0.1 * b, carry, gradient), None
+        return jax.tree.map(lambda a, b: a - 0.5 * b, carry, gradient), None
 
     program = jax.jit(lambda c: lax.scan(descend, c, length=3)[0])
     text = program.lower((x, k)).compile().as_text()
@@ -60,6 +70,27 @@ def test_the_convolution_and_its_gradients_are_jaxs(side, kernel, strides, paddi
     )()
     for ours, expected in zip(actual, value_and_gradients(theirs), strict=True):
         np.testing.assert_allclose(ours, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_the_first_convolution_for_imagenet_has_jaxs_gradients(dtype):
+    rng = np.random.default_rng(0)
+    x = jnp.asarray(rng.normal(size=(2, 18, 19, 3)), dtype)
+    w = jnp.asarray(rng.normal(size=(7, 7, 3, 4)), dtype)
+    window = (2, 2), ((3, 3), (3, 3))
+
+    def theirs(x, w):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return lax.conv_general_dilated(x, w, *window, dimension_numbers=layout)
+
+    for f in (theirs, lambda x, w: conv_general_dilated(x, w, *window)):
+        y, pullback = jax.vjp(f, x, w)
+        found = [np.asarray(a, np.float32) for a in (y, *pullback(jnp.cos(y)))]
+        if f is theirs:
+            expected = found
+    tolerance = 1e-4 if dtype == jnp.float32 else 2**-7
+    for a, b in zip(found, expected, strict=True):
+        assert np.linalg.norm(a - b) < tolerance * np.linalg.norm(b)
 
 
 def test_the_convolution_refuses_what_it_does_not_do():

@@ -1,74 +1,67 @@
-"""The small VGG: shapes, parameters, statistics."""
+"""The networks of the VGG kind: their layers, and images of other sizes."""
 
-import itertools
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 from flax import nnx
 
-from benchmarks import models
-from benchmarks.config import UsageError
-from benchmarks.models.vgg import max_pool, vgg_small
+from benchmarks.models.vgg import VGG
+from tests.benchmarks.models import reference
+from tests.benchmarks.models.building import (
+    abstract,
+    apply,
+    build,
+    filled,
+    images,
+    layers,
+    size,
+)
 
 
-def small(width=4, channels=3, seed=0):
-    return vgg_small(width, channels, 10, axis_name=None, rngs=nnx.Rngs(seed))
+@pytest.mark.parametrize("hidden", [[], [5, 4]])
+def test_a_vgg_computes_what_its_layers_say(hidden):
+    stages, shape = [[2, 3], [4]], (9, 12, 2)
+    model = filled(lambda: VGG(layers(), stages, shape, 5, hidden=hidden))
+    x = images(3, *shape)
+    y = x
+    for stage in model.stages:
+        for block in stage:
+            y = reference.relu(reference.conv_norm(y, block))
+        y = reference.max_pool(y)
+    assert y.shape == (3, 2, 3, 4)
+    y = y.reshape(3, -1) if hidden else y.mean((1, 2))
+    for dense in model.hidden:
+        y = reference.relu(reference.dense(y, dense))
+    expected = reference.dense(y, model.head)
+    np.testing.assert_allclose(apply(model, x), expected, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (32, 32, 3), (9, 12, 3)])
+@pytest.mark.parametrize("shape", [(8, 8, 1), (28, 28, 1), (9, 12, 3)])
 def test_images_of_any_size_give_one_logit_per_class(shape):
-    logits = small(channels=shape[-1])(jnp.zeros((2, *shape)))
+    model = nnx.eval_shape(lambda: build("vgg-small", shape))
+    logits = nnx.eval_shape(lambda m, x: m(x), model, jnp.zeros((2, *shape)))
     assert logits.shape == (2, 10)
-    assert jnp.isfinite(logits).all()
-
-
-def test_running_statistics_move_by_a_tenth():
-    model = small()
-    first = model.stages[0][0]
-    x = jnp.asarray(np.random.default_rng(0).normal(3.0, 2.0, (64, 8, 8, 3)))
-    convolved = first.conv(x.astype(jnp.float32))
-    first(x.astype(jnp.float32))
-    np.testing.assert_allclose(
-        first.norm.mean[...], 0.1 * convolved.mean((0, 1, 2)), rtol=1e-4, atol=1e-5
-    )
-    np.testing.assert_allclose(
-        first.norm.var[...], 0.9 + 0.1 * convolved.var((0, 1, 2)), rtol=1e-4
-    )
-
-
-def test_kernels_start_with_the_deviation_of_he():
-    kernel = small(width=32).stages[2][1].conv.kernel[...]
-    assert kernel.shape == (3, 3, 128, 128)
-    deviation = float(jnp.std(kernel))
-    assert deviation == pytest.approx((2 / (9 * 128)) ** 0.5, rel=0.02)
-
-
-def test_seed_determines_the_weights():
-    same = jax.tree.map(jnp.array_equal, nnx.state(small()), nnx.state(small()))
-    assert all(jax.tree.leaves(same))
-    a, b = (small(seed=seed).head.kernel[...] for seed in (0, 1))
-    assert not jnp.array_equal(a, b)
-
-
-def test_pooling_takes_the_largest_of_four_and_cuts_the_odd_row():
-    x = jnp.arange(30.0).reshape(1, 5, 6, 1)
-    np.testing.assert_array_equal(max_pool(x)[0, :, :, 0], [[7, 9, 11], [19, 21, 23]])
 
 
 def test_vgg_small_has_the_parameters_that_its_description_gives():
-    model = models.lookup("vgg-small").build(
-        16, 3, 10, axis_name=None, rngs=nnx.Rngs(0)
-    )
-    params = jax.tree.leaves(nnx.state(model, nnx.Param))
-    widths = [3, 16, 16, 32, 32, 64, 64]
-    convolutions = sum(9 * a * b + b for a, b in itertools.pairwise(widths))
-    norms = 2 * sum(widths[1:])
-    assert sum(x.size for x in params) == convolutions + norms + 64 * 10 + 10
-    assert model(jnp.ones((2, 32, 32, 3))).shape == (2, 10)
+    layers = [(3, 16), (16, 16), (16, 32), (32, 32), (32, 64), (64, 64)]
+    expected = sum(9 * a * b + b + 2 * b for a, b in layers) + 64 * 10 + 10
+    assert size(abstract("vgg-small", (32, 32, 3))) == expected
 
 
-def test_an_unknown_network_lists_what_exists():
-    with pytest.raises(UsageError, match="--model 'vgg' does not exist.*vgg-small"):
-        models.lookup("vgg")
+@pytest.mark.parametrize("name", ["vgg16", "vgg16-imagenet"])
+def test_vgg_16_has_the_convolutions_of_configuration_d(name):
+    model = abstract(name, (64, 64, 3))
+    channels = [[b.conv.kernel.shape[-1] for b in s] for s in model.stages]
+    assert channels == [
+        [64, 64],
+        [128, 128],
+        [256, 256, 256],
+        [512, 512, 512],
+        [512, 512, 512],
+    ]
+    assert all(b.conv.bias is not None for s in model.stages for b in s)
+    # Five poolings leave 2x2 of 64x64 pixels, which only the dense layers see apart.
+    sizes = [dense.kernel.shape for dense in (*model.hidden, model.head)]
+    dense = [(4 * 512, 4096), (4096, 4096), (4096, 10)]
+    assert sizes == (dense if name == "vgg16-imagenet" else [(512, 10)])
