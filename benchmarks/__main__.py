@@ -1,17 +1,21 @@
 """The commands: python -m benchmarks COMMAND --help."""
 
+import errno
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import tyro
 
 from benchmarks.config import (
     LandscapeConfig,
     RegretConfig,
+    SweepConfig,
     TrainConfig,
     UsageError,
+    check_name,
 )
 
 
@@ -19,15 +23,55 @@ from benchmarks.config import (
 class ListConfig:
     """Print what there is to choose from."""
 
-    what: tyro.conf.Positional[Literal["optimizers", "models", "datasets"]]
-    """optimizers: name, formula, source and recipe of each; models; datasets."""
+    what: tyro.conf.Positional[
+        Literal["experiments", "optimizers", "models", "initializers", "datasets"]
+    ] = "experiments"
+    """experiments: what each shows, what to expect, its cost; optimizers: formula,
+    source and recipe of each; models; initializers; datasets."""
+
+
+@dataclass(frozen=True)
+class PrepareConfig:
+    """Download data sets and write them as TFDS does, without TensorFlow.
+
+    An interrupted download is continued by the next call; archives that are there
+    already are not fetched again.
+    """
+
+    names: tyro.conf.Positional[tuple[str, ...]]
+    """Which: cifar10, cifar100, mnist, fashion_mnist, svhn_cropped."""
+    data_dir: Path | None = None
+    """Where the prepared sets go; by default where TFDS_DATA_DIR points, else
+    ~/tensorflow_datasets."""
+    download_dir: Path | None = None
+    """Where the archives go; by default downloads/ in that folder."""
 
 
 # Imports stand inside, so that --help and mistakes answer without waiting for JAX.
 def _train(config: TrainConfig) -> int:
+    if config.profile:
+        from benchmarks.profiling import profile
+
+        return profile(config)
     from benchmarks.train import compare
 
     return compare(config)
+
+
+def _sweep(config: SweepConfig) -> int:
+    from benchmarks import sweep
+
+    return sweep.run(config)
+
+
+def _prepare(config: PrepareConfig) -> int:
+    from benchmarks.data.prepare import NAMES, prepare
+
+    if not config.names:
+        raise UsageError(f"name what to prepare: one or more of {', '.join(NAMES)}.")
+    for name in config.names:
+        prepare(name, config.data_dir, config.download_dir)
+    return 0
 
 
 def _list(config: ListConfig) -> int:
@@ -51,10 +95,58 @@ def _regret(config: RegretConfig) -> int:
 
 COMMANDS = {
     "train": (TrainConfig, _train),
+    "sweep": (SweepConfig, _sweep),
+    "prepare": (PrepareConfig, _prepare),
     "landscape": (LandscapeConfig, _landscape),
     "regret": (RegretConfig, _regret),
     "list": (ListConfig, _list),
 }
+# Those that take the name of an experiment as their first argument.
+_OF_EXPERIMENTS = ("train", "sweep")
+
+
+def _parse(arguments: list[str]) -> Any:
+    """Make the settings of the command that the arguments name."""
+    command, *rest = arguments or [""]
+    if command not in COMMANDS:  # the overview, or a mistake and what would be right
+        return tyro.extras.subcommand_cli_from_dict(
+            {name: kind for name, (kind, _) in COMMANDS.items()},
+            prog="python -m benchmarks",
+            description="Train and measure with padam_optax.",
+            args=arguments,
+        )
+    kind, _ = COMMANDS[command]
+    program, default = f"python -m benchmarks {command}", None
+    if command in _OF_EXPERIMENTS:
+        from benchmarks.experiments import EXPERIMENTS
+
+        name = "digits"
+        if rest and not rest[0].startswith("-"):
+            name = rest.pop(0)
+            check_name("experiment", name, EXPERIMENTS)
+            program = f"{program} {name}"
+        else:
+            program = f"{program} [EXPERIMENT]"
+        default = EXPERIMENTS[name].config
+        if kind is SweepConfig:
+            default = SweepConfig(default, EXPERIMENTS[name].grid, study=name)
+            rest = _gather("--grid", rest)
+    # The settings of a sweep's runs are options beside its own.
+    options = (tyro.conf.OmitArgPrefixes,)
+    return tyro.cli(kind, prog=program, default=default, args=rest, config=options)
+
+
+def _gather(option: str, arguments: list[str]) -> list[str]:
+    """Let an option with several values be given several times."""
+    values: list[str] = []
+    others: list[str] = []
+    taken = others
+    for argument in arguments:
+        if argument.startswith("-"):
+            taken = values if argument == option else others
+        if argument != option:
+            taken.append(argument)
+    return [*others, option, *values] if values else others
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -65,23 +157,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
         those that the program was started with.
 
     Returns:
-      The exit status: 0 if all went well, 1 if a run diverged, 2 for a request that
-      cannot be met.
+      The exit status: 0 if all went well, 1 if a run diverged or the disk is full, 2
+      for a request that cannot be met, 143 if SIGTERM ended a run.
     """
     try:
-        config = tyro.extras.subcommand_cli_from_dict(
-            {name: kind for name, (kind, _) in COMMANDS.items()},
-            prog="python -m benchmarks",
-            description="Train and measure with padam_optax.",
-            args=arguments,
-        )
+        config = _parse(list(sys.argv[1:] if arguments is None else arguments))
         run = dict(COMMANDS.values())[type(config)]
         return run(config)
     except UsageError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+            raise
+        print(
+            f"error: {error.strerror}: {error.filename}. What was written before is "
+            "whole; make room, then go on with --resume.",
+            file=sys.stderr,
+        )
+        return 1
     except KeyboardInterrupt:
-        print("interrupted; the records so far are kept.", file=sys.stderr)
+        print("interrupted; what was written so far is kept.", file=sys.stderr)
         return 130
 
 

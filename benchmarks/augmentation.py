@@ -1,5 +1,7 @@
-"""Images on the device: shifted and mirrored at random, then normalised."""
+"""From the examples of a data set to the inputs of a network, on the device."""
 
+import dataclasses
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import jax
@@ -7,7 +9,7 @@ import jax.numpy as jnp
 
 
 class Draws(NamedTuple):
-    """The random choices for a batch of images, each of shape (n,).
+    """The random choices for a batch of images, each of shape (n,) or not needed.
 
     Attributes:
       top: First row of the window in the padded image, in [0, 2 * padding].
@@ -15,66 +17,114 @@ class Draws(NamedTuple):
       mirrored: Whether left and right change places.
     """
 
-    top: jax.Array
-    left: jax.Array
-    mirrored: jax.Array
+    top: jax.Array | None = None
+    left: jax.Array | None = None
+    mirrored: jax.Array | None = None
 
 
-def draw(key: jax.Array, shape: tuple[int, ...], padding: int, flip: bool) -> Draws:
-    """Draw a shift for each image, and whether it is mirrored if `flip` is set.
+@dataclass(frozen=True)
+class Pixels:
+    """Images shifted and mirrored at random, then normalised.
 
-    Args:
-      key: A random key.
-      shape: The shape of each of the results.
-      padding: Pixels added on each side, at least 0.
-      flip: Whether half of the images are mirrored.
-
-    Returns:
-      The draws.
-    """
-    top, left, mirrored = jax.random.split(key, 3)
-    ends = (0, 2 * padding + 1)
-    return Draws(
-        jax.random.randint(top, shape, *ends),
-        jax.random.randint(left, shape, *ends),
-        jax.random.bernoulli(mirrored, 0.5, shape) & flip,
-    )
-
-
-def augment(images: jax.Array, draws: Draws, padding: int) -> jax.Array:
-    """Cut a window of the original size out of each image padded with black.
-
-    Args:
-      images: Shape (n, height, width, channels).
-      draws: One draw for each image, made with the same padding.
-      padding: Pixels added on each side.
-
-    Returns:
-      Images of the same shape and dtype.
-    """
-    sides = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    padded = jnp.pad(images, sides)
-
-    def window(image, top, left):
-        start = (top, left, jnp.zeros_like(top))
-        return jax.lax.dynamic_slice(image, start, images.shape[1:])
-
-    cut = jax.vmap(window)(padded, draws.top, draws.left)
-    return jnp.where(draws.mirrored[:, None, None, None], cut[:, :, ::-1], cut)
-
-
-def normalise(
-    images: jax.Array, mean: tuple[float, ...], std: tuple[float, ...]
-) -> jax.Array:
-    """Bring uint8 images to mean 0 and deviation 1 in each channel.
-
-    Args:
-      images: Shape (n, height, width, channels), uint8.
+    Attributes:
       mean: Of each channel over the training set, on the scale from 0 to 1.
-      std: The standard deviation, likewise.
-
-    Returns:
-      Images of the same shape, float32.
+      std: The standard deviation of each channel, likewise.
+      padding: Black pixels added on each side before a window is cut out; 0 for none.
+      flip: Whether half of the images are mirrored.
     """
-    scaled = images.astype(jnp.float32) / 255.0
-    return (scaled - jnp.asarray(mean, jnp.float32)) / jnp.asarray(std, jnp.float32)
+
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    padding: int
+    flip: bool
+
+    def without_augmentation(self) -> "Pixels":
+        """Return a copy that only normalises."""
+        return dataclasses.replace(self, padding=0, flip=False)
+
+    def draw(self, key: jax.Array, shape: tuple[int, ...]) -> Draws:
+        """Draw a shift for each image, and whether it is mirrored.
+
+        Args:
+          key: A random key.
+          shape: The shape of each of the results.
+
+        Returns:
+          The draws, without those that are not needed.
+        """
+        top_key, left_key, mirrored_key = jax.random.split(key, 3)
+        top = left = mirrored = None
+        if self.padding:
+            ends = (0, 2 * self.padding + 1)
+            top = jax.random.randint(top_key, shape, *ends)
+            left = jax.random.randint(left_key, shape, *ends)
+        if self.flip:
+            mirrored = jax.random.bernoulli(mirrored_key, 0.5, shape)
+        return Draws(top, left, mirrored)
+
+    def train(self, inputs: jax.Array, draws: Draws) -> jax.Array:
+        """Cut a window of the original size out of each padded image; normalise.
+
+        Args:
+          inputs: Shape (n, height, width, channels), uint8.
+          draws: One draw for each image.
+
+        Returns:
+          Images of the same shape, float32.
+        """
+        if not (self.padding or self.flip):
+            return self.test(inputs)
+        sides = ((0, 0), (self.padding,) * 2, (self.padding,) * 2, (0, 0))
+        padded = jnp.pad(inputs, sides)
+        top = left = jnp.zeros(len(inputs), jnp.int32)
+        if self.padding:
+            top, left = draws.top, draws.left
+        # One slice chooses both the mirror image and the window: what XLA makes for the
+        # CPU of a selection pixel by pixel is five times as slow.
+        views, view = padded[:, None], jnp.zeros_like(top)
+        if self.flip:
+            views = jnp.stack([padded, padded[:, :, ::-1]], axis=1)
+            view = draws.mirrored.astype(top.dtype)
+            left = jnp.where(draws.mirrored, 2 * self.padding - left, left)
+
+        def window(views, *start):
+            start = (*start, jnp.zeros_like(start[0]))
+            return jax.lax.dynamic_slice(views, start, (1, *inputs.shape[1:]))[0]
+
+        return self.test(jax.vmap(window)(views, view, top, left))
+
+    def test(self, inputs: jax.Array) -> jax.Array:
+        """Bring images to mean 0 and deviation 1 in each channel.
+
+        Args:
+          inputs: Shape (n, height, width, channels), uint8.
+
+        Returns:
+          Images of the same shape, float32.
+        """
+        scale = jnp.asarray([1 / (255 * s) for s in self.std], jnp.float32)
+        offset = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
+        return inputs.astype(jnp.float32) * scale + jnp.asarray(offset, jnp.float32)
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """Characters, which are not augmented."""
+
+    def without_augmentation(self) -> "Tokens":
+        """Return itself."""
+        return self
+
+    def draw(self, key: jax.Array, shape: tuple[int, ...]) -> Draws:
+        """Draw nothing."""
+        del key, shape
+        return Draws()
+
+    def train(self, inputs: jax.Array, draws: Draws) -> jax.Array:
+        """Return the characters' numbers as int32."""
+        del draws
+        return self.test(inputs)
+
+    def test(self, inputs: jax.Array) -> jax.Array:
+        """Return the characters' numbers as int32."""
+        return inputs.astype(jnp.int32)

@@ -2,22 +2,50 @@
 
 from rich.console import Console
 
-from benchmarks import data, models
+from benchmarks import data
+from benchmarks.experiments import EXPERIMENTS
+from benchmarks.models import MODELS
+from benchmarks.models.initializers import INITIALIZERS
 from benchmarks.optimizers import OPTIMIZERS
 
 
 def show(what: str) -> None:
-    """Print the names of a kind, and of optimizers also what they compute.
+    """Print the names of a kind, and what each is.
 
     Args:
-      what: "optimizers", "models" or "datasets".
+      what: "experiments", "optimizers", "models", "initializers" or "datasets".
     """
     console = Console(highlight=False)
-    if what == "optimizers":
+
+    def entry(name: str, *lines: str) -> None:
+        console.print(f"[bold]{name}[/bold]")
+        for line in lines:
+            console.print(f"    {line}", markup=False, soft_wrap=True)
+
+    if what == "experiments":
+        for name, row in EXPERIMENTS.items():
+            config = row.config
+            run = f"{config.model} on {config.dataset}: {', '.join(config.optimizers)}"
+            grid = f"; sweep over {' '.join(row.grid)}" if row.grid else ""
+            entry(
+                name,
+                run + grid,
+                f"shows: {row.shows}",
+                f"expected: {row.expected}",
+                f"cost: {row.cost}",
+            )
+    elif what == "optimizers":
         for name, row in OPTIMIZERS.items():
-            recipe = ", ".join(f"{key} {value:g}" for key, value in row.recipe.items())
-            console.print(f"[bold]{name}[/bold]  ({row.source})")
-            console.print(f"    {row.formula}\n    {recipe}", markup=False)
+            recipe = ", ".join(
+                f"{key} {value:g}" if isinstance(value, float) else f"{key} {value}"
+                for key, value in row.recipe.items()
+            )
+            entry(f"{name}[/bold]  ({row.source})[bold]", row.formula, recipe)
+    elif what == "models":
+        for name, row in MODELS.items():
+            entry(name, f"{row.description}; width {row.width}, takes {row.takes}")
+    elif what == "initializers":
+        for name, row in INITIALIZERS.items():
+            entry(name, row.description)
     else:
-        names = models.MODELS if what == "models" else data.NAMES
-        console.print("\n".join(names))
+        console.print("\n".join(data.NAMES))

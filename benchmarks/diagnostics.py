@@ -35,7 +35,6 @@ def make(
         has_second_moment = False
     has_max = bool(optax.tree.get_all_with_path(opt_state, "nu_max"))
 
-    @jax.jit
     def read(start, params, opt_state, learning_rate):
         result = {"distance_from_start": optax.tree.norm(optax.tree.sub(params, start))}
         if has_second_moment:

@@ -1,12 +1,12 @@
 """Every optimizer of the benchmarks, once: its formula, its recipe, its builder."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import optax
 
 import padam_optax
-from benchmarks.config import check_name
+from benchmarks.config import UsageError, check_name
 
 
 class Run(NamedTuple):
@@ -41,7 +41,7 @@ class Optimizer(NamedTuple):
     label: str
     formula: str
     source: str
-    recipe: Mapping[str, float]
+    recipe: Mapping[str, float | str]
     build: Callable[..., optax.GradientTransformation]
     needs_run: bool = False
     corrects_before_max: bool = False
@@ -114,17 +114,16 @@ def _santa(integrator: str) -> Callable[..., Any]:
     return build
 
 
-def _official(make: Callable[..., Any]) -> Callable[..., Any]:
-    def build(**settings: Any) -> Any:
-        return make(**settings, bias_correction="official")
-
-    return build
-
-
 _SGD = {"learning_rate": 0.1, "weight_decay": 5e-4}
 _SGDM = {**_SGD, "momentum": 0.9}
 _ADAM = {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.99, "weight_decay": 1e-4}
-_PADAM = {"learning_rate": 0.1, "b1": 0.9, "b2": 0.999, "p": 0.125}
+_PADAM = {
+    "learning_rate": 0.1,
+    "b1": 0.9,
+    "b2": 0.999,
+    "p": 0.125,
+    "bias_correction": "official",
+}
 
 # The recipes of momentum, adam, amsgrad, adamw and padam are those of the paper's CIFAR
 # experiments (Chen et al., IJCAI 2020), as the authors' released program sets them.
@@ -258,14 +257,14 @@ OPTIMIZERS: dict[str, Optimizer] = {
         "m, v as Adam;  v̂ = max(v̂, v);  θ -= α (√c2/c1) m / (√v̂ + ε)^2p",
         "Chen et al. 2020, with the authors' correction",
         {**_PADAM, "weight_decay": 5e-4},
-        _official(padam_optax.padam),
+        padam_optax.padam,
     ),
     "padamw": Optimizer(
         "PadamW",
         "as Padam, and θ -= α λ θ beside it",
         "the decay of AdamW; α λ as in its recipe",
         {**_PADAM, "weight_decay": 2.5e-4},
-        _official(padam_optax.padamw),
+        padam_optax.padamw,
     ),
     "adagrad-norm": Optimizer(
         "AdaGrad-Norm",
@@ -293,49 +292,58 @@ OPTIMIZERS: dict[str, Optimizer] = {
 }
 
 
-def multi_stage(
-    learning_rate: float, steps: int, milestones: Sequence[float]
-) -> optax.Schedule:
-    """Divide the learning rate by ten at each milestone, the paper's decay.
-
-    Args:
-      learning_rate: The rate of the first stage.
-      steps: Steps of the whole run.
-      milestones: Shares of the run, in (0, 1); the first step of a stage is the share
-        of the steps, rounded.
-
-    Returns:
-      A schedule from the step's number, 0 at the first.
-    """
-    factors: dict[int, float] = {}
-    for share in milestones:  # in the shortest runs several fall on the same step
-        step = round(share * steps)
-        factors[step] = factors.get(step, 1.0) * 0.1
-    return optax.piecewise_constant_schedule(learning_rate, factors)
-
-
 def lookup(name: str) -> Optimizer:
     """Find an optimizer by its name on the command line."""
     check_name("--optimizers", name, OPTIMIZERS)
     return OPTIMIZERS[name]
 
 
-def build(
-    name: str, run: Run, milestones: Sequence[float]
-) -> tuple[optax.GradientTransformation, optax.Schedule]:
-    """Build an optimizer from its recipe, its learning rate decayed in stages.
+def recipe(name: str, changes: Mapping[str, float | str]) -> dict[str, Any]:
+    """Return the recipe of an optimizer with some of its settings replaced.
 
     Args:
       name: A key of OPTIMIZERS.
-      run: The run it is made for.
-      milestones: See multi_stage.
+      changes: The settings to replace.
 
-    Returns:
-      The transformation, and the schedule of its learning rate.
+    Raises:
+      UsageError: If the optimizer has no such setting, saying which it has.
     """
     row = lookup(name)
-    schedule = multi_stage(row.recipe["learning_rate"], run.steps, milestones)
-    settings = {**row.recipe, "learning_rate": schedule}
+    for setting in changes:
+        if setting not in row.recipe:
+            raise UsageError(
+                f"--recipe {setting}: {name} has no such setting; it has "
+                f"{', '.join(row.recipe)}."
+            )
+    settings = {**row.recipe, **changes}
+    for setting, value in row.recipe.items():
+        if isinstance(value, int) and not isinstance(settings[setting], int):
+            settings[setting] = round(float(settings[setting]))
+    return settings
+
+
+def build(
+    name: str, settings: Mapping[str, Any], schedule: optax.Schedule, run: Run
+) -> optax.GradientTransformation:
+    """Build an optimizer.
+
+    Args:
+      name: A key of OPTIMIZERS.
+      settings: Its recipe, from `recipe`.
+      schedule: Takes the place of the recipe's learning rate.
+      run: The run it is made for.
+
+    Returns:
+      The transformation.
+
+    Raises:
+      UsageError: If a setting is refused, with the optimizer's own words.
+    """
+    row = lookup(name)
+    arguments = {**settings, "learning_rate": schedule}
     if row.needs_run:
-        settings["run"] = run
-    return row.build(**settings), schedule
+        arguments["run"] = run
+    try:
+        return row.build(**arguments)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--recipe does not suit {name}: {error}") from error

@@ -5,15 +5,24 @@ import os
 import platform
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.config import ROOT, RUNS, UsageError
+from benchmarks.config import CIRCUMSTANCES, ROOT, RUNS, UsageError
 
-_VERSIONED = ("jax", "jaxlib", "flax", "optax", "padam-optax", "numpy")
+_VERSIONED = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "padam-optax",
+    "numpy",
+)
 
 
 def create_folder(out: Path | None, name: str) -> Path:
@@ -45,6 +54,65 @@ def create_folder(out: Path | None, name: str) -> Path:
     raise UsageError(f"{RUNS} holds a thousand runs of this second; give --out.")
 
 
+def open_run(
+    out: Path | None, name: str, config: Mapping[str, Any], resume: bool
+) -> Path:
+    """Create the folder of a run, or find it to go on with, and write its settings.
+
+    Args:
+      out: The folder the user asked for, or None for a new one under runs/.
+      name: What the new folder's name begins with.
+      config: The settings, and what follows from them.
+      resume: Whether the folder may hold a run with the same settings already.
+
+    Returns:
+      The folder, with config.json in it.
+
+    Raises:
+      UsageError: If the folder cannot be created, or holds something else.
+    """
+    kept = None if out is None else out / "config.json"
+    config = json.loads(json.dumps(config, default=str))
+    if resume and kept is not None and kept.exists():
+        former = _read_json(kept)
+        different = [
+            f"{key} was {former.get(key)}, is {config.get(key)}"
+            for key in sorted({*former, *config} - set(CIRCUMSTANCES))
+            if former.get(key) != config.get(key)
+        ]
+        if different:
+            raise UsageError(
+                f"--resume: the run in {out} had other settings: "
+                f"{'; '.join(different)}. Give the same ones, or another --out."
+            )
+        return kept.parent
+    # A process that was killed at once may have left the beginning of the settings.
+    begun = {"config.tmp"}
+    if resume and out is not None and out.is_dir() and {*os.listdir(out)} - begun:
+        raise UsageError(
+            f"--resume: {out} holds no run (there is no config.json); give the folder "
+            "that the run printed, or a new one."
+        )
+    folder = create_folder(out, name)
+    write_json(folder / "config.json", config)
+    return folder
+
+
+def write_header(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write what a run's numbers must carry along; of a resumed run, beside the first.
+
+    Args:
+      folder: The folder of the run.
+      content: See `header`.
+    """
+    path = folder / "header.json"
+    if path.exists():
+        first = _read_json(path)
+        first.setdefault("resumed", []).append(dict(content))
+        content = first
+    write_json(path, content)
+
+
 def header(devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Collect what a number must carry along to be a result.
 
@@ -69,10 +137,12 @@ def header(devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all."""
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2, default=str) + "\n")
-    temporary.replace(path)
+    """Write a JSON file whole or not at all.
+
+    Raises:
+      UsageError: If it cannot be written, to a full disk say.
+    """
+    _replace(path, json.dumps(content, indent=2, default=str) + "\n")
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
@@ -84,12 +154,28 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
 
     Raises:
       ValueError: If a number is not finite: JSON has no such numbers.
+      UsageError: If it cannot be written, to a full disk say.
     """
     line = json.dumps(record, allow_nan=False) + "\n"
-    with path.open("ab+") as file:
+    with _writing(path), path.open("ab+") as file:
         file.seek(0)
         file.truncate(file.read().rfind(b"\n") + 1)
         file.write(line.encode())
+
+
+def keep(path: Path, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Drop the records that a run will write again after it is resumed.
+
+    Args:
+      path: A file written by append, or none yet.
+      wanted: Tells of a record whether it stays.
+
+    Raises:
+      UsageError: If it cannot be written, to a full disk say.
+    """
+    if path.exists():
+        lines = [json.dumps(record) + "\n" for record in read(path) if wanted(record)]
+        _replace(path, "".join(lines))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -112,6 +198,32 @@ def read(path: Path) -> list[dict[str, Any]]:
         except json.JSONDecodeError as error:
             raise ValueError(f"{path}, line {number} is not JSON: {error}.") from error
     return records
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}); give another --out.") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    with _writing(path):
+        temporary.write_text(text)
+        temporary.replace(path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}); what was written before is "
+            "whole: make room on the disk, then go on with --resume."
+        ) from error
 
 
 def _version(name: str) -> str:

@@ -1,6 +1,7 @@
 """From records to tables and plots; the only user of matplotlib. Needs no JAX."""
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ matplotlib.use("Agg")  # draw without a display
 
 from matplotlib import pyplot as plt
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+from rich import box
 from rich.table import Table
 
-Runs = Mapping[str, Sequence[Mapping[str, Any]]]
+# For each label its runs, one for each seed; each with the records of its epochs.
+Runs = Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
 
 # Okabe and Ito's colours, told apart by colour-blind readers, and a dash pattern each
 # for those who print in grey.
@@ -25,56 +28,88 @@ def table(runs: Runs, epochs: int, title: str) -> Table:
     """Tabulate the runs as the paper does: accuracy at four points of the training.
 
     Args:
-      runs: For each label the records of its epochs, in order.
+      runs: For each label its runs.
       epochs: The length of a whole run.
       title: The title.
 
     Returns:
-      A table; where a run ended earlier it has a dash.
+      A table of means over the seeds and, of several, sample deviations; where a run
+      ended earlier it has a dash.
     """
     quarters = [math.ceil(epochs * share / 4) for share in (1, 2, 3, 4)]
-    result = Table(title=f"{title}: test accuracy in % after an epoch")
+    seeds = max(map(len, runs.values()))
+    spread = f", mean ± deviation of {seeds} seeds" if seeds > 1 else ""
+    result = Table(
+        title=f"{title}: test accuracy in % after an epoch{spread}",
+        box=box.SIMPLE_HEAD,
+    )
     result.add_column("optimizer", no_wrap=True)
-    result.add_column("train\nloss", justify="right")
+    result.add_column("train\nloss", justify="right", no_wrap=True)
     for epoch in quarters:
-        result.add_column(f"epoch\n{epoch}", justify="right")
-    result.add_column("s/epoch", justify="right")
-    for label, lines in runs.items():
-        by_epoch = {line["epoch"]: line for line in lines}
-        cells = [
-            f"{100 * by_epoch[epoch]['test_accuracy']:.2f}"
-            if epoch in by_epoch
-            else "-"
+        result.add_column(f"epoch\n{epoch}", justify="right", no_wrap=True)
+    result.add_column("s/epoch", justify="right", no_wrap=True)
+    for label, seeds in runs.items():
+        losses = [lines[-1]["train_loss"] for lines in seeds if lines]
+        seconds = [line["seconds"] for lines in seeds for line in lines]
+        accuracies = [
+            [100 * line["test_accuracy"] for line in _at(seeds, epoch)]
             for epoch in quarters
         ]
-        loss = f"{lines[-1]['train_loss']:.4f}" if lines else "-"
-        mean = sum(line["seconds"] for line in lines) / len(lines) if lines else 0.0
-        result.add_row(label, loss, *cells, f"{mean:.2f}" if lines else "-")
+        complete = len(seeds)
+        result.add_row(
+            label,
+            f"{statistics.fmean(losses):.4f}" if losses else "-",
+            *(_mean(values, 2, complete) for values in accuracies),
+            f"{statistics.fmean(seconds):.2f}" if seconds else "-",
+        )
     return result
+
+
+def _at(
+    seeds: Sequence[Sequence[Mapping[str, Any]]], epoch: int
+) -> list[Mapping[str, Any]]:
+    return [line for lines in seeds for line in lines if line["epoch"] == epoch]
+
+
+def _mean(values: Sequence[float], digits: int, wanted: int) -> str:
+    if not values or len(values) < wanted:
+        return "-"
+    mean = f"{statistics.fmean(values):.{digits}f}"
+    return mean if wanted == 1 else f"{mean}±{statistics.stdev(values):.{digits}f}"
 
 
 def draw_curves(runs: Runs, path: Path, title: str) -> None:
     """Draw the paper's two panels: train loss and test error against epochs.
 
     Args:
-      runs: For each label the records of its epochs, in order.
+      runs: For each label its runs. The line is the mean over the seeds, the band
+        around it reaches from the smallest to the largest.
       path: The PNG to write.
       title: The title.
     """
     figure, (loss, error) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     settled = [1.0]
-    for i, (label, lines) in enumerate(runs.items()):
+    for i, (label, seeds) in enumerate(runs.items()):
+        colour = COLOURS[i % len(COLOURS)]
         style = {
             "label": label,
-            "color": COLOURS[i % len(COLOURS)],
+            "color": colour,
             "dashes": _DASHES[i % len(_DASHES)],
             "linewidth": 1.8,
         }
-        epochs = [line["epoch"] for line in lines]
-        errors = [100 * (1 - line["test_accuracy"]) for line in lines]
-        loss.plot(epochs, [line["train_loss"] for line in lines], **style)
-        error.plot(epochs, errors, **style)
-        settled += errors[len(errors) // 10 :]
+        epochs = sorted({line["epoch"] for lines in seeds for line in lines})
+        for axes, value in (
+            (loss, lambda line: line["train_loss"]),
+            (error, lambda line: 100 * (1 - line["test_accuracy"])),
+        ):
+            values = [[value(line) for line in _at(seeds, epoch)] for epoch in epochs]
+            axes.plot(epochs, list(map(statistics.fmean, values)), **style)
+            if len(seeds) > 1:
+                lowest, highest = list(map(min, values)), list(map(max, values))
+                axes.fill_between(epochs, lowest, highest, color=colour, alpha=0.15)
+        # `values` are those of the errors now. The first epochs' would press all others
+        # to the ground.
+        settled += [max(v) for v in values[len(values) // 10 :]] if epochs else []
     loss.set(xlabel="epoch", ylabel="train loss (mean over the epoch)", yscale="log")
     loss.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
     loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))

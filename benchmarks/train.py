@@ -1,294 +1,258 @@
-"""Training: the pure step, an epoch as one scan, evaluation, and the loop around them.
+"""The loop around the steps: epochs, records, checkpoints, for each run in turn."""
 
-Everything that depends on the name of an optimizer is decided before the loop.
-"""
-
+import functools
 import math
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from flax import nnx
-from jax import lax
 from rich.console import Console
-from tqdm import tqdm
 
-from benchmarks import data, diagnostics, models, optimizers, records, report
-from benchmarks.augmentation import Draws, augment, draw, normalise
-from benchmarks.config import TrainConfig, UsageError
-from benchmarks.parallel import Parallel, parallel
+from benchmarks import (
+    data,
+    diagnostics,
+    feeds,
+    hosts,
+    models,
+    optimizers,
+    records,
+    report,
+    schedules,
+)
+from benchmarks.checkpoints import Checkpoints
+from benchmarks.config import TrainConfig, UsageError, parse_settings
+from benchmarks.feeds import DivergedError
+from benchmarks.models import initializers
+from benchmarks.parallel import Parallel
+from benchmarks.preemption import PreemptedError, Preemption
+from benchmarks.programs import Programs, TrainState
+from benchmarks.progress import Progress
+from benchmarks.tensorboard import Events
 
 
-class TrainState(NamedTuple):
-    """All that a step changes.
+class Prepared(NamedTuple):
+    """What the runs with one optimizer share.
 
     Attributes:
-      step: Steps taken, an int32 scalar.
-      params: The weights.
-      stats: The running statistics of BatchNorm.
-      opt_state: The optimizer's state.
+      schedule: Its learning rate.
+      train: The compiled epoch.
+      show: Reads what a run is doing, for its records.
     """
 
-    step: jax.Array
-    params: Any
-    stats: Any
-    opt_state: Any
-
-
-class DivergedError(Exception):
-    """A loss that is not finite; the message says since when."""
+    schedule: optax.Schedule
+    train: feeds.TrainEpoch
+    show: Callable[..., Any]
 
 
 class Trainer:
-    """What the runs to be compared share: data, batches, initial weights, evaluation.
+    """What the runs to be compared share: data, initial weights, compiled programs.
 
     Args:
       config: The settings, checked.
-      dataset: The images.
-      classes: Number of classes.
+      source: The data set.
       mode: Where to run.
     """
 
-    def __init__(
-        self, config: TrainConfig, dataset: data.Dataset, classes: int, mode: Parallel
-    ):
-        model = models.lookup(config.model).build(
-            config.width,
-            dataset.train.images.shape[-1],
-            classes,
-            axis_name=mode.axis_name,
-            rngs=nnx.Rngs(config.seed),
-        )
+    def __init__(self, config: TrainConfig, source: data.Source, mode: Parallel):
         self.config = config
+        self.source = source
         self.mode = mode
-        self.dataset = dataset
-        self.train = mode.place(dataset.train)
-        self.test = mode.place(dataset.test)
-        self.graph, self.params, self.stats = nnx.split(model, nnx.Param, ...)
-        self.steps_per_epoch = len(dataset.train.labels) // config.batch_size
-        weights = mode.place((self.params, self.stats))
-        self.evaluate = mode.compile(self._evaluate, weights, self.test)
+        self.steps_per_epoch = source.train_size // config.batch_size
+        self.recipes = find_recipes(config)
+        contents = source.read()
+        preprocessing = contents.preprocessing
+        if not config.augment:
+            preprocessing = preprocessing.without_augmentation()
+        graph, _ = self._build(config.seed)
+        self.feed = feeds.open_feed(
+            config, source, contents, Programs(graph, preprocessing, mode)
+        )
 
-    def run(self, name: str) -> Iterator[dict[str, Any]]:
-        """Train with one optimizer from the common initial weights.
+    def _build(self, seed: int) -> tuple[Any, Any]:
+        config, model = self.config, models.lookup(self.config.model)
+        network = model.build(
+            config.width or model.width,
+            self.source.input_shape,
+            self.source.classes,
+            initializer=config.initializer,
+            dtype=jnp.dtype(config.dtype),
+            axis_name=self.mode.axis_name,
+            rngs=nnx.Rngs(seed),
+        )
+        graph, *weights = nnx.split(network, nnx.Param, ...)
+        return graph, tuple(weights)
+
+    @functools.lru_cache(maxsize=1)  # noqa: B019 - lives as long as the program
+    def initial_weights(self, seed: int) -> tuple[Any, Any]:
+        """Make the parameters and statistics that all runs with a seed begin with."""
+        return self.mode.place(self._build(seed)[1])
+
+    def initial_state(self, name: str, seed: int) -> TrainState:
+        """Copy the common initial weights and initialise an optimizer for them."""
+        start = self.mode.place((jnp.int32(0), *self.initial_weights(seed)))
+        tx, _ = self.build_optimizer(name, seed)
+        return TrainState(*start, self.mode.initialise(tx.init, start[1]))
+
+    def build_optimizer(
+        self, name: str, seed: int
+    ) -> tuple[optax.GradientTransformation, optax.Schedule]:
+        """Build an optimizer for a run, and the schedule of its learning rate."""
+        config, settings = self.config, self.recipes[name]
+        steps = config.epochs * self.steps_per_epoch
+        schedule = schedules.make(
+            config.schedule,
+            settings["learning_rate"],
+            steps,
+            config.milestones,
+            config.final_share,
+        )
+        run = optimizers.Run(steps, self.source.train_size, seed)
+        tx = optimizers.build(name, settings, schedule, run)
+        if config.accumulate > 1:
+            tx = optax.MultiSteps(tx, config.accumulate).gradient_transformation()
+        return tx, schedule
+
+    @functools.cache  # noqa: B019 - lives as long as the program
+    def prepare(self, name: str) -> Prepared:
+        """Build an optimizer and compile what its runs need.
+
+        Runs with other seeds use it too: a seed enters an optimizer by its initial
+        state alone.
+        """
+        tx, schedule = self.build_optimizer(name, self.config.seed)
+        state = self.initial_state(name, self.config.seed)
+        train = self.feed.compile_train(tx, state)
+        return Prepared(schedule, train, self._prepare_to_show(name, state))
+
+    @functools.cached_property
+    def evaluate(self) -> Callable[[Any], Any]:
+        """Measure parameters and statistics on the test split."""
+        return self.feed.compile_evaluate(self.initial_weights(self.config.seed))
+
+    def _prepare_to_show(self, name: str, state: TrainState) -> Callable[..., Any]:
+        if not self.config.diagnostics:
+            return lambda start, state, learning_rate: {}
+        settings, row = self.recipes[name], optimizers.lookup(name)
+        b2 = settings["b2"] if row.corrects_before_max else None
+        read = diagnostics.make(state.opt_state, settings.get("p", 0.5), b2)
+        rate = self.mode.place(jnp.float32(0))
+        compiled = self.mode.compile(
+            read, state.params, state.params, state.opt_state, rate
+        )
+
+        def show(start, state, learning_rate):
+            rate = self.mode.place(jnp.float32(learning_rate))
+            return compiled(start, state.params, state.opt_state, rate)
+
+        return show
+
+    def run(
+        self,
+        name: str,
+        seed: int,
+        checkpoints: Checkpoints,
+        preemption: Preemption,
+        progress: Progress,
+    ) -> Iterator[dict[str, Any]]:
+        """Train with one optimizer from where its latest checkpoint stands.
 
         The results of an epoch are fetched after the next one is dispatched, so that
-        the device does not wait for the host.
+        the device does not wait for the host, unless the epoch is saved: no checkpoint
+        is written before the records that lead to it.
 
         Args:
           name: A key of optimizers.OPTIMIZERS.
+          seed: The seed of the run.
+          checkpoints: Where it is saved.
+          preemption: Says when to stop.
+          progress: Shows what is reached.
 
         Yields:
           The record of each epoch.
 
         Raises:
           DivergedError: After the last epoch whose losses were finite.
+          PreemptedError: When it was told to stop, after saving.
         """
-        run = optimizers.Run(
-            steps=self.config.epochs * self.steps_per_epoch,
-            num_examples=len(self.dataset.train.labels),
-            seed=self.config.seed,
-        )
-        tx, schedule = optimizers.build(name, run, self.config.milestones)
-        state = self.initial_state(tx)
-        train_epoch = self.compile_epoch(tx, state)
-        show = self.diagnose(name, state.opt_state)
-
+        prepared, evaluate = self.prepare(name), self.evaluate
+        start = self.initial_weights(seed)[0]
+        state, notes = self.initial_state(name, seed), {}
+        if checkpoints.latest is not None:
+            state, notes = checkpoints.restore(state)
+        progress.begin_at(int(state.step) * self.feed.batch_size)
+        done = int(state.step) // self.feed.steps
         started = time.perf_counter()
-        dispatched = None
-        for epoch in range(1, self.config.epochs + 2):
-            finished = dispatched
-            if epoch <= self.config.epochs:
-                state, training = train_epoch(state, self.train)
-                testing = self.evaluate((state.params, state.stats), self.test)
-                shown = show(state, schedule(epoch * self.steps_per_epoch - 1))
-                dispatched = epoch, training, testing, shown
-            if finished is None:
-                continue
-            number, training, testing, shown = jax.device_get(finished)
-            (losses, accuracies), (test_loss, test_accuracy) = training, testing
-            step = number * self.steps_per_epoch
-            self._check_finite(number, losses, test_loss)
+
+        def pause(state, notes):
+            step = int(state.step)
+            stop = preemption.noted()
+            if stop or checkpoints.due():
+                checkpoints.save(step, state, _NEVER_BEST, notes)
+            if stop:
+                raise PreemptedError(f"{name}, seed {seed}, within epoch {epoch}")
+
+        def fetch(epoch, training, testing, shown):
+            nonlocal started
+            try:
+                training, testing = training(), jax.device_get(testing)
+            except DivergedError as error:
+                raise DivergedError(f"{error} {epoch}") from error
+            if not math.isfinite(testing.loss):
+                raise DivergedError(
+                    f"the test loss is {testing.loss} after epoch {epoch}"
+                )
+            step = epoch * self.steps_per_epoch
             now = time.perf_counter()
-            yield {
+            record = {
                 "run": name,
-                "epoch": number,
+                "seed": seed,
+                "epoch": epoch,
                 "step": step,
-                "learning_rate": float(schedule(step - 1)),
-                "train_loss": float(losses.mean()),
-                "train_accuracy": float(accuracies.mean()),
-                "test_loss": float(test_loss),
-                "test_accuracy": float(test_accuracy),
+                "learning_rate": float(prepared.schedule(step - 1)),
+                "train_loss": float(np.mean(training.loss, dtype=np.float64)),
+                "train_accuracy": float(np.mean(training.accuracy, dtype=np.float64)),
+                "test_loss": float(testing.loss),
+                "test_accuracy": float(testing.accuracy),
                 "seconds": now - started,
                 **diagnostics.to_record(shown),
             }
             started = now
+            progress.tested(record["test_accuracy"])
+            return record
 
-    def diagnose(self, name: str, opt_state: Any) -> Any:
-        """Make the function that shows what a run with this optimizer is doing."""
-        if not self.config.diagnostics:
-            return lambda state, learning_rate: {}
-        row = optimizers.lookup(name)
-        b2 = row.recipe["b2"] if row.corrects_before_max else None
-        read = diagnostics.make(opt_state, row.recipe.get("p", 0.5), b2)
-        return lambda state, learning_rate: read(
-            self.params, state.params, state.opt_state, learning_rate
-        )
+        waiting = None
+        for epoch in range(done + 1, self.config.epochs + 1):
+            state, training = prepared.train(state, seed, notes, pause, progress)
+            testing = evaluate((state.params, state.stats))
+            rate = prepared.schedule(epoch * self.steps_per_epoch - 1)
+            shown = prepared.show(start, state, rate)
+            if waiting:
+                yield fetch(*waiting)
+            waiting, notes = (epoch, training, testing, shown), {}
 
-    def initial_state(self, tx: optax.GradientTransformation) -> TrainState:
-        """Copy the common initial weights and initialise an optimizer for them."""
-        return self.mode.place(
-            TrainState(jnp.int32(0), self.params, self.stats, tx.init(self.params))
-        )
-
-    def compile_epoch(self, tx: optax.GradientTransformation, state: TrainState) -> Any:
-        """Compile an epoch, a function of state and data that consumes the state."""
-
-        def epoch(state, split):
-            return self._train_epoch(tx, state, split)
-
-        return self.mode.compile(epoch, state, self.train, donate=True)
-
-    def _train_epoch(
-        self, tx: optax.GradientTransformation, state: TrainState, split: data.Split
-    ) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
-        """Visit the training images once in a new order, all inside one scan."""
-        dataset = self.dataset
-        key = jax.random.fold_in(jax.random.key(self.config.seed), state.step)
-        shape = (self.steps_per_epoch, self.config.batch_size)
-        plan = plan_epoch(key, dataset, shape)
-
-        def body(state, choice):
-            index, draws = self.mode.local(choice)
-            images = split.images[index]
-            if self.config.augment:
-                images = augment(images, draws, dataset.padding)
-            images = normalise(images, dataset.mean, dataset.std)
-            return train_step(
-                self.graph, tx, self.mode, state, images, split.labels[index]
-            )
-
-        return lax.scan(body, state, plan)
-
-    def _evaluate(
-        self, weights: tuple[Any, Any], split: data.Split
-    ) -> tuple[jax.Array, jax.Array]:
-        """Average loss and accuracy over a split, each example counted once.
-
-        The last batch is filled up with copies of the last example that count nothing.
-        """
-        size, batch = len(split.labels), self.config.batch_size
-        index = jnp.arange(math.ceil(size / batch) * batch).reshape(-1, batch)
-        model = nnx.merge(self.graph, *weights, copy=True)
-        model.eval()
-
-        def body(sums, index):
-            index = self.mode.local(index)
-            counts = index < size
-            index = jnp.minimum(index, size - 1)
-            images = normalise(split.images[index], self.dataset.mean, self.dataset.std)
-            losses, correct = loss_and_hits(model(images), split.labels[index])
-            loss, hits = sums
-            return (
-                loss + jnp.where(counts, losses, 0.0).sum(),
-                hits + (counts & correct).sum(),
-            ), None
-
-        (loss, hits), _ = lax.scan(body, (jnp.float32(0), jnp.int32(0)), index)
-        loss, hits = self.mode.total((loss, hits))
-        return loss / size, hits.astype(jnp.float32) / size
-
-    def _check_finite(self, epoch: int, losses: Any, test_loss: Any) -> None:
-        wrong = [i for i, loss in enumerate(losses) if not math.isfinite(loss)]
-        if wrong:
-            step = (epoch - 1) * self.steps_per_epoch + wrong[0] + 1
-            raise DivergedError(
-                f"the training loss is {losses[wrong[0]]} in epoch {epoch}, step {step}"
-            )
-        if not math.isfinite(test_loss):
-            raise DivergedError(f"the test loss is {test_loss} after epoch {epoch}")
+            step, last = epoch * self.feed.steps, epoch == self.config.epochs
+            stop = preemption.noted()
+            save = stop or last or checkpoints.due()
+            if save or self.feed.pauses:  # within the next one, even
+                record = fetch(*waiting)
+                yield record
+                waiting = None
+            if save:
+                checkpoints.save(step, state, record["test_accuracy"], {})
+            if stop and not last:
+                raise PreemptedError(f"{name}, seed {seed}, after epoch {epoch}")
 
 
-def plan_epoch(
-    key: jax.Array, dataset: data.Dataset, shape: tuple[int, int]
-) -> tuple[jax.Array, Draws]:
-    """Draw which images an epoch visits in which order, and how each is augmented.
-
-    The draws are for whole batches: they depend on the key alone, not on the optimizer
-    nor on the number of devices. The images left over when the batch size does not
-    divide the set are not seen in this epoch; the next one leaves out others.
-
-    Args:
-      key: The epoch's random key.
-      dataset: The images.
-      shape: Steps of the epoch and images per step.
-
-    Returns:
-      Indices of training images, and their draws, all of the given shape.
-    """
-    order_key, draw_key = jax.random.split(key)
-    order = jax.random.permutation(order_key, len(dataset.train.labels))
-    order = order[: math.prod(shape)].reshape(shape)
-    return order, draw(draw_key, shape, dataset.padding, dataset.flip)
-
-
-def train_step(
-    graph: Any,
-    tx: optax.GradientTransformation,
-    mode: Parallel,
-    state: TrainState,
-    images: jax.Array,
-    labels: jax.Array,
-) -> tuple[TrainState, tuple[jax.Array, jax.Array]]:
-    """Take one step: pure, and the same for every optimizer.
-
-    Optimizers that search along a line get what they need: the value, the gradient and
-    the function, which is averaged over devices inside itself. Others ignore them.
-
-    Args:
-      graph: The static part of the model.
-      tx: The optimizer.
-      mode: Where this runs.
-      state: What the step changes.
-      images: This device's share of the batch, normalised.
-      labels: Its labels.
-
-    Returns:
-      The new state, and loss and accuracy over the whole batch before the step.
-    """
-
-    def objective(params):
-        params = mode.share_gradient(params)
-        model = nnx.merge(graph, params, state.stats, copy=True)
-        model.train()
-        losses, correct = loss_and_hits(model(images), labels)
-        loss, accuracy = mode.mean((losses.mean(), correct.astype(losses.dtype).mean()))
-        return loss, (accuracy, nnx.state(model, nnx.Not(nnx.Param)))
-
-    (loss, (accuracy, stats)), gradient = jax.value_and_grad(objective, has_aux=True)(
-        state.params
-    )
-    updates, opt_state = optax.with_extra_args_support(tx).update(
-        gradient,
-        state.opt_state,
-        state.params,
-        value=loss,
-        grad=gradient,
-        value_fn=lambda params: objective(params)[0],
-    )
-    params = optax.apply_updates(state.params, updates)
-    return TrainState(state.step + 1, params, stats, opt_state), (loss, accuracy)
-
-
-def loss_and_hits(logits: jax.Array, labels: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return each example's cross-entropy, and whether its class is predicted."""
-    losses = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    return losses, logits.argmax(axis=-1) == labels
+# The test accuracy of a state within an epoch, which nobody has measured.
+_NEVER_BEST = -1.0
 
 
 def check(config: TrainConfig, source: data.Source, mode: Parallel) -> None:
@@ -299,78 +263,186 @@ def check(config: TrainConfig, source: data.Source, mode: Parallel) -> None:
     """
     if config.batch_size > source.train_size:
         raise UsageError(
-            f"--batch-size must be at most {source.train_size}, the training images of "
-            f"{source.name}, got {config.batch_size}."
+            f"--batch-size must be at most {source.train_size}, the training examples "
+            f"of {source.name}, got {config.batch_size}."
         )
-    if config.batch_size % mode.devices:
+    parts = mode.devices * config.accumulate
+    if config.batch_size % parts:
+        divided = f" and {config.accumulate} parts" if config.accumulate > 1 else ""
         raise UsageError(
-            f"--batch-size must be a multiple of the {mode.devices} devices with "
-            f"--parallel {config.parallel}, got {config.batch_size}."
+            f"--batch-size must be a multiple of {parts} for {mode.devices} "
+            f"devices{divided}, got {config.batch_size}."
         )
-    smallest = models.lookup(config.model).smallest_side
-    if min(source.image_shape[:2]) < smallest:
-        height, width, _ = source.image_shape
+    model = models.lookup(config.model)
+    if model.takes != source.kind:
+        raise UsageError(
+            f"--model {config.model} takes {model.takes}, --dataset {source.name} "
+            f"holds {source.kind}; `python -m benchmarks list models` tells."
+        )
+    if source.kind == "images" and min(source.input_shape[:2]) < model.smallest_side:
+        height, width, _ = source.input_shape
+        smallest = model.smallest_side
         raise UsageError(
             f"--model {config.model} needs images of at least {smallest}x{smallest} "
             f"pixels, those of {source.name} have {height}x{width}."
         )
+    if config.accumulate > 1 and "lbfgs" in config.optimizers:
+        raise UsageError(
+            "--accumulate does not suit lbfgs, whose line search needs the whole batch."
+        )
+
+
+def find_recipes(config: TrainConfig) -> dict[str, dict[str, Any]]:
+    """Return the settings of each optimizer, as the command line changed them."""
+    changes = parse_settings("--recipe", config.recipe)
+    return {name: optimizers.recipe(name, changes) for name in config.optimizers}
+
+
+def start(config: TrainConfig) -> Parallel:
+    """Join the other processes, and find the devices to run on.
+
+    Raises:
+      UsageError: If there are not as many.
+    """
+    hosts.join(config)
+    if config.devices is not None and config.devices > jax.device_count():
+        raise UsageError(
+            f"--devices must be at most {jax.device_count()}, the devices that there "
+            f"are, got {config.devices}."
+        )
+    return Parallel(config.parallel, config.shard_optimizer, config.devices)
 
 
 def compare(config: TrainConfig) -> int:
-    """Train with each optimizer, write the records, print the table, draw the plot.
+    """Train with each optimizer and seed, write the records, print and draw them.
 
     A run whose loss is not finite ends there; the others go on.
 
     Returns:
-      The exit status: 0, or 1 if a run diverged.
+      The exit status: 0; 1 if a run diverged; 143 if SIGTERM ended the program.
     """
+    recipes = find_recipes(config)
     rows = {name: optimizers.lookup(name) for name in config.optimizers}
     models.lookup(config.model)
-    mode = parallel(config.parallel)
+    if config.initializer is not None:
+        initializers.lookup(config.initializer)
+    # Before the processes join: one that fails afterwards keeps the others waiting.
     source = data.find(config.dataset, config.data_dir)
+    mode = start(config)
     check(config, source, mode)
 
-    folder = records.create_folder(config.out, config.dataset)
-    recipes = {
-        name: {"formula": row.formula, **row.recipe} for name, row in rows.items()
-    }
-    records.write_json(folder / "config.json", {**asdict(config), "recipes": recipes})
-    device = jax.local_devices()[0]
-    devices = {
-        "platform": device.platform,
-        "kind": device.device_kind,
-        "count": mode.devices,
-    }
-    records.write_json(folder / "header.json", records.header(devices, config.seed))
+    def open_run() -> str:
+        described = {
+            name: {"formula": row.formula, **recipes[name]}
+            for name, row in rows.items()
+        }
+        settings = {**asdict(config), "recipes": described}
+        folder = records.open_run(config.out, config.dataset, settings, config.resume)
+        records.write_header(folder, records.header(mode.describe(), config.seed))
+        return str(folder)
 
-    trainer = Trainer(config, source.read(), source.classes, mode)
-    runs: dict[str, list[dict[str, Any]]] = {}
+    folder = Path(mode.first_says(open_run))
+    trainer = Trainer(config, source, mode)
+    runs: dict[str, list[list[dict[str, Any]]]] = {
+        row.label: [] for row in rows.values()
+    }
     diverged = []
-    for name, row in rows.items():
-        lines = runs[row.label] = []
-        with tqdm(
-            total=config.epochs, desc=f"{row.label:14}", unit="epoch", disable=None
-        ) as bar:
-            try:
-                for record in trainer.run(name):
-                    records.append(folder / f"{name}.jsonl", record)
-                    lines.append(record)
-                    bar.set_postfix_str(
-                        f"loss {record['train_loss']:.4f}, "
-                        f"test {record['test_accuracy']:.2%}",
-                        refresh=False,
-                    )
-                    bar.update()
-            except DivergedError as error:
-                stop = {"run": name, "stopped": str(error)}
-                records.append(folder / f"{name}.jsonl", stop)
-                diverged.append(f"{name} ended early: {error}.")
-
-    title = f"{config.dataset}, {config.model}, {config.epochs} epochs"
-    console = Console()
-    console.print(report.table(runs, config.epochs, title))
-    report.draw_curves(runs, folder / "curves.png", title)
-    print(f"records: {folder}\nplot:    {folder / 'curves.png'}")
-    for line in diverged:
-        print(line, file=sys.stderr)
+    try:
+        with Preemption() as preemption:
+            for seed in range(config.seed, config.seed + config.seeds):
+                for name, row in rows.items():
+                    lines, problem = train_one(trainer, name, seed, folder, preemption)
+                    runs[row.label].append(lines)
+                    if problem:
+                        diverged.append(f"{name}, seed {seed}, ended early: {problem}.")
+    except PreemptedError as error:
+        if mode.is_first_process:
+            print(
+                f"stopped by SIGTERM and saved: {error}. The same command with --out "
+                f"{folder} --resume goes on.",
+                file=sys.stderr,
+            )
+        return 143
+    if mode.is_first_process:
+        title = f"{config.dataset}, {config.model}, {config.epochs} epochs"
+        console = Console()
+        console.print(report.table(runs, config.epochs, title))
+        report.draw_curves(runs, folder / "curves.png", title)
+        print(f"records: {folder}\nplot:    {folder / 'curves.png'}")
+        for line in diverged:
+            print(line, file=sys.stderr)
     return 1 if diverged else 0
+
+
+def train_one(
+    trainer: Trainer, name: str, seed: int, folder: Path, preemption: Preemption
+) -> tuple[list[dict[str, Any]], str]:
+    """Do one run, or what is left of it, and write its records and checkpoints.
+
+    Args:
+      trainer: What it shares with other runs.
+      name: The optimizer.
+      seed: The seed.
+      folder: Where records are written, and in a folder below it checkpoints.
+      preemption: Says when to stop.
+
+    Returns:
+      The records, and the reason if the run diverged, else "".
+
+    Raises:
+      PreemptedError: When it was told to stop, after saving.
+      UsageError: If what the run has written before is damaged, naming it.
+    """
+    config, mode, run = trainer.config, trainer.mode, f"{name}-seed{seed}"
+    path = folder / f"{run}.jsonl"
+    try:
+        lines = records.read(path) if path.exists() else []
+    except ValueError as error:
+        raise UsageError(f"{error} Mend it, or give another --out.") from error
+    with Checkpoints(
+        folder / "checkpoints" / run, mode, config.keep, config.checkpoint_seconds
+    ) as checkpoints:
+        whole = config.epochs * trainer.feed.steps
+        stopped = bool(lines) and "stopped" in lines[-1]
+        complete = len(lines) == config.epochs and checkpoints.latest == whole
+        if mode.agree(stopped or complete):
+            return (lines[:-1], lines[-1]["stopped"]) if stopped else (lines, "")
+
+        done = (checkpoints.latest or 0) // trainer.feed.steps
+        lines = [line for line in lines if line["epoch"] <= done]
+        if [line["epoch"] for line in lines] != list(range(1, done + 1)):
+            raise UsageError(
+                f"{path} lacks records of the {done} epochs that lead to the "
+                f"checkpoint {checkpoints.folder / str(checkpoints.latest)}; remove "
+                f"{checkpoints.folder} to do this run again, or give another --out."
+            )
+        first = mode.is_first_process
+        if first:
+            records.keep(path, lambda line: line["epoch"] <= done)
+        progress = Progress(
+            f"{optimizers.lookup(name).label:14}"
+            + (f" seed {seed}" if config.seeds > 1 else ""),
+            whole * trainer.feed.batch_size,
+            trainer.prepare(name).schedule,
+            config.batch_size,
+            shown=first,
+        )
+        events = Events(
+            folder / "tensorboard" / run if first and config.tensorboard else None,
+            done * trainer.steps_per_epoch + 1,
+        )
+        try:
+            for record in trainer.run(name, seed, checkpoints, preemption, progress):
+                lines.append(record)
+                if first:
+                    records.append(path, record)
+                events.write(record)
+        except DivergedError as error:
+            if first:
+                stop = {"run": name, "seed": seed, "stopped": str(error)}
+                records.append(path, stop)
+            return lines, str(error)
+        finally:
+            progress.close()
+            events.close()
+    return lines, ""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.config import TrainConfig, UsageError, check_name
+from benchmarks.config import TrainConfig, UsageError, check_name, parse_settings
 
 
 @pytest.mark.parametrize(
@@ -28,6 +28,36 @@ from benchmarks.config import TrainConfig, UsageError, check_name
         ({"milestones": (0.5, 1.0)}, "--milestones must rise strictly between 0 and 1"),
         ({"milestones": (0.0, 0.5)}, "--milestones must rise strictly between 0 and 1"),
         ({"milestones": (float("nan"),)}, "--milestones must rise"),
+        ({"seeds": 0}, "--seeds must be at least 1, got 0."),
+        ({"seed": 2**32 - 1, "seeds": 2}, r"--seed must be in \[0, 2\^32 - 2\]"),
+        ({"accumulate": 0}, "--accumulate must be at least 1, got 0."),
+        ({"keep": 0}, "--keep must be at least 1, got 0."),
+        ({"workers": -1}, "--workers must be at least 0, got -1."),
+        ({"timeout": 0}, "--timeout must be at least 1, got 0."),
+        ({"devices": 0}, "--devices must be at least 1, got 0."),
+        ({"checkpoint_seconds": -1.0}, "--checkpoint-seconds must be 0 or more, got"),
+        ({"checkpoint_seconds": float("nan")}, "--checkpoint-seconds must be 0 or"),
+        ({"final_share": 1.5}, r"--final-share must be in \[0, 1\], got 1.5."),
+        ({"schedule": "exponential"}, "exponential never reaches 0: give --final-sh"),
+        ({"recipe": ("p",)}, "--recipe takes settings like p=0.25, each once, got 'p'"),
+        ({"recipe": ("p=1", "p=2")}, "each once, got 'p=2'"),
+        ({"resume": True}, "--resume needs --out"),
+        (
+            {"shard_optimizer": True, "parallel": "pmap"},
+            "--shard-optimizer needs --parallel jit",
+        ),
+        ({"num_processes": 2}, "--num-processes and --process-id need --coordinator"),
+        ({"coordinator": "here"}, "--coordinator must be host:port or auto, got here"),
+        ({"coordinator": "h:99999"}, "--coordinator must be host:port or auto"),
+        ({"coordinator": "h:1234"}, "needs --num-processes and --process-id"),
+        (
+            {"coordinator": "h:1", "num_processes": 2, "process_id": 2},
+            r"--process-id must be in \[0, 2\), got 2.",
+        ),
+        (
+            {"coordinator": "auto", "devices": 1},
+            "--devices is for one process",
+        ),
         ({"data_dir": Path("no/such")}, "--data-dir no/such is not a folder"),
     ],
 )
@@ -61,3 +91,12 @@ def test_unknown_name_lists_what_exists_and_the_nearest():
     )
     with pytest.raises(UsageError, match="'xyz' does not exist; choose"):
         check_name("--optimizers", "xyz", known)
+
+
+def test_settings_are_numbers_where_they_can_be():
+    given = ("p=0.25", "burn_in=1e-3", "bias_correction=none")
+    assert parse_settings("--recipe", given) == {
+        "p": 0.25,
+        "burn_in": 0.001,
+        "bias_correction": "none",
+    }

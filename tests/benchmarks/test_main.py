@@ -1,11 +1,16 @@
 """The program as a user runs it: what it prints, what it leaves, how it refuses."""
 
 import json
+import statistics
 
 import pytest
 
-from benchmarks import data, optimizers, records
+from benchmarks import optimizers, records
 from benchmarks.__main__ import main
+from benchmarks.data import NAMES, cache
+from benchmarks.experiments import EXPERIMENTS
+from benchmarks.models import MODELS
+from benchmarks.models.initializers import INITIALIZERS
 from tests.benchmarks import tiny_images
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
@@ -13,7 +18,7 @@ pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 def test_a_run_ends_with_table_plot_and_records(tmp_path, capsys):
     out = tmp_path / "run"
-    options = ["--epochs", "2", "--width", "2", "--batch-size", "256"]
+    options = ["--epochs", "2", "--width", "2", "--batch-size", "256", "--devices", "1"]
     status = main(["train", "--out", str(out), *options, "--seed", "3"])
     printed = capsys.readouterr().out
     assert status == 0
@@ -26,7 +31,7 @@ def test_a_run_ends_with_table_plot_and_records(tmp_path, capsys):
     header = json.loads((out / "header.json").read_text())
     assert header["seed"] == 3
     for name in ("momentum", "adam", "amsgrad", "padam"):
-        lines = records.read(out / f"{name}.jsonl")
+        lines = records.read(out / f"{name}-seed3.jsonl")
         assert [line["epoch"] for line in lines] == [1, 2]
 
 
@@ -34,9 +39,18 @@ def test_the_same_seed_gives_the_same_records(tmp_path):
     lines = []
     for name in ("a", "b"):
         out = tmp_path / name
-        options = ["--epochs", "2", "--width", "2", "--optimizers", "padam"]
+        options = [
+            "--epochs",
+            "2",
+            "--width",
+            "2",
+            "--devices",
+            "1",
+            "--optimizers",
+            "padam",
+        ]
         assert main(["train", "--out", str(out), *options]) == 0
-        run = records.read(out / "padam.jsonl")
+        run = records.read(out / "padam-seed0.jsonl")
         lines.append([{**line, "seconds": None} for line in run])
     assert lines[0] == lines[1]
 
@@ -48,15 +62,27 @@ def test_a_diverged_run_keeps_its_records_and_the_others_go_on(
     bad = row._replace(recipe={**row.recipe, "learning_rate": 1e30})
     monkeypatch.setitem(optimizers.OPTIMIZERS, "momentum", bad)
     out = tmp_path / "run"
-    options = ["--epochs", "2", "--width", "2", "--optimizers", "momentum", "adam"]
+    options = [
+        "--epochs",
+        "2",
+        "--width",
+        "2",
+        "--devices",
+        "1",
+        "--optimizers",
+        "momentum",
+        "adam",
+    ]
     assert main(["train", "--out", str(out), *options]) == 1
-    assert "momentum ended early: the training loss is" in capsys.readouterr().err
-    assert "stopped" in records.read(out / "momentum.jsonl")[-1]
-    assert len(records.read(out / "adam.jsonl")) == 2
+    assert (
+        "momentum, seed 0, ended early: the training loss is" in capsys.readouterr().err
+    )
+    assert "stopped" in records.read(out / "momentum-seed0.jsonl")[-1]
+    assert len(records.read(out / "adam-seed0.jsonl")) == 2
 
 
 def test_a_set_prepared_by_tfds_is_trained_on(tmp_path, capsys, monkeypatch):
-    monkeypatch.setattr(data, "RUNS", tmp_path / "runs")
+    monkeypatch.setattr(cache, "RUNS", tmp_path / "runs")
     tiny_images.prepare(tmp_path / "tfds")
     options = ["--dataset", "tiny_images", "--data-dir", str(tmp_path / "tfds")]
     more = ["--epochs", "1", "--width", "2", "--batch-size", "8"]
@@ -65,7 +91,7 @@ def test_a_set_prepared_by_tfds_is_trained_on(tmp_path, capsys, monkeypatch):
         ["train", *options, *more, "--optimizers", "padam", "--out", str(out)]
     )
     assert status == 0
-    assert records.read(out / "padam.jsonl")[0]["step"] == 5
+    assert records.read(out / "padam-seed0.jsonl")[0]["step"] == 5
 
 
 @pytest.mark.parametrize(
@@ -77,13 +103,13 @@ def test_a_set_prepared_by_tfds_is_trained_on(tmp_path, capsys, monkeypatch):
         (["--batch-size", "2000"], "--batch-size must be at most 1437"),
         (
             ["--parallel", "pmap", "--batch-size", "100"],
-            "--batch-size must be a multiple of the 8 devices",
+            "--batch-size must be a multiple of 8 for 8 devices, got 100",
         ),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(tmp_path, capsys, options, message):
     out = tmp_path / "run"
-    assert main(["train", "--out", str(out), *options]) == 2
+    assert main(["train", *options, "--out", str(out)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: {message}")
     assert error.count("\n") == 1
@@ -97,3 +123,74 @@ def test_the_catalogue_names_every_optimizer_with_formula_and_source(capsys):
         assert name in printed
         assert row.formula.split(";")[0] in printed
         assert row.source in printed
+
+
+def test_experiments_are_listed_with_what_they_show_and_cost(capsys):
+    assert main(["list"]) == 0
+    printed = capsys.readouterr().out
+    for name, experiment in EXPERIMENTS.items():
+        assert name in printed
+        assert experiment.shows in printed
+        assert experiment.expected in printed
+        assert experiment.cost in printed
+
+
+@pytest.mark.parametrize("what", ["models", "initializers", "datasets"])
+def test_the_catalogue_lists_what_can_be_named(capsys, what):
+    assert main(["list", what]) == 0
+    names = {"models": MODELS, "initializers": INITIALIZERS, "datasets": NAMES}
+    printed = capsys.readouterr().out.split()
+    assert set(names[what]) <= set(printed)
+
+
+def test_event_files_are_written_for_tensorboard(tmp_path):
+    out = tmp_path / "run"
+    options = ["--epochs", "2", "--width", "1", "--devices", "1", "--tensorboard"]
+    more = ["--optimizers", "padam", "--out", str(out)]
+    assert main(["train", *options, *more]) == 0
+    (file,) = (out / "tensorboard" / "padam-seed0").iterdir()
+    written = file.read_bytes()
+    for name in (b"test_accuracy", b"train_loss", b"learning_rate"):
+        assert written.count(name) == 2
+
+
+def test_a_profile_says_what_an_epoch_adds_to_its_steps(tmp_path, capsys):
+    out = tmp_path / "profile"
+    options = ["--width", "1", "--devices", "1", "--optimizers", "padam", "--profile"]
+    assert main(["train", *options, "--batch-size", "512", "--out", str(out)]) == 0
+    assert "data and bookkeeping add" in capsys.readouterr().out
+    (line,) = records.read(out / "profile.jsonl")
+    parts = {part: statistics.median(times) for part, times in line["seconds"].items()}
+    expected = (parts["epoch"] + parts["record"]) / parts["bare"] - 1
+    assert line["overhead"] == pytest.approx(expected)
+    assert line["steps"] == 2
+    assert any((out / "trace").rglob("*.xplane.pb"))
+
+
+def test_nothing_to_prepare_is_a_mistake(capsys):
+    assert main(["prepare"]) == 2
+    assert "one or more of cifar10, cifar100" in capsys.readouterr().err
+
+
+def test_a_sweep_takes_its_grid_in_parts(tmp_path, capsys):
+    grid = ["--grid", "p=0.25,0.125", "--grid", "learning_rate=0.1"]
+    options = ["--optimizers", "padam", "--epochs", "1", "--width", "1"]
+    out = tmp_path / "sweep"
+    more = ["--devices", "1", "--batch-size", "512", "--out", str(out)]
+    assert main(["sweep", "digits", *grid, *options, *more]) == 0
+    runs = records.read(out / "sweep.jsonl")
+    assert [run["settings"] for run in runs] == [
+        {"p": 0.25, "learning_rate": 0.1},
+        {"p": 0.125, "learning_rate": 0.1},
+    ]
+    printed = capsys.readouterr().out
+    assert "0.125" in printed
+
+
+def test_a_sweep_begins_from_the_grid_of_its_experiment(tmp_path, capsys):
+    options = ["--data-dir", str(tmp_path), "--out", str(tmp_path / "sweep")]
+    # Its data set is not there, but its grid would be refused first.
+    assert main(["sweep", "choice-of-p", *options, "--optimizers", "momentum"]) == 2
+    assert "--grid p: momentum has no such setting" in capsys.readouterr().err
+    assert main(["sweep", "choice-of-p", *options]) == 2
+    assert "cifar10 is not prepared" in capsys.readouterr().err

@@ -79,11 +79,11 @@ RULES = {
         lambda g: reference.adabelief(g, 0.1, 0.9, 0.99, 1e-3, 1e-6),
     ),
     "padam": (
-        {"b1": 0.9, "b2": 0.99, "p": 0.125},
+        {"b1": 0.9, "b2": 0.99, "p": 0.125, "bias_correction": "official"},
         lambda g: reference.padam(g, 0.1, 0.9, 0.99, bias_correction="official"),
     ),
     "padamw": (
-        {"b1": 0.9, "b2": 0.99, "p": 0.25},
+        {"b1": 0.9, "b2": 0.99, "p": 0.25, "bias_correction": "official"},
         lambda g: reference.padam(
             g, 0.1, 0.9, 0.99, p=0.25, bias_correction="official"
         ),
@@ -205,6 +205,7 @@ def test_decoupled_decay_shrinks_what_has_no_gradient(name):
                 "b1": 0.9,
                 "b2": 0.999,
                 "p": 0.125,
+                "bias_correction": "official",
                 "weight_decay": 5e-4,
             },
         ),
@@ -216,7 +217,9 @@ def test_the_papers_recipes_are_the_papers(name, recipe):
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_recipe_builds_and_steps(name):
-    built, schedule = optimizers.build(name, Run(100, 50, 0), (0.3, 0.6, 0.8))
+    settings = optimizers.recipe(name, {})
+    schedule = optax.constant_schedule(settings["learning_rate"])
+    built = optimizers.build(name, settings, schedule, Run(100, 50, 0))
     x = jnp.ones(3)
     u, _ = optax.with_extra_args_support(built).update(
         x, built.init(x), x, value=1.5, grad=x, value_fn=lambda x: jnp.sum(x**2) / 2
@@ -225,12 +228,13 @@ def test_every_recipe_builds_and_steps(name):
     # Santa begins with noise.
     if not name.startswith("santa"):
         assert (np.asarray(u) < 0).all()
-    assert schedule(0) == OPTIMIZERS[name].recipe["learning_rate"]
 
 
 def test_santa_receives_the_summed_gradient():
     run = Run(steps=10, num_examples=50, seed=0)
-    built, _ = optimizers.build("santa-e", run, ())
+    settings = optimizers.recipe("santa-e", {})
+    schedule = optax.constant_schedule(settings["learning_rate"])
+    built = optimizers.build("santa-e", settings, schedule, run)
     x = jnp.ones(1000)
     state = built.init(x)
     for _ in range(5):  # exploration
@@ -243,16 +247,23 @@ def test_santa_receives_the_summed_gradient():
     np.testing.assert_allclose(u, expected, rtol=1e-3)
 
 
-def test_the_rate_is_divided_by_ten_at_each_milestone():
-    schedule = optimizers.multi_stage(0.1, 200, (0.25, 0.5, 0.75))
-    steps = [0, 49, 50, 99, 100, 149, 150, 199]
-    expected = [0.1, 0.1, 0.01, 0.01, 1e-3, 1e-3, 1e-4, 1e-4]
-    np.testing.assert_allclose([schedule(k) for k in steps], expected, rtol=1e-6)
+def test_settings_are_replaced_and_unknown_ones_refused():
+    changed = optimizers.recipe("padam", {"p": 0.25, "bias_correction": "none"})
+    assert changed == {
+        **OPTIMIZERS["padam"].recipe,
+        "p": 0.25,
+        "bias_correction": "none",
+    }
+    assert OPTIMIZERS["padam"].recipe["p"] == 0.125
+    assert optimizers.recipe("lbfgs", {"memory_size": 5.0})["memory_size"] == 5
+    with pytest.raises(UsageError, match="momentum has no such setting; it has learn"):
+        optimizers.recipe("momentum", {"p": 0.25})
 
 
-def test_milestones_that_fall_on_one_step_all_count():
-    schedule = optimizers.multi_stage(1.0, 3, (0.3, 0.35, 0.9))
-    np.testing.assert_allclose([schedule(k) for k in (0, 1, 3)], [1, 0.01, 0.001], 1e-6)
+def test_a_setting_that_an_optimizer_refuses_is_reported_in_its_words():
+    settings = optimizers.recipe("padam", {"p": 0.7})
+    with pytest.raises(UsageError, match=r"padam: p must be in .*0.7"):
+        optimizers.build("padam", settings, constant(0.1), Run(1, 1, 0))
 
 
 def test_an_unknown_optimizer_lists_what_exists():

@@ -1,4 +1,4 @@
-"""A single step and the plan of an epoch, beside what they are by definition."""
+"""A step, an epoch and an evaluation, beside what they are by definition."""
 
 import jax
 import jax.numpy as jnp
@@ -7,9 +7,10 @@ import optax
 import pytest
 from flax import nnx
 
-from benchmarks import data, train
-from benchmarks.config import TrainConfig
-from benchmarks.parallel import parallel
+from benchmarks import data
+from benchmarks.augmentation import Pixels
+from benchmarks.parallel import Parallel
+from benchmarks.programs import Programs, TrainState, measure
 
 
 class Linear(nnx.Module):
@@ -26,48 +27,97 @@ class Linear(nnx.Module):
 def noise():
     """Images of noise, their number no multiple of the batch size of 8."""
     rng = np.random.default_rng(0)
-    images = rng.integers(0, 256, (53, 8, 8, 1), dtype=np.uint8)
-    split = data.Split(images, rng.integers(0, 4, 53).astype(np.int32))
-    return data.Dataset(split, split, (0.5,), (0.3,), padding=1, flip=False)
+    images = rng.integers(0, 256, (53, 2, 2, 3), dtype=np.uint8)
+    return data.Split(images, rng.integers(0, 3, 53).astype(np.int32))
 
 
-def test_a_step_descends_the_gradient_of_the_softmax():
+@pytest.fixture
+def programs():
+    graph, *_ = nnx.split(Linear(nnx.Rngs(0)), nnx.Param, ...)
+    pixels = Pixels((0.5,) * 3, (0.3,) * 3, padding=1, flip=False)
+    return Programs(graph, pixels, Parallel())
+
+
+def begin(tx):
+    _, params, stats = nnx.split(Linear(nnx.Rngs(0)), nnx.Param, ...)
+    return TrainState(jnp.int32(7), params, stats, tx.init(params))
+
+
+def softmax(inputs, params):
+    """Return the logits and the probabilities, in float64."""
+    dense = params["dense"]
+    kernel, bias = (np.asarray(dense[name][...], float) for name in ("kernel", "bias"))
+    logits = np.asarray(inputs, float).reshape(len(inputs), -1) @ kernel + bias
+    odds = np.exp(logits)
+    return logits, odds / odds.sum(axis=1, keepdims=True)
+
+
+def test_a_step_descends_the_gradient_of_the_softmax(programs):
     rng = np.random.default_rng(0)
     images = rng.standard_normal((5, 2, 2, 3)).astype(np.float32)
     labels = np.array([0, 2, 1, 1, 0], np.int32)
-    graph, params, stats = nnx.split(Linear(nnx.Rngs(0)), nnx.Param, ...)
-    kernel, bias = (
-        np.asarray(params["dense"][name][...]) for name in ("kernel", "bias")
-    )
-
-    x = images.reshape(5, 12).astype(np.float64)
-    logits = x @ kernel + bias
-    odds = np.exp(logits)
-    chance = odds / odds.sum(axis=1, keepdims=True)
+    tx = optax.sgd(0.5)
+    before = begin(tx)
+    logits, chance = softmax(images, before.params)
     residual = (chance - np.eye(3)[labels]) / 5
 
-    tx = optax.sgd(0.5)
-    state = train.TrainState(jnp.int32(7), params, stats, tx.init(params))
-    state, (loss, accuracy) = train.train_step(
-        graph, tx, parallel("jit"), state, jnp.asarray(images), jnp.asarray(labels)
+    state, metrics = programs.train_step(
+        tx, before, jnp.asarray(images), jnp.asarray(labels)
     )
-    dense = state.params["dense"]
+    old, new = before.params["dense"], state.params["dense"]
     np.testing.assert_allclose(
-        dense["kernel"][...], kernel - 0.5 * x.T @ residual, rtol=1e-5, atol=1e-6
+        new["kernel"][...],
+        old["kernel"][...] - 0.5 * images.reshape(5, 12).T @ residual,
+        rtol=1e-5,
+        atol=1e-6,
     )
     np.testing.assert_allclose(
-        dense["bias"][...], bias - 0.5 * residual.sum(axis=0), rtol=1e-5, atol=1e-6
+        new["bias"][...],
+        old["bias"][...] - 0.5 * residual.sum(axis=0),
+        rtol=1e-5,
+        atol=1e-6,
     )
     expected = -np.log(chance[np.arange(5), labels]).mean()
-    assert float(loss) == pytest.approx(expected, rel=1e-5)
-    assert float(accuracy) == pytest.approx((logits.argmax(axis=1) == labels).mean())
+    assert float(metrics.loss) == pytest.approx(expected, rel=1e-5)
+    hits = logits.argmax(axis=1) == labels
+    assert float(metrics.accuracy) == pytest.approx(hits.mean())
     assert int(state.step) == 8
 
 
-def test_an_epoch_visits_no_image_twice_and_the_next_leaves_out_others(noise):
+def test_text_is_measured_per_character():
+    logits = np.random.default_rng(0).normal(size=(2, 3, 4)).astype(np.float32)
+    labels = np.array([[0, 1, 2], [3, 3, 3]], np.int32)
+    metrics = measure(jnp.asarray(logits), jnp.asarray(labels))
+    chance = np.exp(logits) / np.exp(logits).sum(axis=-1, keepdims=True)
+    chosen = np.take_along_axis(chance, labels[..., None], axis=-1)[..., 0]
+    np.testing.assert_allclose(metrics.loss, -np.log(chosen).mean(axis=1), rtol=1e-5)
+    hits = logits.argmax(axis=-1) == labels
+    np.testing.assert_allclose(metrics.accuracy, hits.mean(axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [8, 16, 56, 64])
+def test_evaluation_counts_each_example_once(programs, noise, batch_size):
+    state = begin(optax.identity())
+    split = jax.tree.map(jnp.asarray, noise)
+    weights = state.params, state.stats
+    metrics = programs.evaluate(weights, split, batch_size)
+    inputs = (noise.inputs / 255 - 0.5) / 0.3
+    logits, chance = softmax(inputs, state.params)
+    losses = -np.log(chance[np.arange(53), noise.labels])
+    assert float(metrics.loss) == pytest.approx(losses.mean(), rel=1e-5)
+    hits = logits.argmax(axis=1) == noise.labels
+    assert float(metrics.accuracy) == pytest.approx(hits.mean(), rel=1e-6)
+    # Batch by batch, as a stream is evaluated, rows that do not count are left out.
+    counts = jnp.arange(53) % 3 > 0
+    sums = programs.evaluate_batch(weights, (split, counts))
+    assert float(sums.loss) == pytest.approx(losses[counts].sum(), rel=1e-5)
+    assert float(sums.accuracy) == hits[counts].sum()
+
+
+def test_an_epoch_visits_no_image_twice_and_the_next_leaves_out_others(programs):
     left_out = set()
     for key in jax.random.split(jax.random.key(0), 8):
-        order, draws = train.plan_epoch(key, noise, (6, 8))
+        order, draws = programs.plan_epoch(key, 53, (6, 8))
         assert order.shape == draws.top.shape == (6, 8)
         visited = set(np.ravel(order).tolist())
         assert len(visited) == 48
@@ -76,21 +126,19 @@ def test_an_epoch_visits_no_image_twice_and_the_next_leaves_out_others(noise):
     assert len(left_out) > 1
 
 
-def test_an_epoch_needs_nothing_from_the_host_and_gives_its_state_away(noise):
-    config = TrainConfig(width=1, batch_size=8)
-    trainer = train.Trainer(config, noise, classes=4, mode=parallel("jit"))
-    tx = optax.sgd(0.1)
-    state = trainer.initial_state(tx)
-    epoch = trainer.compile_epoch(tx, state)
-    with jax.transfer_guard("disallow"):
-        after, (losses, _) = epoch(state, trainer.train)
-    assert losses.shape == (6,)
-    assert int(after.step) == 6
-    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
-    # The common initial weights are still there for the next optimizer.
-    again = trainer.initial_state(tx)
-    after_again, _ = epoch(again, trainer.train)
-    for a, b in zip(
-        jax.tree.leaves(after.params), jax.tree.leaves(after_again.params), strict=True
-    ):
-        np.testing.assert_array_equal(a, b)
+def test_seed_and_step_determine_an_epoch(programs, noise):
+    # Without steps the loss of a batch depends on its images alone.
+    tx = optax.set_to_zero()
+    split = jax.tree.map(jnp.asarray, noise)
+
+    def losses(state, seed):
+        state, metrics = programs.train_epoch(
+            tx, state, split, jnp.uint32(seed), (6, 8)
+        )
+        return state, metrics.loss.tolist()
+
+    after, first = losses(begin(tx), 0)
+    assert int(after.step) == 13
+    assert losses(begin(tx), 0)[1] == first
+    assert losses(begin(tx), 1)[1] != first
+    assert losses(after, 0)[1] != first

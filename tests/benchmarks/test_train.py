@@ -1,167 +1,193 @@
-"""The loop: the same start for all, each example counted once, one compilation."""
+"""The loop: the same start for all, one compilation, an end where a loss is NaN."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from flax import nnx
 
 from benchmarks import data, train
-from benchmarks.augmentation import normalise
 from benchmarks.config import TrainConfig, UsageError
 from benchmarks.optimizers import OPTIMIZERS
-from benchmarks.parallel import Parallel, parallel
+from benchmarks.parallel import Parallel
+from benchmarks.preemption import Preemption
+from benchmarks.programs import Programs
+from benchmarks.progress import Progress
 
 # Optax's functions mix dtypes.
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
+class Nowhere:
+    """Checkpoints that are never due."""
+
+    latest = None
+
+    def due(self):
+        return False
+
+    def save(self, step, state, accuracy, notes):
+        pass
+
+
 @pytest.fixture(scope="module")
-def dataset():
+def source():
     """Two hundred digits, and a test set that the batch size does not divide."""
     digits = data.find("digits", None).read()
-    return data.Dataset(
-        data.Split(digits.train.images[:200], digits.train.labels[:200]),
-        data.Split(digits.test.images[:90], digits.test.labels[:90]),
-        digits.mean,
-        digits.std,
-        digits.padding,
-        digits.flip,
+    dataset = data.Dataset(
+        data.Split(*(x[:200] for x in digits.train)),
+        data.Split(*(x[:90] for x in digits.test)),
+        digits.preprocessing,
     )
+    return data.Source("digits", 200, 90, (8, 8, 1), 10, "images", lambda: dataset)
 
 
-def make_trainer(dataset, mode=None, **settings):
+def make_trainer(source, mode=None, **settings):
     settings = {"width": 4, "epochs": 2, "batch_size": 32, **settings}
-    return train.Trainer(TrainConfig(**settings), dataset, 10, mode or parallel("jit"))
+    return train.Trainer(TrainConfig(**settings), source, mode or Parallel(count=1))
 
 
-def test_evaluation_counts_each_example_once(dataset):
-    trainer = make_trainer(dataset)
-    loss, accuracy = trainer.evaluate((trainer.params, trainer.stats), trainer.test)
-    model = nnx.merge(trainer.graph, trainer.params, trainer.stats, copy=True)
-    model.eval()
-    images = jnp.asarray(dataset.test.images)
-    logits = np.asarray(model(normalise(images, dataset.mean, dataset.std)), float)
-    labels = dataset.test.labels
-    largest = logits.max(1)
-    expected = largest + np.log(np.exp(logits - largest[:, None]).sum(1))
-    expected -= logits[np.arange(90), labels]
-    np.testing.assert_allclose(loss, expected.mean(), rtol=1e-5)
-    np.testing.assert_allclose(accuracy, np.mean(logits.argmax(1) == labels), 1e-6)
+def run(trainer, name, seed=0):
+    schedule = trainer.prepare(name).schedule
+    progress = Progress(name, 0, schedule, 1, shown=False)
+    return list(trainer.run(name, seed, Nowhere(), Preemption(), progress))
 
 
-def test_all_optimizers_start_from_the_same_weights_and_see_the_same_batches(dataset):
-    trainer = make_trainer(dataset)
+def losses_of_an_epoch(trainer, tx, seed):
+    params, stats = trainer.initial_weights(seed)
+    start = trainer.mode.place((jnp.int32(0), params, stats))
+    state = train.TrainState(*start, trainer.mode.initialise(tx.init, start[1]))
+    epoch = trainer.feed.compile_train(tx, state)
+    progress = Progress("", 0, optax.constant_schedule(0.0), 1, shown=False)
+    state, fetch = epoch(state, seed, {}, None, progress)
+    return fetch().loss, state
 
-    def spy():
-        """Leave the weights alone and return what they would be moved by."""
-        return optax.GradientTransformation(
-            lambda params: optax.tree.zeros_like(params),
-            lambda g, state, params=None: (optax.tree.zeros_like(g), g),
-        )
 
-    seen = []
-    for _ in range(2):
-        state = trainer.initial_state(spy())
-        state, (losses, _) = trainer.compile_epoch(spy(), state)(state, trainer.train)
-        seen.append((losses, jax.tree.leaves(state.opt_state)))
-    for first, second in zip(*map(jax.tree.leaves, seen), strict=True):
-        np.testing.assert_array_equal(first, second)
+def test_all_optimizers_start_from_the_same_weights_and_see_the_same_batches(source):
+    trainer = make_trainer(source)
+    frozen = losses_of_an_epoch(trainer, optax.set_to_zero(), 0)[0]
+    moved = losses_of_an_epoch(trainer, optax.sgd(0.1), 0)[0]
+    assert moved[0] == frozen[0]  # before its first step
+    assert moved[1] != frozen[1]
     # Training with one optimizer leaves the common start untouched for the next.
-    before = jax.tree.map(np.array, trainer.params)
-    list(trainer.run("momentum"))
-    jax.tree.map(np.testing.assert_array_equal, before, trainer.params)
+    before = jax.tree.map(np.array, trainer.initial_weights(0))
+    run(trainer, "momentum")
+    jax.tree.map(np.testing.assert_array_equal, before, trainer.initial_weights(0))
 
 
-def test_every_epoch_has_another_order(dataset):
-    trainer = make_trainer(dataset, batch_size=50, augment=False)
-    # Without steps the loss of a batch depends on its images alone.
-    frozen = optax.set_to_zero()
-    state = trainer.initial_state(frozen)
-    epoch = trainer.compile_epoch(frozen, state)
-    state, (first, _) = epoch(state, trainer.train)
-    assert int(state.step) == 4
-    _, (second, _) = epoch(state, trainer.train)
-    assert not np.array_equal(first, second)
+def test_a_seed_determines_weights_and_batches(source):
+    trainer = make_trainer(source, seeds=2)
+    one, again, other = (run(trainer, "padam", seed) for seed in (0, 0, 1))
+    first, repeated, second = (
+        [line["train_loss"] for line in lines] for lines in (one, again, other)
+    )
+    assert first == repeated
+    assert first != second
+    assert [line["seed"] for line in other] == [1, 1]
+
+
+def test_an_epoch_needs_nothing_from_the_host_and_gives_its_state_away(source):
+    trainer = make_trainer(source)
+    tx = optax.sgd(0.1)
+    state = trainer.initial_state("momentum", 0)
+    state = state._replace(opt_state=trainer.mode.initialise(tx.init, state.params))
+    feed, shape = trainer.feed, (trainer.feed.steps, trainer.feed.batch_size)
+    seed = trainer.mode.place(jnp.uint32(0))
+    epoch = trainer.mode.compile(
+        lambda state, split, seed: feed.programs.train_epoch(
+            tx, state, split, seed, shape
+        ),
+        *(state, feed.train, seed),
+        donate=True,
+    )
+    with jax.transfer_guard("disallow"):
+        after, metrics = epoch(state, feed.train, seed)
+        trainer.evaluate((after.params, after.stats))
+    assert metrics.loss.shape == (6,)
+    assert int(after.step) == 6
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
 
 
 @pytest.fixture(scope="module")
-def trainer_of_all(dataset):
+def trainer_of_all(source):
     """One trainer for all names: its evaluation is compiled once."""
     with jax.numpy_dtype_promotion("standard"):
-        return make_trainer(dataset, width=2, epochs=4, milestones=())
+        return make_trainer(
+            source,
+            optimizers=tuple(OPTIMIZERS),
+            width=2,
+            epochs=4,
+            schedule="constant",
+        )
 
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_trains_the_network_on_digits(trainer_of_all, name):
-    records = list(trainer_of_all.run(name))
+    records = run(trainer_of_all, name)
     assert [line["epoch"] for line in records] == [1, 2, 3, 4]
     assert records[-1]["train_loss"] < records[0]["train_loss"]
     assert {"run", "step", "learning_rate", "test_loss", "seconds"} <= set(records[0])
 
 
-def test_an_epoch_is_compiled_once(dataset, monkeypatch):
-    trainer = make_trainer(dataset, epochs=4)
+def test_an_epoch_is_compiled_once_for_all_epochs_and_seeds(source, monkeypatch):
+    trainer = make_trainer(source, epochs=4, seeds=2)
     traces = []
-    original = train.train_step
+    original = Programs.train_step
 
     def counted(*arguments):
         traces.append(1)
         return original(*arguments)
 
-    monkeypatch.setattr(train, "train_step", counted)
-    assert len(list(trainer.run("padam"))) == 4
+    monkeypatch.setattr(Programs, "train_step", counted)
+    assert len(run(trainer, "padam", 0)) == len(run(trainer, "padam", 1)) == 4
     assert len(traces) == 1
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(dataset):
-    trainer = make_trainer(dataset, epochs=3)
-    bad = jax.tree.map(lambda x: x * jnp.nan, trainer.params)
-    trainer.params = bad
-    with pytest.raises(train.DivergedError, match="nan in epoch 1, step 1"):
-        list(trainer.run("adam"))
+def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(source, monkeypatch):
+    trainer = make_trainer(source, epochs=3)
+    bad = jax.tree.map(lambda x: x * jnp.nan, trainer.initial_weights(0))
+    monkeypatch.setattr(trainer, "initial_weights", lambda seed: bad)
+    with pytest.raises(train.DivergedError, match="nan in step 1 of the epoch 1"):
+        run(trainer, "adam")
 
 
-def step_on(mode, dataset, name, steps):
-    """Train without augmentation for a few steps; return losses and weights."""
-    trainer = make_trainer(dataset, mode, batch_size=200 // steps, augment=False)
-    settings = {**OPTIMIZERS[name].recipe, "learning_rate": lambda count: 1e-2}
-    if name == "amsgrad":
-        # Before BatchNorm the gradient of a bias is 0 but for rounding, of which a
-        # small ε would make whole steps.
-        settings["eps"] = 1e-3
-    tx = OPTIMIZERS[name].build(**settings)
-    state = trainer.initial_state(tx)
-    state, (losses, accuracies) = trainer.compile_epoch(tx, state)(state, trainer.train)
-    testing = trainer.evaluate((state.params, state.stats), trainer.test)
-    return jax.device_get((losses, accuracies, testing, state.params, state.stats))
+def test_diagnostics_show_how_far_the_weights_have_come(source):
+    trainer = make_trainer(source, diagnostics=True)
+    records = run(trainer, "amsgrad")
+    distances = [line["distance_from_start"] for line in records]
+    assert 0 < distances[0] < distances[1]
+    assert len(records[0]["effective_learning_rate"]) == 5
 
 
-@pytest.mark.parametrize("name", ["padam", "amsgrad", "momentum", "lbfgs"])
-def test_eight_devices_under_pmap_give_the_numbers_of_one(dataset, name):
-    mode = parallel("pmap")
-    assert mode.devices == 8
-    one = step_on(parallel("jit"), dataset, name, 5)
-    eight = step_on(mode, dataset, name, 5)
-    for expected, actual in zip(*map(jax.tree.leaves, (one, eight)), strict=True):
-        np.testing.assert_allclose(actual, expected, rtol=1e-5, atol=1e-5)
+def test_parts_of_a_batch_make_the_step_of_the_whole(source):
+    """A network without BatchNorm, whose statistics would be those of the parts."""
+    settings = {"model": "lenet", "optimizers": ("padam",), "augment": False}
+    whole = run(make_trainer(source, **settings), "padam")
+    parts = run(make_trainer(source, **settings, accumulate=4), "padam")
+    for one, other in zip(whole, parts, strict=True):
+        for key in ("train_loss", "test_loss", "step", "learning_rate"):
+            assert one[key] == pytest.approx(other[key], rel=1e-5)
 
 
 @pytest.mark.parametrize(
-    ("settings", "mode", "message"),
+    ("settings", "message"),
     [
-        ({"batch_size": 201}, Parallel(1, None), "--batch-size must be at most 200"),
-        ({"batch_size": 36}, Parallel(8, "devices"), "multiple of the 8 devices"),
+        ({"batch_size": 208}, "--batch-size must be at most 200"),
+        ({"batch_size": 36}, "multiple of 8 for 8 devices, got 36"),
+        ({"batch_size": 40, "accumulate": 2}, "of 16 for 8 devices and 2 parts"),
+        ({"model": "lstm-1"}, "lstm-1 takes text, --dataset digits holds images"),
+        (
+            {"accumulate": 2, "optimizers": ("lbfgs",), "batch_size": 32},
+            "needs the whole batch",
+        ),
     ],
 )
-def test_what_the_set_or_the_devices_cannot_do_is_refused(settings, mode, message):
-    source = data.Source("digits", 200, (8, 8, 1), 10, lambda: None)
+def test_what_the_set_or_the_devices_cannot_do_is_refused(source, settings, message):
     with pytest.raises(UsageError, match=message):
-        train.check(TrainConfig(**settings), source, mode)
+        train.check(TrainConfig(**settings), source, Parallel())
 
 
 def test_images_too_small_for_the_network_are_refused():
-    source = data.Source("specks", 200, (4, 8, 1), 10, lambda: None)
+    source = data.Source("specks", 200, 90, (4, 8, 1), 10, "images", lambda: None)
     with pytest.raises(UsageError, match="at least 8x8 pixels, those of specks have 4"):
-        train.check(TrainConfig(), source, Parallel(1, None))
+        train.check(TrainConfig(), source, Parallel())

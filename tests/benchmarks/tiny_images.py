@@ -8,7 +8,15 @@ from PIL import Image
 
 IMAGES = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 3), dtype=np.uint8)
 LABELS = np.arange(60) % 3
+SHAPE = (8, 8, 3)
 SPLITS = {"train": range(40), "test": range(40, 60)}
+
+
+def encode(i):
+    """Return image i as a file; a test may put another in its place."""
+    png = io.BytesIO()
+    Image.fromarray(IMAGES[i]).save(png, "png")
+    return png.getvalue()
 
 
 class TinyImages(tfds.core.GeneratorBasedBuilder):
@@ -18,7 +26,7 @@ class TinyImages(tfds.core.GeneratorBasedBuilder):
 
     def _info(self):
         features = {
-            "image": tfds.features.Image(shape=(8, 8, 3), encoding_format="png"),
+            "image": tfds.features.Image(shape=SHAPE, encoding_format="png"),
             "label": tfds.features.ClassLabel(num_classes=3),
         }
         return self.dataset_info_from_configs(
@@ -30,9 +38,7 @@ class TinyImages(tfds.core.GeneratorBasedBuilder):
 
     def _generate_examples(self, rows):
         for i in rows:
-            png = io.BytesIO()
-            Image.fromarray(IMAGES[i]).save(png, "png")
-            yield i, {"image": png.getvalue(), "label": int(LABELS[i])}
+            yield i, {"image": encode(i), "label": int(LABELS[i])}
 
 
 def prepare(folder, file_format="array_record"):

@@ -1,0 +1,10 @@
+"""Data sets of images and of text; the only user of TFDS and of Grain.
+
+TensorFlow is never imported: TFDS reads its array_record files without it. Sets that
+fit into memory are read as arrays, others are streamed while training.
+"""
+
+from benchmarks.data.base import Dataset, Source, Split, Stream
+from benchmarks.data.sources import NAMES, find
+
+__all__ = ["NAMES", "Dataset", "Source", "Split", "Stream", "find"]

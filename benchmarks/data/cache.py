@@ -1,0 +1,51 @@
+"""Decoded arrays kept under runs/: decoding costs more than an epoch's reading."""
+
+import hashlib
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+
+from benchmarks.config import RUNS
+
+
+def fingerprint(folder: Path) -> str:
+    """Hash the place, names, sizes and dates of a prepared data set's files."""
+    files = sorted(
+        (file.name, file.stat().st_size, file.stat().st_mtime_ns)
+        for file in folder.iterdir()
+    )
+    return hashlib.sha256(repr((folder.resolve(), files)).encode()).hexdigest()[:16]
+
+
+def cached(
+    key: str, decode: Callable[[], dict[str, np.ndarray]]
+) -> dict[str, np.ndarray]:
+    """Return the arrays kept under a key, or decode and keep them.
+
+    The file appears under its name only when it is whole. Where nothing can be written
+    the arrays are decoded each time.
+    """
+    path = RUNS / ".cache" / f"{key}.npz"
+    try:
+        with np.load(path) as stored:
+            return dict(stored)
+    except (OSError, ValueError, zipfile.BadZipFile):
+        arrays = decode()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+        try:
+            with os.fdopen(handle, "wb") as file:
+                np.savez(file, **arrays)
+            os.replace(temporary, path)
+        except BaseException:
+            os.unlink(temporary)
+            raise
+    except OSError as error:
+        warnings.warn(f"decoded images are not kept: {error}", stacklevel=2)
+    return arrays
