@@ -12,6 +12,8 @@ import tyro
 from benchmarks.config import (
     LandscapeConfig,
     RegretConfig,
+    ReportConfig,
+    SpeedConfig,
     SweepConfig,
     TrainConfig,
     UsageError,
@@ -81,6 +83,18 @@ def _list(config: ListConfig) -> int:
     return 0
 
 
+def _speed(config: SpeedConfig) -> int:
+    from benchmarks import speed
+
+    return speed.run(config)
+
+
+def _report(config: ReportConfig) -> int:
+    from benchmarks import report
+
+    return report.run(config)
+
+
 def _landscape(config: LandscapeConfig) -> int:
     from benchmarks import landscape
 
@@ -97,6 +111,8 @@ COMMANDS = {
     "train": (TrainConfig, _train),
     "sweep": (SweepConfig, _sweep),
     "prepare": (PrepareConfig, _prepare),
+    "speed": (SpeedConfig, _speed),
+    "report": (ReportConfig, _report),
     "landscape": (LandscapeConfig, _landscape),
     "regret": (RegretConfig, _regret),
     "list": (ListConfig, _list),

@@ -44,6 +44,7 @@ class Checkpoints:
         self.mode = mode
         self.seconds = seconds
         self._last = time.monotonic()
+        self._saving: Any = None
         _check_accuracies(self.folder)
         best = _policies.BestN(
             n=1,
@@ -133,7 +134,8 @@ class Checkpoints:
         if self.mode.mode == "pmap":
             state = jax.device_get(state)
         try:
-            self._orbax.save_async(
+            self._finish()
+            self._saving = self._orbax.save_async(
                 step,
                 state,
                 force=True,
@@ -152,9 +154,17 @@ class Checkpoints:
           UsageError: If it cannot be.
         """
         try:
-            self._orbax.close()
+            self._finish()
         except Exception as error:
             raise self._unwritten(error) from error
+        finally:
+            self._orbax.close()
+
+    def _finish(self) -> None:
+        """Wait for the save under way, if any; Orbax keeps its thread until asked."""
+        saving, self._saving = self._saving, None
+        if saving is not None:
+            saving.result()
 
     def _unwritten(self, error: Exception) -> UsageError:
         reason = _shorten(error, self.folder)

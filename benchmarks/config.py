@@ -315,6 +315,65 @@ class RegretConfig:
 
 
 @dataclass(frozen=True)
+class SpeedConfig:
+    """Measure what a step of each optimizer takes, in time and in memory.
+
+    All candidates of a tree of parameters are compiled alike, with their buffers
+    donated, and take turns in one process; several steps pass between two looks at the
+    clock. Compared are ratios within a turn.
+    """
+
+    trees: tuple[str, ...] = (
+        "leaf-11000000",
+        "resnet18",
+        "vgg16",
+        "wrn16-4",
+        "transformer",
+        "leaves-1000",
+    )
+    """Trees of parameters: leaf-N is one of N numbers, leaves-N are N of 64; or a
+    network: resnet18, vgg16, wrn16-4, resnet50-imagenet, ...; or transformer."""
+    optimizers: tuple[str, ...] = ()
+    """Which to compare with adam, by the names in the table; by default all."""
+    turns: int = 15
+    """Measurements of each candidate."""
+    seconds: float = 0.1
+    """How long one measurement takes at least."""
+    seed: int = 0
+    """Determines parameters and gradients."""
+    out: Path | None = None
+    """Folder for the records and the plot; must not hold anything yet. By default
+    a new one under runs/, named speed and the time."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be measured."""
+        _check_each_once("--trees", self.trees)
+        if self.optimizers:
+            _check_each_once("--optimizers", self.optimizers)
+        _check_at_least("--turns", self.turns, 2)
+        if not 0 < self.seconds < math.inf:
+            raise UsageError(f"--seconds must be positive, got {self.seconds}.")
+        _check_seed(self.seed)
+        _check_out(self.out)
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write REPORT.md and report.html from the records of finished runs."""
+
+    results: Path = ROOT / "benchmarks" / "results"
+    """Folder with a folder of records for each experiment, as a run leaves it."""
+    out: Path = ROOT / "benchmarks"
+    """Where the report and its plots go, over those that are there."""
+
+    def __post_init__(self) -> None:
+        """Refuse folders that are not there."""
+        for argument, folder in (("--results", self.results), ("--out", self.out)):
+            if not folder.is_dir():
+                raise UsageError(f"{argument} {folder} is not a folder.")
+
+
+@dataclass(frozen=True)
 class LandscapeConfig:
     """Draw the optimizers' trajectories on five surfaces, as PNG and animated GIF.
 

@@ -16,8 +16,9 @@ from jax import lax
 from rich.console import Console
 from tqdm import tqdm
 
-from benchmarks import drawings, records
+from benchmarks import records
 from benchmarks.config import LandscapeConfig, check_name
+from benchmarks.drawings import games
 from padam_optax import padam
 
 
@@ -229,12 +230,12 @@ def choose(losses: np.ndarray) -> int | None:
     return int(scores.argmin()) if scores.min() < np.inf else None
 
 
-def panel(surface: Surface) -> drawings.Panel:
+def panel(surface: Surface) -> games.Panel:
     """Return what a drawing shows of a surface: its values above the minimum."""
     left, right, bottom, top = surface.window
     x, y = np.linspace(left, right, 401), np.linspace(bottom, top, 401)
     heights = surface.function(*np.meshgrid(x, y)) - surface.lowest
-    return drawings.Panel(surface.title, x, y, heights, surface.start, surface.minima)
+    return games.Panel(surface.title, x, y, heights, surface.start, surface.minima)
 
 
 def run(config: LandscapeConfig) -> int:
@@ -260,11 +261,11 @@ def run(config: LandscapeConfig) -> int:
             records.append(folder / f"{name}.jsonl", record)
             lines[name].append(record)
 
-    Console().print(drawings.landscape_table(lines))
+    Console().print(games.landscape_table(lines))
     panels = {name: panel(SURFACES[name]) for name in config.surfaces}
-    drawings.draw_landscapes(panels, lines, folder / "landscape.png")
+    games.draw_landscapes(panels, lines, folder / "landscape.png")
     print(f"records: {folder}\nplot:    {folder / 'landscape.png'}")
     if config.gif:
-        drawings.animate_landscapes(panels, lines, folder / "landscape.gif")
+        games.animate_landscapes(panels, lines, folder / "landscape.gif")
         print(f"         {folder / 'landscape.gif'}")
     return 0

@@ -23,8 +23,9 @@ from sklearn import datasets
 from threadpoolctl import threadpool_limits
 from tqdm import tqdm
 
-from benchmarks import drawings, records
+from benchmarks import records
 from benchmarks.config import RegretConfig, check_name
+from benchmarks.drawings import games
 from padam_optax import (
     box,
     moving_average,
@@ -630,18 +631,18 @@ def run(config: RegretConfig) -> int:
     played = [line for name in config.games if name in GAMES for line in lines[name]]
     print(f"records: {folder}")
     for content, file, tabulate, draw in (
-        (played, "regret.png", drawings.regret_table, drawings.draw_regret),
+        (played, "regret.png", games.regret_table, games.draw_regret),
         (
             lines.get("counterexample"),
             "counterexample.png",
-            drawings.counterexample_table,
-            drawings.draw_counterexample,
+            games.counterexample_table,
+            games.draw_counterexample,
         ),
         (
             lines.get("phase-transition"),
             "phase-transition.png",
             None,
-            drawings.draw_phases,
+            games.draw_phases,
         ),
     ):
         if content:

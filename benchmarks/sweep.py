@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import jax
 import optuna
 import sqlalchemy
 from optuna.trial import FrozenTrial, Trial, TrialState
@@ -401,7 +402,9 @@ class Worker:
         config = dataclasses.replace(run.config, out=folder, resume=True)
         row = optimizers.lookup(run.optimizer)
         recipe = train.find_recipes(config)[run.optimizer]
-        described = {run.optimizer: {"formula": row.formula, **recipe}}
+        described = {
+            run.optimizer: {"label": row.label, "formula": row.formula, **recipe}
+        }
         settings = {**dataclasses.asdict(config), "recipes": described}
         records.open_run(folder, config.dataset, settings, resume=True)
         header = records.header(self.mode.describe(), config.seed)
@@ -419,7 +422,8 @@ class Worker:
         """Make a trainer, or take that of the last run if only the seed is another."""
         key = run.optimizer, run.point
         if self._trainer is None or self._trainer[0] != key:
-            self._trainer = None  # free its memory first
+            self._trainer = None  # free its memory first, programs included
+            jax.clear_caches()
             source = data.find(config.dataset, config.data_dir)
             self._trainer = key, train.Trainer(config, source, self.mode)
         return self._trainer[1]

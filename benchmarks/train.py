@@ -24,11 +24,11 @@ from benchmarks import (
     models,
     optimizers,
     records,
-    report,
     schedules,
 )
 from benchmarks.checkpoints import Checkpoints
 from benchmarks.config import TrainConfig, UsageError, parse_settings
+from benchmarks.drawings import runs as drawings
 from benchmarks.feeds import DivergedError
 from benchmarks.models import initializers
 from benchmarks.parallel import Parallel
@@ -67,6 +67,8 @@ class Trainer:
         self.mode = mode
         self.steps_per_epoch = source.train_size // config.batch_size
         self.recipes = find_recipes(config)
+        self._prepared: dict[str, Prepared] = {}
+        self._weights: dict[int, tuple[Any, Any]] = {}  # of the last seed
         contents = source.read()
         preprocessing = contents.preprocessing
         if not config.augment:
@@ -90,10 +92,11 @@ class Trainer:
         graph, *weights = nnx.split(network, nnx.Param, ...)
         return graph, tuple(weights)
 
-    @functools.lru_cache(maxsize=1)  # noqa: B019 - lives as long as the program
     def initial_weights(self, seed: int) -> tuple[Any, Any]:
         """Make the parameters and statistics that all runs with a seed begin with."""
-        return self.mode.place(self._build(seed)[1])
+        if seed not in self._weights:
+            self._weights = {seed: self.mode.place(self._build(seed)[1])}
+        return self._weights[seed]
 
     def initial_state(self, name: str, seed: int) -> TrainState:
         """Copy the common initial weights and initialise an optimizer for them."""
@@ -120,17 +123,19 @@ class Trainer:
             tx = optax.MultiSteps(tx, config.accumulate).gradient_transformation()
         return tx, schedule
 
-    @functools.cache  # noqa: B019 - lives as long as the program
     def prepare(self, name: str) -> Prepared:
         """Build an optimizer and compile what its runs need.
 
         Runs with other seeds use it too: a seed enters an optimizer by its initial
         state alone.
         """
-        tx, schedule = self.build_optimizer(name, self.config.seed)
-        state = self.initial_state(name, self.config.seed)
-        train = self.feed.compile_train(tx, state)
-        return Prepared(schedule, train, self._prepare_to_show(name, state))
+        if name not in self._prepared:
+            tx, schedule = self.build_optimizer(name, self.config.seed)
+            state = self.initial_state(name, self.config.seed)
+            train = self.feed.compile_train(tx, state)
+            show = self._prepare_to_show(name, state)
+            self._prepared[name] = Prepared(schedule, train, show)
+        return self._prepared[name]
 
     @functools.cached_property
     def evaluate(self) -> Callable[[Any], Any]:
@@ -333,7 +338,7 @@ def compare(config: TrainConfig) -> int:
 
     def open_run() -> str:
         described = {
-            name: {"formula": row.formula, **recipes[name]}
+            name: {"label": row.label, "formula": row.formula, **recipes[name]}
             for name, row in rows.items()
         }
         settings = {**asdict(config), "recipes": described}
@@ -366,8 +371,8 @@ def compare(config: TrainConfig) -> int:
     if mode.is_first_process:
         title = f"{config.dataset}, {config.model}, {config.epochs} epochs"
         console = Console()
-        console.print(report.table(runs, config.epochs, title))
-        report.draw_curves(runs, folder / "curves.png", title)
+        console.print(drawings.table(runs, config.epochs, title))
+        drawings.draw_curves(runs, folder / "curves.png", title)
         print(f"records: {folder}\nplot:    {folder / 'curves.png'}")
         for line in diverged:
             print(line, file=sys.stderr)

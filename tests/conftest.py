@@ -19,6 +19,13 @@ def strict_promotion():
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def few_programs():
+    """Give compiled programs back: a process may map only so many pieces of memory."""
+    yield
+    jax.clear_caches()
+
+
 @pytest.fixture
 def x64():
     """Run the test with 64-bit types switched on."""

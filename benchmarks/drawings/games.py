@@ -1,13 +1,9 @@
-"""Tables and plots of online games and of landscapes, from records. Needs no JAX."""
+"""Tables and plots of online games and of landscapes."""
 
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import matplotlib
-
-matplotlib.use("Agg")  # draw without a display
 
 import numpy as np
 from matplotlib import pyplot as plt
@@ -15,7 +11,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.lines import Line2D
 from rich.table import Table
 
-from benchmarks.report import COLOURS
+from benchmarks.drawings import COLOURS
 
 Records = Sequence[Mapping[str, Any]]
 
