@@ -25,16 +25,18 @@ def ulps(actual, exact):
 
 
 @pytest.mark.parametrize("q", EXPONENTS)
-def test_float32_is_within_three_ulp_of_float64(normal_floats, q):
+def test_float32_is_within_a_few_ulp_of_float64(normal_floats, q):
     actual = np.asarray(jax.jit(lambda x: inverse_power(x, q))(normal_floats))
-    assert ulps(actual, normal_floats.astype(np.float64) ** -q) < 3
+    by_roots = q in (1.0, 0.5, 0.25, 0.125, 0.0625)
+    bound = 2 if by_roots else 3.5
+    assert ulps(actual, normal_floats.astype(np.float64) ** -q) < bound
 
 
 @pytest.mark.parametrize("q", EXPONENTS)
-def test_a_traced_exponent_is_within_three_ulp_of_float64(normal_floats, q):
+def test_a_traced_exponent_is_within_a_few_ulp_of_float64(normal_floats, q):
     actual = np.asarray(jax.jit(inverse_power)(normal_floats, jnp.float32(q)))
     exact = normal_floats.astype(np.float64) ** -np.float64(np.float32(q))
-    assert ulps(actual, exact) < 3
+    assert ulps(actual, exact) < 3.5
 
 
 @pytest.mark.usefixtures("x64")
