@@ -20,6 +20,11 @@ from padam_optax._initial_params import (
     distance_from_start,
     keep_initial_params,
 )
+from padam_optax._low_precision import (
+    CompressedState,
+    compress_state,
+    decompress_state,
+)
 from padam_optax._moments import (
     MovingAverageState,
     RunningMaxState,
@@ -29,6 +34,7 @@ from padam_optax._moments import (
     squared_deviation,
     yogi_average,
 )
+from padam_optax._packing import PackedLeaves, pack_small_leaves
 from padam_optax._padam import padam, padamw
 from padam_optax._partial_adaptive import (
     ScaleByPartialAdaptiveState,
@@ -56,9 +62,11 @@ from padam_optax._schedules import (
 from padam_optax._theory import Condition, check_convergence_conditions
 
 __all__ = [
+    "CompressedState",
     "Condition",
     "KeepInitialParamsState",
     "MovingAverageState",
+    "PackedLeaves",
     "RunningMaxState",
     "SantaState",
     "ScaleByAdagradNormState",
@@ -67,9 +75,11 @@ __all__ = [
     "affine",
     "box",
     "check_convergence_conditions",
+    "compress_state",
     "convert_state",
     "convert_torch_state",
     "cosine_p_schedule",
+    "decompress_state",
     "distance_from_start",
     "effective_learning_rates",
     "halfspace",
@@ -81,6 +91,7 @@ __all__ = [
     "linear_p_schedule",
     "moving_average",
     "non_negative",
+    "pack_small_leaves",
     "padam",
     "padamw",
     "piecewise_p_schedule",

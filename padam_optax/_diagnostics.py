@@ -20,7 +20,7 @@ import numpy as np
 import optax
 
 from padam_optax import _checks
-from padam_optax._fields import fields, second_moment
+from padam_optax._fields import check_numbers, fields, second_moment
 from padam_optax._inverse_power import inverse_power, root
 from padam_optax._leaves import real_dtype, scalar
 
@@ -241,6 +241,8 @@ def share_where_max_binds(
             "optax.multi_transform pass the state of one group, "
             "state.inner_states[label]."
         )
+    for tree in (*found.values(), *maxima.values()):
+        check_numbers(tree)
     ((path, nu),) = found.items()
     (nu_max,) = maxima.values()
     share_that_counts = 1.0

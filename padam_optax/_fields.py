@@ -41,7 +41,7 @@ def moments(state: optax.OptState) -> list[Moments]:
     Several stand side by side under `optax.multi_transform`.
 
     Raises:
-      ValueError: there is none.
+      ValueError: there is none, or it is compressed.
     """
     found = [
         Moments(mu, nu, nu_max)
@@ -56,6 +56,8 @@ def moments(state: optax.OptState) -> list[Moments]:
             f"optax.amsgrad do; got {type(state).__name__} without them. Optimizers "
             "like optax.adam keep no maximum."
         )
+    for moment in found:
+        check_numbers(get(state, moment.nu_max))
     return found
 
 
@@ -71,7 +73,7 @@ def second_moment(state: optax.OptState) -> optax.Updates:
       A tree like the parameters, real.
 
     Raises:
-      ValueError: there is none, or there are several.
+      ValueError: there is none, there are several, or it is compressed.
 
     >>> import jax.numpy as jnp
     >>> import optax
@@ -93,12 +95,23 @@ def second_moment(state: optax.OptState) -> optax.Updates:
             "state.inner_states[label]."
         )
     (tree,) = found.values()
+    check_numbers(tree)
 
     def read(v: Any) -> jax.Array:
         # Optax keeps the second moment of complex parameters complex.
         return jnp.real(v).astype(real_dtype(v.dtype))
 
     return jax.tree.map(read, tree)
+
+
+def check_numbers(tree: Any) -> None:
+    """Raise ValueError if a moment holds codes instead of numbers."""
+    for leaf in jax.tree.leaves(tree):
+        if jnp.issubdtype(jax.dtypes.result_type(leaf), jnp.integer):
+            raise ValueError(
+                "The state holds its moments as codes, those of compress_state. Pass "
+                "decompress_state(state)."
+            )
 
 
 def get(state: optax.OptState, path: Path) -> Any:

@@ -1,0 +1,199 @@
+"""Update many small leaves as a few larger ones."""
+
+import itertools
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.core import Tracer
+
+from padam_optax import _checks
+
+# XLA compiles equal kernels once. Equal buffers repeat each other's kernels; out of one
+# large buffer every leaf would be cut by a kernel of its own, a minute's compilation.
+# And fewer leaves than these are not worth any kernels.
+_IN_ONE_BUFFER = 32
+
+
+class PackedLeaves(NamedTuple):
+    """What the wrapped transformation gets instead of a tree."""
+
+    # The leaves that stay as they are, in the tree's order. Not a tree with holes: to
+    # flatten a thousand holes in each call of a jitted step costs what packing saves.
+    kept: tuple[Any, ...]
+    buffers: tuple[Any, ...]  # leaves of one shape and dtype, joined along axis 0
+
+
+def pack_small_leaves(
+    inner: optax.GradientTransformation,
+    max_size: int = 4096,
+    mask: Any | Callable[[optax.Params], Any] | None = None,
+) -> optax.GradientTransformationExtraArgs:
+    """Join small leaves of equal shape, so that a thousand cost little more than a few.
+
+    Every leaf costs a fixed time, whatever its size. Each 32 leaves of one shape and
+    dtype, of at most ``max_size`` elements each, become one buffer; all other leaves,
+    and what is left of a number that 32 does not divide, stay as they are, uncopied.
+    The moments live in the buffers from one step to the next; only gradients (and
+    parameters, if ``inner`` reads them) are packed in each step, and only updates
+    unpacked. It pays under `jax.jit`, for hundreds of leaves.
+
+    **Only for transformations that treat each element alone**, as `padam`, `optax.adam`
+    or `optax.adamw` do, or the tree as a whole (`optax.clip_by_global_norm`,
+    `adagrad_norm`). Whatever looks at one leaf as a whole would see a buffer and go
+    wrong without an error: the trust ratios of `optax.lars` and `optax.lamb`,
+    `optax.clip_by_block_rms`, `optax.centralize`, factored moments, `projected`. Random
+    noise would be another draw. Extra arguments are passed on as they are, so a
+    transformation that needs a tree among them does not fit either.
+
+    A mask inside sees a `PackedLeaves`. Functions of ``ndim`` (no decay where it is
+    below 2) give what they gave, as a buffer has the number of dimensions of its
+    leaves, and 1 for scalars. A mask by name, or a tree of bools, belongs outside:
+    ``optax.chain(optax.add_decayed_weights(1e-4, mask), pack_small_leaves(...))``.
+
+    To join sharded leaves would gather them. On meshes with explicit axes they are left
+    alone; elsewhere leave them out with ``mask``. ``init`` raises if it sees one, but
+    under `jax.jit` it cannot see it.
+
+    Args:
+      inner: the transformation.
+      max_size: elements of the largest leaf that is packed, at least 1. A large leaf
+        gains nothing and is copied twice.
+      mask: which leaves may be packed: a tree of bools like the parameters, a prefix of
+        one, or a function from the parameters to one. All if None. Leaves that are
+        None, empty or neither real nor complex are never packed.
+
+    Returns:
+      A transformation whose state is that of ``inner`` for a `PackedLeaves`, or for the
+      parameters themselves where there is nothing to join. The state therefore depends
+      on ``max_size`` and ``mask``: keep both when a checkpoint is restored. Call
+      ``update`` with ``params`` if gradients have other dtypes than parameters.
+
+    Raises:
+      TypeError: ``max_size`` is no number.
+      ValueError: ``max_size`` is below 1; a leaf to be packed is sharded (in ``init``)
+        or has None for its gradient (in ``update``).
+
+    Forty biases: 32 share a buffer; eight and the kernel stay. The updates are those of
+    `padam`:
+
+    >>> import jax.numpy as jnp
+    >>> import optax
+    >>> import padam_optax
+    >>> grads = {
+    ...     "biases": [jnp.array([1.0, k]) for k in range(40)],
+    ...     "kernel": jnp.ones((80, 80)),
+    ... }
+    >>> params = optax.tree.zeros_like(grads)
+    >>> plain = padam_optax.padam(1.0)
+    >>> packed = padam_optax.pack_small_leaves(plain)
+    >>> u, state = packed.update(grads, packed.init(params))
+    >>> mu = optax.tree.get(state, "mu")
+    >>> len(mu.kept), mu.buffers[0].shape, int(mu.buffers[0].sum() * 10 + 0.5)
+    (9, (64,), 528)
+    >>> v, _ = plain.update(grads, plain.init(params))
+    >>> for tree in [u, v]:
+    ...     print(*(f"{tree['biases'][k][1]:.4f}" for k in [1, 31, 32]))
+    -0.2371 -3.1155 -3.1905
+    -0.2371 -3.1155 -3.1905
+    """
+    max_size = _checks.number(
+        "max_size", max_size, "at least 1", lambda x: x >= 1, "The default is 4096."
+    )
+    inner = optax.with_extra_args_support(inner)
+
+    def groups_of(tree: Any) -> list[list[int]]:
+        """Return the positions of the leaves of each buffer."""
+        leaves, structure = jax.tree.flatten(tree, is_leaf=_is_none)
+        allowed = mask(tree) if callable(mask) else True if mask is None else mask
+        allowed = jax.tree.leaves(
+            jax.tree.broadcast(allowed, structure.unflatten(range(len(leaves))))
+        )
+        alike: dict[Any, list[int]] = {}
+        for i, (leaf, may) in enumerate(zip(leaves, allowed, strict=True)):
+            if may and leaf is not None:
+                x: Any = jax.typeof(leaf)
+                inexact = jnp.issubdtype(x.dtype, jnp.inexact)
+                sharded = any(axis is not None for axis in x.sharding.spec)
+                if inexact and not sharded and 0 < x.size <= max_size:
+                    alike.setdefault((x.shape, x.dtype), []).append(i)
+        return [
+            members[end - _IN_ONE_BUFFER : end]
+            for members in alike.values()
+            for end in range(_IN_ONE_BUFFER, len(members) + 1, _IN_ONE_BUFFER)
+        ]
+
+    def init(params: optax.Params) -> optax.OptState:
+        groups = groups_of(params)
+        _check_placement(params, groups)
+        return inner.init(_pack(params, groups))
+
+    def update(
+        updates: optax.Updates,
+        state: Any,
+        params: optax.Params | None = None,
+        **extra_args: Any,
+    ) -> tuple[optax.Updates, optax.OptState]:
+        groups = groups_of(updates if params is None else params)
+        packed = None if params is None else _pack(params, groups)
+        new, state = inner.update(_pack(updates, groups), state, packed, **extra_args)
+        return _unpack(new, updates, groups), state
+
+    return optax.GradientTransformationExtraArgs(init, update)
+
+
+def _pack(tree: Any, groups: list[list[int]]) -> Any:
+    if not groups:
+        return tree
+    paths = jax.tree.leaves_with_path(tree, is_leaf=_is_none)
+    leaves = dict(enumerate(leaf for _, leaf in paths))
+    buffers: list[Any] = []
+    for group in groups:
+        for i in group:
+            if leaves[i] is None:
+                raise ValueError(
+                    f"updates{jax.tree_util.keystr(paths[i][0])} must be an array, as "
+                    "it is packed with others, got None. Leave it out with mask."
+                )
+        members = [leaves.pop(i) for i in group]
+        abstract = any(isinstance(x, jax.ShapeDtypeStruct) for x in members)
+        buffers.append(jax.eval_shape(_join, members) if abstract else _join(members))
+    return PackedLeaves(tuple(leaves.values()), tuple(buffers))
+
+
+def _unpack(packed: Any, like: Any, groups: list[list[int]]) -> Any:
+    if not groups:
+        return packed
+    leaves, structure = jax.tree.flatten(like, is_leaf=_is_none)
+    new: dict[int, Any] = {}
+    for group, buffer in zip(groups, packed.buffers, strict=True):
+        for i, piece in zip(group, jnp.split(buffer, len(group)), strict=True):
+            new[i] = piece.reshape(jnp.shape(leaves[i]))
+    others = iter(packed.kept)
+    return structure.unflatten(
+        [new[i] if i in new else next(others) for i in range(len(leaves))]
+    )
+
+
+def _join(leaves: list[Any]) -> jax.Array:
+    # jnp.concatenate joins sixteen at a time: more copies, more kernels.
+    return jax.lax.concatenate([jnp.atleast_1d(x) for x in leaves], 0)
+
+
+def _check_placement(params: optax.Params, groups: list[list[int]]) -> None:
+    paths = jax.tree.leaves_with_path(params, is_leaf=_is_none)
+    for i in itertools.chain.from_iterable(groups):
+        path, leaf = paths[i]
+        sharding = None if isinstance(leaf, Tracer) else getattr(leaf, "sharding", None)
+        if sharding is not None and not sharding.is_fully_replicated:
+            raise ValueError(
+                f"params{jax.tree_util.keystr(path)} must not be sharded if it is to "
+                f"be packed, got {sharding}. Leave such leaves out: mask="
+                "jax.tree.map(lambda x: x.sharding.is_fully_replicated, params)."
+            )
+
+
+def _is_none(leaf: Any) -> bool:
+    return leaf is None

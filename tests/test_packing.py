@@ -1,0 +1,367 @@
+import functools
+import pickle
+
+import chex
+import flax.serialization
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+from jax.sharding import AxisType, NamedSharding
+from jax.sharding import PartitionSpec as P
+from orbax.checkpoint import v1 as ocp
+
+from padam_optax import PackedLeaves, adagrad_norm, pack_small_leaves, padam, padamw
+
+
+def decays(params):
+    return jax.tree.map(lambda x: x.ndim > 1, params)
+
+
+INNERS = {
+    "padam": lambda: padam(0.1),
+    "padam with decay": lambda: padam(0.1, weight_decay=0.1, mask=decays),
+    "padamw": lambda: padamw(0.1, weight_decay=0.1, mask=decays),
+    "adamw": lambda: optax.adamw(0.1, weight_decay=0.1, mask=decays),
+    "amsgrad": lambda: optax.amsgrad(0.1),
+    "momentum": lambda: optax.sgd(0.1, momentum=0.9, nesterov=True),
+    "sgd": lambda: optax.sgd(0.1),
+    "adagrad_norm": lambda: adagrad_norm(0.1),
+    "clipped": lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.1)),
+}
+every_inner = pytest.mark.parametrize("name", INNERS)
+
+
+def numbers(*shape, seed=0, dtype=jnp.float32):
+    return jnp.asarray(np.random.default_rng(seed).normal(size=shape), dtype)
+
+
+def mixed_tree():
+    """Two full buffers and a rest, other shapes and dtypes, and all that stays."""
+    return {
+        "biases": [numbers(3, seed=k) for k in range(70)],
+        "half": [numbers(3, seed=k, dtype=jnp.bfloat16) for k in range(33)],
+        "kernel": numbers(50, 2),
+        "kernels": {f"k{k}": numbers(3, 2, seed=k) for k in range(32)},
+        "scalars": tuple(numbers(seed=k) for k in range(32)),
+        "complex": [numbers(3, seed=k, dtype=jnp.complex64) for k in range(32)],
+        "empty": [jnp.zeros((0, 3))] * 40,
+        "none": None,
+    }
+
+
+def gradients(params, t):
+    return jax.tree.map(lambda x: (jnp.cos(x * (t + 1)) + 0.3).astype(x.dtype), params)
+
+
+def train(opt, params, steps=2, state=None):
+    """Return the parameters, the last updates and the state."""
+
+    @jax.jit
+    def step(params, state, t):
+        u, state = opt.update(gradients(params, t), state, params)
+        return optax.apply_updates(params, u), u, state
+
+    state = opt.init(params) if state is None else state
+    u = None
+    for t in range(steps):
+        params, u, state = step(params, state, t)
+    return params, u, state
+
+
+def biases(n=32):
+    return [numbers(4, seed=k) for k in range(n)]
+
+
+def check_equal_to_plain(opt, plain, params):
+    for actual, expected in zip(
+        train(opt, params)[:2], train(plain, params)[:2], strict=True
+    ):
+        chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
+        chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-6)
+
+
+# --- What it computes --------------------------------------------------------------
+
+
+@every_inner
+@pytest.mark.usefixtures("standard_promotion")  # Optax's own need it
+def test_steps_are_those_of_the_wrapped_transformation(name):
+    params = {"b": biases(33), "k": [numbers(2, 2, seed=k) for k in range(32)]}
+    params["large"], params["none"] = numbers(100, 50), None
+    check_equal_to_plain(pack_small_leaves(INNERS[name]()), INNERS[name](), params)
+
+
+def test_one_update_is_equal_bit_for_bit():
+    params, opt = mixed_tree(), padam(0.1)
+    packed = pack_small_leaves(opt)
+    actual, _ = packed.update(params, packed.init(params), params)
+    expected, _ = opt.update(params, opt.init(params), params)
+    chex.assert_trees_all_equal(actual, expected)
+
+
+def test_buffers_hold_whole_groups_of_one_shape_and_dtype():
+    def buffers(max_size, mask=None):
+        tree = mixed_tree()
+        mu = optax.tree.get(
+            pack_small_leaves(padam(0.1), max_size, mask).init(tree), "mu"
+        )
+        if not isinstance(mu, PackedLeaves):
+            chex.assert_trees_all_equal_structs(mu, tree)
+            return []
+        return [(x.dtype.name, x.shape) for x in mu.buffers]
+
+    bias, scalar = ("float32", (96,)), ("float32", (32,))
+    half, imaginary = ("bfloat16", (96,)), ("complex64", (96,))
+    kernel = ("float32", (96, 2))
+    assert sorted(buffers(6)) == sorted([bias, bias, half, imaginary, kernel, scalar])
+    assert sorted(buffers(5)) == sorted([bias, bias, half, imaginary, scalar])
+    assert buffers(2) == [scalar]
+    assert buffers(6, False) == []
+    only_halves = {key: key == "half" for key in mixed_tree()}
+    assert buffers(6, only_halves) == [half]
+    assert buffers(6, lambda tree: {key: key == "half" for key in tree}) == [half]
+
+
+def test_leaves_that_cannot_be_differentiated_stay():
+    params = {"steps": [jnp.arange(3)] * 32, "w": biases()}
+    opt = pack_small_leaves(optax.trace(2))
+    u, state = opt.update(params, opt.init(params))
+    chex.assert_trees_all_equal(u, params)
+    assert len(optax.tree.get(state, "trace").kept) == 32
+
+
+def test_parameters_name_the_groups_where_gradients_have_other_dtypes():
+    params = {"a": biases(40), "b": optax.tree.cast(biases(40), jnp.bfloat16)}
+    g = optax.tree.cast(params, jnp.bfloat16)
+    opt = padam(0.1)
+    packed = pack_small_leaves(opt)
+    state = packed.init(params)
+    u, after = packed.update(g, state, params)
+    chex.assert_trees_all_equal(u, opt.update(g, opt.init(params), params)[0])
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+
+
+def test_gradients_suffice_without_parameters():
+    params, opt = biases(), pack_small_leaves(padam(0.1))
+    u, _ = opt.update(params, opt.init(params))
+    chex.assert_trees_all_equal(u, opt.update(params, opt.init(params), params)[0])
+
+
+@pytest.mark.parametrize("params", [{}, None, (), {"a": None}, jnp.ones(3), 2.0])
+def test_trees_with_nothing_to_pack_are_passed_through(params):
+    opt, plain = pack_small_leaves(padam(0.1)), padam(0.1)
+    chex.assert_trees_all_equal(opt.init(params), plain.init(params))
+    u, _ = opt.update(params, opt.init(params), params)
+    chex.assert_trees_all_equal(u, plain.update(params, plain.init(params))[0])
+
+
+def test_extra_arguments_reach_the_wrapped_transformation():
+    opt = pack_small_leaves(optax.scale_by_polyak())
+    params = biases()
+    u, _ = opt.update(params, opt.init(params), params, value=jnp.float32(2))
+    norm = sum(float(jnp.sum(x**2)) for x in params)
+    np.testing.assert_allclose(u[5], params[5] * 2 / norm, rtol=1e-5)
+
+
+# --- Its errors --------------------------------------------------------------------
+
+
+def test_a_size_below_one_is_refused():
+    with pytest.raises(ValueError, match="max_size must be at least 1, got 0"):
+        pack_small_leaves(padam(0.1), 0)
+
+
+def test_a_packed_leaf_needs_a_gradient():
+    params, opt = {"w": biases()}, pack_small_leaves(padam(0.1))
+    g = {"w": [*params["w"][:-1], None]}
+    with pytest.raises(
+        ValueError, match=r"updates\['w'\]\[31\] must be an array.*mask"
+    ):
+        opt.update(g, opt.init(params), params)
+
+
+# --- With the wrappers of Optax ----------------------------------------------------
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_it_works_inside_and_outside_of_other_wrappers():
+    params = {"a": biases(32), "b": biases(2), "k": numbers(4, 4)}
+    mask = {"a": True, "b": False, "k": True}
+    labels = {"a": "x", "b": "y", "k": "y"}
+    pack = pack_small_leaves
+    for actual, expected in [
+        (optax.masked(pack(padam(0.1)), mask), optax.masked(padam(0.1), mask)),
+        (pack(optax.masked(padam(0.1), decays)), optax.masked(padam(0.1), decays)),
+        (
+            optax.multi_transform({"x": pack(padam(0.1)), "y": optax.sgd(1.0)}, labels),
+            optax.multi_transform({"x": padam(0.1), "y": optax.sgd(1.0)}, labels),
+        ),
+        (
+            optax.inject_hyperparams(lambda rate: pack(padam(rate)))(0.1),
+            optax.inject_hyperparams(lambda rate: padam(rate))(0.1),
+        ),
+        (
+            pack(optax.inject_hyperparams(optax.sgd)(0.1)),
+            optax.sgd(0.1),
+        ),
+        (
+            optax.chain(optax.clip(0.5), pack(padam(0.1)), optax.scale(2.0)),
+            optax.chain(optax.clip(0.5), padam(0.1), optax.scale(2.0)),
+        ),
+        (
+            optax.apply_if_finite(pack(padam(0.1)), 2),
+            optax.apply_if_finite(padam(0.1), 2),
+        ),
+    ]:
+        check_equal_to_plain(actual, expected, params)
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_multi_steps_average_packed_or_not():
+    params = biases()
+    for multi in (
+        optax.MultiSteps(pack_small_leaves(padam(0.1)), 2).gradient_transformation(),
+        pack_small_leaves(optax.MultiSteps(padam(0.1), 2).gradient_transformation()),
+    ):
+        plain = optax.MultiSteps(padam(0.1), 2).gradient_transformation()
+        check_equal_to_plain(multi, plain, params)
+
+
+def test_map_params_finds_kept_and_packed():
+    opt = pack_small_leaves(padam(0.1))
+    state = opt.init({"w": biases(33)})
+    marked = optax.tree.map_params(opt, lambda x: x.shape, state)
+    mu = optax.tree.get(marked, "mu")
+    assert mu == PackedLeaves(kept=((4,),), buffers=((128,),))
+
+
+# --- Its state ---------------------------------------------------------------------
+
+
+def test_state_survives_pickle_flax_and_orbax(tmp_path):
+    params, opt = {"w": biases(33)}, pack_small_leaves(padam(0.1))
+    params, _, state = train(opt, params)
+    ocp.save_pytree(tmp_path / "state", state)
+    as_bytes = flax.serialization.to_bytes(state)
+    for restored in (
+        pickle.loads(pickle.dumps(state)),
+        flax.serialization.from_bytes(opt.init(params), as_bytes),
+        ocp.load_pytree(tmp_path / "state", opt.init(params)),
+    ):
+        chex.assert_trees_all_equal_structs(restored, state)
+        chex.assert_trees_all_equal(restored, state)
+
+
+def test_state_keeps_its_types_abstract_or_not():
+    params, opt = mixed_tree(), pack_small_leaves(padam(0.1))
+    state = opt.init(params)
+    _, after = jax.jit(opt.update)(params, state, params)
+    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
+    for other in (after, opt.init(shapes), jax.eval_shape(opt.init, params)):
+        chex.assert_trees_all_equal_structs(state, other)
+        chex.assert_trees_all_equal_shapes_and_dtypes(state, other)
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_weakly_typed_leaves_share_a_buffer_with_others_step_after_step():
+    params = [jnp.asarray(1.0)] * 16 + [jnp.float32(1.0)] * 16
+    opt = pack_small_leaves(optax.adam(0.1))
+    assert len(optax.tree.get(opt.init(params), "mu").buffers) == 1
+    check_equal_to_plain(opt, optax.adam(0.1), params)
+
+
+# --- Under the transformations of JAX ----------------------------------------------
+
+
+def test_scan_vmap_grad_and_donation():
+    params, opt = {"w": biases(33)}, pack_small_leaves(padam(0.1))
+    expected, _, _ = train(padam(0.1), params)
+
+    def step(carry, t):
+        params, state = carry
+        u, state = opt.update(gradients(params, t), state, params)
+        return (optax.apply_updates(params, u), state), None
+
+    def scanned(params):
+        carry = (params, opt.init(params))
+        return jax.lax.scan(step, carry, jnp.arange(2.0))[0][0]
+
+    close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
+    close(scanned(params), expected)
+    stacked = jax.tree.map(lambda x: jnp.stack([x, x]), params)
+    close(
+        jax.vmap(scanned)(stacked), jax.tree.map(lambda x: jnp.stack([x, x]), expected)
+    )
+    close(
+        jax.pmap(scanned)(stacked), jax.tree.map(lambda x: jnp.stack([x, x]), expected)
+    )
+    slope = jax.grad(lambda x: optax.tree.norm(scanned(x), squared=True))(params)
+    assert all(np.isfinite(x).all() for x in jax.tree.leaves(slope))
+    carry = (jax.tree.map(jnp.copy, params), opt.init(params))
+    donating = jax.jit(lambda carry, t: step(carry, t)[0], donate_argnums=0)
+    for t in range(2):
+        carry = donating(carry, t)
+    close(carry[0], expected)
+
+
+def compiled(opt, params, state):
+    return jax.jit(opt.update).lower(params, state, params).compile().as_text()
+
+
+def has_collective(program):
+    names = ("all-reduce", "all-gather", "all-to-all", "collective-permute")
+    return any(name in program for name in names)
+
+
+@pytest.mark.parametrize("kind", [AxisType.Auto, AxisType.Explicit])
+def test_sharded_large_and_packed_small_leaves_need_no_communication(kind):
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(kind,))
+    params = {"w": biases(32), "k": [numbers(8, 4) for _ in range(32)]}
+    places = {"w": NamedSharding(mesh, P()), "k": NamedSharding(mesh, P("x"))}
+    placed = {key: jax.device_put(params[key], places[key]) for key in params}
+    opt = pack_small_leaves(padam(0.1), max_size=16)
+    with jax.set_mesh(mesh):
+        state = opt.init(placed)
+        u, _ = jax.jit(opt.update)(placed, state, placed)
+        assert not has_collective(compiled(opt, placed, state))
+    assert len(optax.tree.get(state, "mu").buffers) == 1
+    assert all(x.sharding.is_equivalent_to(places["k"], 2) for x in u["k"])
+    expected, _ = opt.update(params, opt.init(params), params)
+    chex.assert_trees_all_close(jax.device_get(u), jax.device_get(expected), rtol=1e-5)
+
+
+def test_small_sharded_leaves_stay_or_are_to_be_left_out():
+    leaves = [numbers(8, seed=k) for k in range(64)]
+
+    def place(kind):
+        mesh = jax.make_mesh((8,), ("x",), axis_types=(kind,))
+        sharded = jax.device_put(leaves[:32], NamedSharding(mesh, P("x")))
+        return mesh, sharded + jax.device_put(leaves[32:], NamedSharding(mesh, P()))
+
+    mesh, params = place(AxisType.Auto)
+    opt = pack_small_leaves(padam(0.1))
+    with pytest.raises(ValueError, match=r"params\[0\] must not be sharded.*mask="):
+        opt.init(params)
+    mask = jax.tree.map(lambda x: x.sharding.is_fully_replicated, params)
+    masked = pack_small_leaves(padam(0.1), mask=mask)
+    assert not has_collective(compiled(masked, params, masked.init(params)))
+    assert len(optax.tree.get(masked.init(params), "mu").kept) == 32
+
+    mesh, params = place(AxisType.Explicit)
+    with jax.set_mesh(mesh):
+        state = opt.init(params)
+        assert not has_collective(compiled(opt, params, state))
+    assert len(optax.tree.get(state, "mu").kept) == 32
+
+
+# --- What it is for ----------------------------------------------------------------
+
+
+def test_kernels_of_many_leaves_are_few():
+    params, opt = [jnp.ones(64)] * 320, pack_small_leaves(padam(0.1))
+    program = compiled(opt, params, opt.init(params))
+    wide = [line for line in program.splitlines() if "concatenate(" in line]
+    assert all(line.count("f32[64]") <= 33 for line in wide)
+    assert program.count("rsqrt(") <= 2 * 320 // 32
