@@ -106,9 +106,16 @@ def _describe_speed(folder: Path, plot: Path) -> Section:
         same = [line for line in lines if line["tree"] == tree]
         table = speed_drawings.speed_table(same)
         text += [f"**{table.title}**", as_markdown(table)]
-    speed_drawings.draw_speed(lines, plot)
     text.append(_sign(folder, config, header))
-    return Section("The speed of a step", "\n\n".join(text), [plot])
+    if config.get("growth"):
+        path = folder / "shares.jsonl"
+        shares = records.read(path) if path.exists() else []
+        speed_drawings.draw_growth(lines, shares, plot)
+        title = "How the cost of a step grows"
+    else:
+        speed_drawings.draw_speed(lines, plot)
+        title = "The speed of a step"
+    return Section(title, "\n\n".join(text), [plot])
 
 
 def _describe_sweep(folder: Path, plot: Path) -> Section:

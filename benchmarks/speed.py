@@ -67,7 +67,20 @@ CANDIDATES: dict[str, Callable[[], optax.GradientTransformation]] = {
     ),
     "padam, power as printed": _naive_power,
     "padam, m in bfloat16": lambda: padam_optax.padam(0.1, mu_dtype=jnp.bfloat16),
+    "padam, packed": lambda: padam_optax.pack_small_leaves(padam_optax.padam(0.1)),
+    "padam, 16 bits": lambda: padam_optax.compress_state(
+        padam_optax.padam(0.1), "16-bit"
+    ),
+    "padam, 8 bits": lambda: padam_optax.compress_state(padam_optax.padam(0.1)),
 }
+
+# What is measured as the work grows.
+_GROWING_TREES = (
+    *(f"leaf-{10**k}" for k in range(4, 9)),
+    *(f"leaves-{n}" for n in (1, 10, 100, 300, 1000, 3000)),
+)
+_GROWING = ("adam", "amsgrad", "padam p=1/8", "padam p=0.3", "padam, packed")
+_DEVICES = (1, 2, 4, 8)
 
 
 def run(config: SpeedConfig) -> int:
@@ -76,27 +89,65 @@ def run(config: SpeedConfig) -> int:
     Returns:
       The exit status, 0.
     """
-    names = config.optimizers or tuple(CANDIDATES)
+    trees = _GROWING_TREES if config.growth else config.trees
+    names = config.optimizers or (_GROWING if config.growth else tuple(CANDIDATES))
     for name in names:
         check_name("--optimizers", name, CANDIDATES)
     names = tuple(dict.fromkeys(("copy", "adam", *names)))
-    for tree in config.trees:
+    for tree in trees:
         find_shapes(tree)
     folder = records.create_folder(config.out, "speed")
     records.write_json(folder / "config.json", dataclasses.asdict(config))
     header = records.header(Parallel().describe(), config.seed)
     records.write_json(folder / "header.json", header)
     path, lines = folder / "speed.jsonl", []
-    for tree in config.trees:
-        for line in measure(tree, names, config):
-            records.append(path, line)
-            lines.append(line)
     console = Console()
-    for tree in config.trees:
-        console.print(drawings.speed_table([x for x in lines if x["tree"] == tree]))
-    drawings.draw_speed(lines, folder / "speed.png")
-    print(f"records: {path}\nplot:    {folder / 'speed.png'}")
+    for tree in trees:
+        measured = list(measure(tree, names, config))
+        for line in measured:
+            records.append(path, line)
+        lines += measured
+        console.print(drawings.speed_table(measured))
+    plot = folder / "speed.png"
+    if config.growth:
+        shares = list(measure_shares("resnet18"))
+        for line in shares:
+            records.append(folder / "shares.jsonl", line)
+        drawings.draw_growth(lines, shares, plot)
+    else:
+        drawings.draw_speed(lines, plot)
+    print(f"records: {path}\nplot:    {plot}")
     return 0
+
+
+def measure_shares(tree: str) -> Iterator[dict[str, Any]]:
+    """Measure the state on each device when the optimizer is sharded.
+
+    Args:
+      tree: The name of a tree.
+
+    Yields:
+      For each number of devices, as far as there are so many, bytes per number of the
+      tree on the device that holds most.
+    """
+    for devices in _DEVICES:
+        if devices > jax.device_count():
+            return
+        mode = Parallel(shard_optimizer=True, count=devices)
+        params = mode.place([np.ones(s, np.float32) for s in find_shapes(tree)])
+        numbers = sum(x.size for x in params)
+        for name in ("adam", "padam p=1/8", "padam, 8 bits"):
+            state = mode.initialise(CANDIDATES[name]().init, params)
+            held: Counter[Any] = Counter()
+            for leaf in jax.tree.leaves(state):
+                for shard in leaf.addressable_shards:
+                    held[shard.device] += shard.data.nbytes
+            yield {
+                "tree": tree,
+                "optimizer": name,
+                "devices": devices,
+                "bytes_per_number": max(held.values()) / numbers,
+            }
 
 
 def find_shapes(tree: str) -> list[tuple[int, ...]]:

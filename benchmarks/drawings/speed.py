@@ -120,3 +120,53 @@ def draw_speed(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def draw_growth(
+    lines: Sequence[Mapping[str, Any]], shares: Sequence[Mapping[str, Any]], path: Path
+) -> None:
+    """Draw how time and state grow with numbers, leaves and devices.
+
+    Args:
+      lines: The records of trees leaf-N and leaves-N from benchmarks/speed.py.
+      shares: Those of the state on 1 to 8 devices.
+      path: The PNG to write.
+    """
+    figure, (numbers, leaves, devices) = plt.subplots(
+        1, 3, figsize=(13, 4.2), layout="constrained"
+    )
+    names = list(dict.fromkeys(line["optimizer"] for line in (*lines, *shares)))
+    for i, name in enumerate(names):
+        style = {"label": name, "color": COLOURS[i % len(COLOURS)], "marker": "o"}
+        for axes, kind, size in (
+            (numbers, "leaf-", "numbers"),
+            (leaves, "leaves-", "leaves"),
+        ):
+            own = [
+                line
+                for line in lines
+                if line["optimizer"] == name and line["tree"].startswith(kind)
+            ]
+            quartiles = [statistics.quantiles(x["seconds"], n=4) for x in own]
+            sizes = [line[size] for line in own]
+            axes.plot(sizes, [q[1] for q in quartiles], **style, markersize=4)
+            low, high = [q[0] for q in quartiles], [q[2] for q in quartiles]
+            axes.fill_between(sizes, low, high, color=style["color"], alpha=0.15)
+        own = [line for line in shares if line["optimizer"] == name]
+        if own:
+            counts = [line["devices"] for line in own]
+            devices.plot(counts, [x["bytes_per_number"] for x in own], **style)
+    numbers.set(xlabel="numbers in one leaf", ylabel="seconds for a step")
+    leaves.set(xlabel="leaves of 64 numbers", ylabel="seconds for a step")
+    devices.set(xlabel="devices", ylabel="bytes of state per number, on each")
+    for axes in (numbers, leaves, devices):
+        axes.set(xscale="log", yscale="log")
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
+    if shares:
+        counts = sorted({line["devices"] for line in shares})
+        devices.set_xticks(counts, [str(count) for count in counts])
+        devices.minorticks_off()
+    numbers.legend(frameon=False)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)

@@ -88,6 +88,40 @@ def test_state_is_counted_from_the_live_arrays(name, expected):
     assert candidate.take(3) > 0
 
 
+def test_the_state_on_each_device_falls_with_their_number():
+    lines = list(speed.measure_shares("lenet"))
+    assert [line["devices"] for line in lines[::3]] == [1, 2, 4, 8]
+    per_number = {(x["optimizer"], x["devices"]): x["bytes_per_number"] for x in lines}
+    assert per_number["adam", 1] == pytest.approx(8, rel=1e-3)
+    assert per_number["padam p=1/8", 1] == pytest.approx(12, rel=1e-3)
+    # Leaves of which 8 divides no axis stay whole.
+    divided = sum(
+        math.prod(s) for s in speed.find_shapes("lenet") if any(n % 8 == 0 for n in s)
+    )
+    share = (divided / 8 + 62_006 - divided) / 62_006
+    assert per_number["padam p=1/8", 8] == pytest.approx(12 * share, rel=1e-3)
+
+
+def test_growth_is_drawn_against_numbers_leaves_and_devices(tmp_path):
+    lines = [
+        {
+            "tree": tree,
+            "optimizer": "adam",
+            "numbers": n,
+            "leaves": leaves,
+            "seconds": [n * 1e-9 * turn for turn in (1, 2, 3)],
+        }
+        for tree, n, leaves in (
+            ("leaf-10", 10, 1),
+            ("leaf-100", 100, 1),
+            ("leaves-2", 128, 2),
+        )
+    ]
+    shares = [{"optimizer": "adam", "devices": 1, "bytes_per_number": 8.0}]
+    drawings.draw_growth(lines, shares, tmp_path / "growth.png")
+    assert (tmp_path / "growth.png").read_bytes().startswith(b"\x89PNG")
+
+
 def test_ratios_are_taken_within_a_turn():
     lines = [
         {"optimizer": "adam", "seconds": [1.0, 2.0, 4.0]},
