@@ -4,6 +4,7 @@ import functools
 import shutil
 import subprocess
 import sys
+import threading
 from typing import Any, NamedTuple
 
 import jax
@@ -354,3 +355,15 @@ def test_nothing_is_said_while_all_goes_well(tmp_path):
         text=True,
     )
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_many_saves_leave_no_threads_behind(tmp_path):
+    mode = Parallel()
+    with Checkpoints(tmp_path / "run", mode, 1, 0.0) as checkpoints:
+        counts = []
+        for step in range(1, 7):
+            checkpoints.save(step, {"w": mode.place(jnp.ones(3))}, 0.5, {})
+            counts.append(threading.active_count())
+    # Orbax keeps a pool of its own, and one more thread for the save under way.
+    assert counts[-1] <= counts[1] + 2
+    assert threading.active_count() <= counts[0]

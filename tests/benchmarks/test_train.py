@@ -83,6 +83,11 @@ def test_a_seed_determines_weights_and_batches(source):
     )
     assert first == repeated
     assert first != second
+    weights = [
+        np.asarray(jax.tree.leaves(trainer.initial_weights(seed)[0])[-1])
+        for seed in (0, 1)
+    ]
+    assert not np.array_equal(*weights)
     assert [line["seed"] for line in other] == [1, 1]
 
 
