@@ -134,8 +134,7 @@ class Checkpoints:
         if self.mode.mode == "pmap":
             state = jax.device_get(state)
         try:
-            self._finish()
-            self._saving = self._orbax.save_async(
+            former, self._saving = self._saving, self._orbax.save_async(
                 step,
                 state,
                 force=True,
@@ -143,6 +142,7 @@ class Checkpoints:
                 # A copy, for it is written later.
                 custom_metadata={"step": step, "notes": copy.deepcopy(notes)},
             )
+            _release(former)
         except Exception as error:
             raise self._unwritten(error) from error
         self._last = time.monotonic()
@@ -154,17 +154,10 @@ class Checkpoints:
           UsageError: If it cannot be.
         """
         try:
-            self._finish()
+            self._orbax.close()
+            _release(self._saving)
         except Exception as error:
             raise self._unwritten(error) from error
-        finally:
-            self._orbax.close()
-
-    def _finish(self) -> None:
-        """Wait for the save under way, if any; Orbax keeps its thread until asked."""
-        saving, self._saving = self._saving, None
-        if saving is not None:
-            saving.result()
 
     def _unwritten(self, error: Exception) -> UsageError:
         reason = _shorten(error, self.folder)
@@ -172,6 +165,12 @@ class Checkpoints:
             f"a checkpoint cannot be written to {self.folder} ({reason}); those before "
             "it are whole: make room on the disk, then go on with --resume."
         )
+
+
+def _release(saving: Any) -> None:
+    """End the thread of a save that is done: Orbax keeps it until asked."""
+    if saving is not None:
+        saving.result()
 
 
 @functools.cache
@@ -239,7 +238,9 @@ def _damaged(path: Path, error: Exception) -> UsageError:
 
 def _shorten(error: BaseException, folder: Path) -> str:
     """Tell what the error that started it all says, in a few words."""
-    while before := error.__cause__ or error.__context__:
+    seen: list[BaseException] = []  # one that is raised again may lead to itself
+    while (before := error.__cause__ or error.__context__) and error not in seen:
+        seen.append(error)
         error = before
     text = " ".join(str(error).replace(f"{folder}/", "").split())
     return text[:200] or type(error).__name__
