@@ -134,13 +134,16 @@ class Checkpoints:
         if self.mode.mode == "pmap":
             state = jax.device_get(state)
         try:
-            former, self._saving = self._saving, self._orbax.save_async(
-                step,
-                state,
-                force=True,
-                metrics={"accuracy": accuracy},
-                # A copy, for it is written later.
-                custom_metadata={"step": step, "notes": copy.deepcopy(notes)},
+            former, self._saving = (
+                self._saving,
+                self._orbax.save_async(
+                    step,
+                    state,
+                    force=True,
+                    metrics={"accuracy": accuracy},
+                    # A copy, for it is written later.
+                    custom_metadata={"step": step, "notes": copy.deepcopy(notes)},
+                ),
             )
             _release(former)
         except Exception as error:

@@ -18,7 +18,18 @@ pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 def test_a_run_ends_with_table_plot_and_records(tmp_path, capsys):
     out = tmp_path / "run"
-    options = ["--epochs", "2", "--width", "2", "--batch-size", "256", "--devices", "1"]
+    options = [
+        "--epochs",
+        "2",
+        "--model",
+        "mlp",
+        "--width",
+        "4",
+        "--batch-size",
+        "256",
+        "--devices",
+        "1",
+    ]
     status = main(["train", "--out", str(out), *options, "--seed", "3"])
     printed = capsys.readouterr().out
     assert status == 0
@@ -85,7 +96,7 @@ def test_a_set_prepared_by_tfds_is_trained_on(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(cache, "RUNS", tmp_path / "runs")
     tiny_images.prepare(tmp_path / "tfds")
     options = ["--dataset", "tiny_images", "--data-dir", str(tmp_path / "tfds")]
-    more = ["--epochs", "1", "--width", "2", "--batch-size", "8"]
+    more = ["--epochs", "1", "--model", "mlp", "--width", "4", "--batch-size", "8"]
     out = tmp_path / "run"
     status = main(
         ["train", *options, *more, "--optimizers", "padam", "--out", str(out)]
@@ -145,7 +156,17 @@ def test_the_catalogue_lists_what_can_be_named(capsys, what):
 
 def test_event_files_are_written_for_tensorboard(tmp_path):
     out = tmp_path / "run"
-    options = ["--epochs", "2", "--width", "1", "--devices", "1", "--tensorboard"]
+    options = [
+        "--epochs",
+        "2",
+        "--model",
+        "mlp",
+        "--width",
+        "4",
+        "--devices",
+        "1",
+        "--tensorboard",
+    ]
     more = ["--optimizers", "padam", "--out", str(out)]
     assert main(["train", *options, *more]) == 0
     (file,) = (out / "tensorboard" / "padam-seed0").iterdir()
@@ -156,7 +177,17 @@ def test_event_files_are_written_for_tensorboard(tmp_path):
 
 def test_a_profile_says_what_an_epoch_adds_to_its_steps(tmp_path, capsys):
     out = tmp_path / "profile"
-    options = ["--width", "1", "--devices", "1", "--optimizers", "padam", "--profile"]
+    options = [
+        "--model",
+        "mlp",
+        "--width",
+        "4",
+        "--devices",
+        "1",
+        "--optimizers",
+        "padam",
+        "--profile",
+    ]
     assert main(["train", *options, "--batch-size", "512", "--out", str(out)]) == 0
     assert "data and bookkeeping add" in capsys.readouterr().out
     (line,) = records.read(out / "profile.jsonl")
@@ -174,7 +205,16 @@ def test_nothing_to_prepare_is_a_mistake(capsys):
 
 def test_a_sweep_takes_its_grid_in_parts(tmp_path, capsys):
     grid = ["--grid", "p=0.25,0.125", "--grid", "learning_rate=0.1"]
-    options = ["--optimizers", "padam", "--epochs", "1", "--width", "1"]
+    options = [
+        "--optimizers",
+        "padam",
+        "--epochs",
+        "1",
+        "--model",
+        "mlp",
+        "--width",
+        "4",
+    ]
     out = tmp_path / "sweep"
     more = ["--devices", "1", "--batch-size", "512", "--out", str(out)]
     assert main(["sweep", "digits", *grid, *options, *more]) == 0

@@ -76,7 +76,11 @@ def start(tmp_path_factory):
 
 def finish(pair, status=0):
     """Wait for both; return what each has written to stdout and stderr."""
-    written = [process.communicate(timeout=PATIENCE) for process in pair]
+    try:
+        written = [process.communicate(timeout=PATIENCE) for process in pair]
+    finally:
+        for process in pair:
+            process.kill()  # does nothing to one that has ended
     assert [process.returncode for process in pair] == [status] * 2, written
     return written
 

@@ -66,7 +66,10 @@ def start(out, cache, *options, devices=1):
 
 def finish(process):
     """Return its exit status and what it wrote to stderr."""
-    _, errors = process.communicate(timeout=120)
+    try:
+        _, errors = process.communicate(timeout=120)
+    finally:
+        process.kill()  # does nothing to one that has ended
     return process.returncode, errors
 
 
