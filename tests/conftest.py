@@ -27,6 +27,14 @@ def few_programs():
 
 
 @pytest.fixture
+def quick_compilation():
+    """Compile fast rather than for speed, where a program runs once or twice."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
+@pytest.fixture
 def x64():
     """Run the test with 64-bit types switched on."""
     with jax.enable_x64(True):

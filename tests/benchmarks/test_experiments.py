@@ -49,14 +49,6 @@ def make_source(name):
     return data.Source(name, 16, 16, shape, classes, kind, lambda: contents)
 
 
-@pytest.fixture
-def quick_compilation():
-    """Compile fast rather than for speed: each program runs once."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_trains_a_step(name):

@@ -13,7 +13,7 @@ from benchmarks.models import MODELS
 from benchmarks.models.initializers import INITIALIZERS
 from tests.benchmarks import tiny_images
 
-pytestmark = pytest.mark.usefixtures("standard_promotion")
+pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
 
 
 def test_a_run_ends_with_table_plot_and_records(tmp_path, capsys):

@@ -15,7 +15,7 @@ from benchmarks.programs import Programs
 from benchmarks.progress import Progress
 
 # Optax's functions mix dtypes.
-pytestmark = pytest.mark.usefixtures("standard_promotion")
+pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
 
 
 class Nowhere:
