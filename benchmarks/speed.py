@@ -101,7 +101,7 @@ def run(config: SpeedConfig) -> int:
     header = records.header(Parallel().describe(), config.seed)
     records.write_json(folder / "header.json", header)
     path, lines = folder / "speed.jsonl", []
-    console = Console()
+    console = Console(width=max(100, Console().width))  # no column is cut
     for tree in trees:
         measured = list(measure(tree, names, config))
         for line in measured:

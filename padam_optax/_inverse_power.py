@@ -110,8 +110,7 @@ _EXP2 = (
 )
 _BITS_OF_SQRT_HALF = 0x3F3504F3
 # Added to a number below 2^22 in size, it leaves the nearest integer in the lowest
-# bits: XLA's own conversion to integers minds infinities and costs several times as
-# much.
+# bits, without what XLA's own conversion to integers does about infinities.
 _ROUNDER = np.float32(1.5 * 2**23)
 
 
