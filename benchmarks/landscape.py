@@ -19,6 +19,7 @@ from tqdm import tqdm
 from benchmarks import records
 from benchmarks.config import LandscapeConfig, check_name
 from benchmarks.drawings import games
+from benchmarks.parallel import Parallel
 from padam_optax import padam
 
 
@@ -248,11 +249,10 @@ def run(config: LandscapeConfig) -> int:
         check_name("--surfaces", name, SURFACES)
     for name in config.optimizers:
         check_name("--optimizers", name, OPTIMIZERS)
-    folder = records.create_folder(config.out, "landscape")
-    records.write_json(folder / "config.json", asdict(config))
-    device = jax.local_devices()[0]
-    devices = {"platform": device.platform, "kind": device.device_kind, "count": 1}
-    records.write_json(folder / "header.json", records.header(devices, config.seed))
+    devices = Parallel(count=1).describe()
+    folder = records.begin(
+        config.out, "landscape", asdict(config), devices, config.seed
+    )
 
     lines: dict[str, list[dict[str, Any]]] = {}
     for name in tqdm(config.surfaces, unit="surface", disable=None):

@@ -54,6 +54,34 @@ def create_folder(out: Path | None, name: str) -> Path:
     raise UsageError(f"{RUNS} holds a thousand runs of this second; give --out.")
 
 
+def begin(
+    out: Path | None,
+    name: str,
+    config: Mapping[str, Any],
+    devices: Mapping[str, Any],
+    seed: int,
+) -> Path:
+    """Create the folder of a run that is not resumed, with its settings and header.
+
+    Args:
+      out: The folder the user asked for, or None for a new one under runs/.
+      name: What the new folder's name begins with.
+      config: The settings.
+      devices: See `header`.
+      seed: See `header`.
+
+    Returns:
+      The folder.
+
+    Raises:
+      UsageError: If the folder cannot be created.
+    """
+    folder = create_folder(out, name)
+    write_json(folder / "config.json", config)
+    write_json(folder / "header.json", header(devices, seed))
+    return folder
+
+
 def open_run(
     out: Path | None, name: str, config: Mapping[str, Any], resume: bool
 ) -> Path:

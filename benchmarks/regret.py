@@ -26,6 +26,7 @@ from tqdm import tqdm
 from benchmarks import records
 from benchmarks.config import RegretConfig, check_name
 from benchmarks.drawings import games
+from benchmarks.parallel import Parallel
 from padam_optax import (
     box,
     moving_average,
@@ -610,11 +611,8 @@ def run(config: RegretConfig) -> int:
         check_name("--games", name, (*GAMES, *EXAMPLES))
     for name in config.optimizers:
         check_name("--optimizers", name, METHODS)
-    folder = records.create_folder(config.out, "regret")
-    records.write_json(folder / "config.json", asdict(config))
-    device = jax.local_devices()[0]
-    devices = {"platform": device.platform, "kind": device.device_kind, "count": 1}
-    records.write_json(folder / "header.json", records.header(devices, config.seed))
+    devices = Parallel(count=1).describe()
+    folder = records.begin(config.out, "regret", asdict(config), devices, config.seed)
 
     lines: dict[str, list[dict[str, Any]]] = {}
     for name in tqdm(config.games, unit="game", disable=None):

@@ -96,10 +96,8 @@ def run(config: SpeedConfig) -> int:
     names = tuple(dict.fromkeys(("copy", "adam", *names)))
     for tree in trees:
         find_shapes(tree)
-    folder = records.create_folder(config.out, "speed")
-    records.write_json(folder / "config.json", dataclasses.asdict(config))
-    header = records.header(Parallel().describe(), config.seed)
-    records.write_json(folder / "header.json", header)
+    devices, settings = Parallel().describe(), dataclasses.asdict(config)
+    folder = records.begin(config.out, "speed", settings, devices, config.seed)
     path, lines = folder / "speed.jsonl", []
     console = Console(width=max(100, Console().width))  # no column is cut
     for tree in trees:

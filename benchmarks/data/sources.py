@@ -9,11 +9,10 @@ import numpy as np
 from benchmarks.config import UsageError
 from benchmarks.data import arrays, imagenet, text
 from benchmarks.data.base import Source
+from benchmarks.data.prepare import NAMES as PREPARABLE
 
-# The official sets that `python -m benchmarks prepare` makes without TensorFlow.
-_PREPARABLE = ("cifar10", "cifar100", "mnist", "fashion_mnist", "svhn_cropped")
 # Usual names; TFDS has more, and any with images and labels, or with text, will do.
-NAMES = ("digits", *_PREPARABLE, "tiny_shakespeare", "imagenet2012")
+NAMES = ("digits", *PREPARABLE, "tiny_shakespeare", "imagenet2012")
 
 
 def find(name: str, data_dir: Path | None) -> Source:
@@ -71,7 +70,7 @@ def _open(name: str, data_dir: Path | None) -> tuple[Any, Any]:
     logging.set_verbosity(logging.ERROR)  # TFDS warns of what is checked below
 
     searched = data_dir or Path(tfds.core.constants.DATA_DIR)
-    if name in _PREPARABLE:
+    if name in PREPARABLE:
         prepare = f"`python -m benchmarks prepare {name} --data-dir DIR` prepares it"
     else:
         prepare = (
