@@ -32,7 +32,8 @@ def show(what: str) -> None:
                 run + grid,
                 f"shows: {row.shows}",
                 f"expected: {row.expected}",
-                f"cost: {row.cost}",
+                f"what counts: {row.better}",
+                f"cost: {row.budget}",
             )
     elif what == "optimizers":
         for name, row in OPTIMIZERS.items():

@@ -13,31 +13,33 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def make(
-    opt_state: Any, p: float, corrected_b2: float | None
+    opt_state: Any, p: float | None, corrected_b2: float | None
 ) -> Callable[..., dict[str, jax.Array]]:
     """Make the function that reads what an optimizer of this kind has to show.
 
     Args:
       opt_state: A state of the optimizer.
-      p: The exponent with which it divides by its second moment, if it has one.
+      p: The exponent with which it divides by its second moment, if it has one; None
+        if that varies.
       corrected_b2: The decay rate of v where the maximum is that of v/(1-b2^t).
 
     Returns:
       A function from initial and present weights, optimizer's state and learning rate
-      to arrays: distance_from_start; with a second moment the quantiles of the
+      to arrays: distance_from_start; with a second moment and p the quantiles of the
       effective learning rates (see padam_optax.effective_learning_rates); with a
       maximum the share of coordinates where it binds.
     """
     try:
-        padam_optax.second_moment(opt_state)
-        has_second_moment = True
+        padam_optax.second_moment(padam_optax.decompress_state(opt_state))
+        has_rates = p is not None
     except ValueError:
-        has_second_moment = False
+        has_rates = False
     has_max = bool(optax.tree.get_all_with_path(opt_state, "nu_max"))
 
     def read(start, params, opt_state, learning_rate):
+        opt_state = padam_optax.decompress_state(opt_state)
         result = {"distance_from_start": optax.tree.norm(optax.tree.sub(params, start))}
-        if has_second_moment:
+        if has_rates:
             rates = padam_optax.effective_learning_rates(opt_state, learning_rate, p)
             quantiles = padam_optax.tree_quantiles(rates, QUANTILES)
             result["effective_learning_rate"] = quantiles

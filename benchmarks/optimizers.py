@@ -95,6 +95,28 @@ def _adam_uncorrected(
     )
 
 
+def _padam_falling(
+    learning_rate: optax.Schedule,
+    p_start: float,
+    p: float,
+    until: float,
+    typical_root: float,
+    run: Run,
+    **settings: Any,
+) -> Any:
+    falling = padam_optax.linear_p_schedule(
+        p_start, p, max(1, round(until * run.steps))
+    )
+    rate = padam_optax.learning_rate_for(falling, p, learning_rate, typical_root)
+    return padam_optax.padam(rate, p=falling, **settings)
+
+
+def _padam_compressed(weight_decay: float, format: Any, **settings: Any) -> Any:
+    return padam_optax.compress_state(
+        _l2_then(padam_optax.padam)(weight_decay=weight_decay, **settings), format
+    )
+
+
 def _lbfgs(learning_rate: optax.Schedule, memory_size: int) -> Any:
     del learning_rate  # the line search finds the length of a step
     return optax.lbfgs(memory_size=memory_size)
@@ -265,6 +287,28 @@ OPTIMIZERS: dict[str, Optimizer] = {
         "the decay of AdamW; α λ as in its recipe",
         {**_PADAM, "weight_decay": 2.5e-4},
         padam_optax.padamw,
+    ),
+    # The typical root is the one at which the rate of p = 1/2 is AMSGrad's 0.001.
+    "padam-falling": Optimizer(
+        "Padam, p falling",
+        "as Padam; p falls to its end in the first part, and α x^(2p-2p_end) rises",
+        "proposed in Southampton's report; one way to do it",
+        {
+            **_PADAM,
+            "p_start": 0.5,
+            "until": 0.3,
+            "typical_root": 0.01 ** (1 / 0.75),
+            "weight_decay": 5e-4,
+        },
+        _l2_then(_padam_falling),
+        needs_run=True,
+    ),
+    "padam-compressed": Optimizer(
+        "Padam, few bits",
+        "as Padam, its state kept in 8 or 16 bits between the steps",
+        "padam_optax.compress_state",
+        {**_PADAM, "weight_decay": 5e-4, "format": "8-bit"},
+        _padam_compressed,
     ),
     "adagrad-norm": Optimizer(
         "AdaGrad-Norm",

@@ -158,7 +158,7 @@ def header(devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
         "git_revision": _git_revision(),
         "python": platform.python_version(),
         "system": f"{platform.system()} {platform.machine()}",
-        "cpu_count": os.cpu_count(),
+        "cpu_count": _count_cores(),
         "devices": dict(devices),
         "versions": {name: _version(name) for name in _VERSIONED},
     }
@@ -252,6 +252,13 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written ({error.strerror}); what was written before is "
             "whole: make room on the disk, then go on with --resume."
         ) from error
+
+
+def _count_cores() -> int | None:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
 
 
 def _version(name: str) -> str:

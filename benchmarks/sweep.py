@@ -91,6 +91,7 @@ def run(config: SweepConfig) -> int:
     folder = records.create_folder(config.train.out, config.study)
     with _storage_errors(config), Preemption() as preemption:
         worker = Worker(config, grid, runs, folder, mode, preemption)
+        worker.write_settings()
         print(
             f"sweep of {len(runs)} runs in {folder}; who starts the same command with "
             f"--out {folder} --resume takes part."
@@ -308,6 +309,16 @@ class Worker:
             )
         return study
 
+    def write_settings(self) -> None:
+        """Write what all runs have in common, unless another worker has done it."""
+        with self._lock("settings"):
+            if not (self.folder / "header.json").exists():
+                common = self.config.train
+                settings = {**dataclasses.asdict(common), "grid": self.space}
+                records.write_json(self.folder / "config.json", settings)
+                header = self._header(common.seed)
+                records.write_json(self.folder / "header.json", header)
+
     def work(self) -> None:
         """Take one run after the other until none is left or under way.
 
@@ -407,16 +418,19 @@ class Worker:
         }
         settings = {**dataclasses.asdict(config), "recipes": described}
         records.open_run(folder, config.dataset, settings, resume=True)
-        header = records.header(self.mode.describe(), config.seed)
-        if self.config.storage:  # may hold a password
-            header["command"] = [
-                text.replace(self.config.storage, "...") for text in header["command"]
-            ]
-        records.write_header(folder, header)
+        records.write_header(folder, self._header(config.seed))
         trainer = self._find_trainer(run, config)
         return train.train_one(
             trainer, run.optimizer, config.seed, folder, self.preemption
         )
+
+    def _header(self, seed: int) -> dict[str, Any]:
+        header = records.header(self.mode.describe(), seed)
+        if self.config.storage:  # may hold a password
+            header["command"] = [
+                text.replace(self.config.storage, "...") for text in header["command"]
+            ]
+        return header
 
     def _find_trainer(self, run: Run, config: TrainConfig) -> train.Trainer:
         """Make a trainer, or take that of the last run if only the seed is another."""

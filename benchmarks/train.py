@@ -147,7 +147,8 @@ class Trainer:
             return lambda start, state, learning_rate: {}
         settings, row = self.recipes[name], optimizers.lookup(name)
         b2 = settings["b2"] if row.corrects_before_max else None
-        read = diagnostics.make(state.opt_state, settings.get("p", 0.5), b2)
+        p = None if "p_start" in settings else settings.get("p", 0.5)
+        read = diagnostics.make(state.opt_state, p, b2)
         rate = self.mode.place(jnp.float32(0))
         compiled = self.mode.compile(
             read, state.params, state.params, state.opt_state, rate

@@ -1,7 +1,6 @@
 """Tables and plots of online games and of landscapes."""
 
 from collections.abc import Mapping, Sequence
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,7 +10,7 @@ from matplotlib.animation import PillowWriter
 from matplotlib.lines import Line2D
 from rich.table import Table
 
-from benchmarks.drawings import COLOURS
+from benchmarks.drawings.style import COLOURS, tidy, write_setting
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -94,7 +93,7 @@ def draw_regret(lines: Records, path: Path) -> None:
         below.set(xlabel="losses so far, t")
         below.set_ylim(bottom=0)
     for axes in panels.flat:
-        _tidy(axes)
+        tidy(axes)
     panels[0, 0].set_ylabel("regret $R_t$ and its bounds")
     panels[1, 0].set_ylabel(r"$R_t/\sqrt{t}$, mean and range over the seeds")
     keys = [Line2D([], [], label=label, **_style(i)) for i, label in enumerate(labels)]
@@ -122,7 +121,9 @@ def counterexample_table(lines: Records) -> Table:
         table.add_column(heading, justify="right")
     ends = {(line["p"], line["with_maximum"]): line["x"][-1] for line in lines}
     for p in dict.fromkeys(line["p"] for line in lines):
-        table.add_row(_fraction(p), *(f"{ends[p, has]:+.3f}" for has in (True, False)))
+        table.add_row(
+            write_setting(p), *(f"{ends[p, has]:+.3f}" for has in (True, False))
+        )
     return table
 
 
@@ -153,9 +154,9 @@ def draw_counterexample(lines: Records, path: Path) -> None:
         ylabel="x, mean over a period",
         ylim=(-1.08, 1.08),
     )
-    _tidy(axes)
+    tidy(axes)
     keys = [
-        Line2D([], [], color=COLOURS[i % len(COLOURS)], label=f"p = {_fraction(p)}")
+        Line2D([], [], color=COLOURS[i % len(COLOURS)], label=f"p = {write_setting(p)}")
         for i, p in enumerate(ps)
     ]
     keys += [
@@ -212,7 +213,7 @@ def draw_phases(lines: Records, path: Path) -> None:
         )
     panels[2].legend(frameon=False, loc="lower left", ncols=2)
     for axes in panels:
-        _tidy(axes)
+        tidy(axes)
     figure.suptitle(
         "Phase transition at p = 1/4: a parabola, fixed learning rate, no momentum"
     )
@@ -298,7 +299,7 @@ def draw_landscapes(
         if drawn := [line["losses"] for line in _chosen(lines[name])]:
             lowest = max(min(map(min, drawn)), 1e-10)
             below.set_ylim(lowest / 2, 10 * drawn[0][0])
-        _tidy(below)
+        tidy(below)
     grid[1, 0].set_ylabel("loss above the minimum")
     figure.legend(
         handles=_keys(labels), loc="outside lower center", ncols=6, frameon=False
@@ -399,16 +400,6 @@ def _keys(labels: Sequence[str]) -> list[Line2D]:
     return keys
 
 
-def _fraction(p: float) -> str:
-    """Write an exponent as the fraction it is, if it is a simple one.
-
-    >>> _fraction(0.125), _fraction(0.3)
-    ('1/8', '3/10')
-    """
-    simple = Fraction(p).limit_denominator(100)
-    return str(simple) if float(simple) == p else f"{p:g}"
-
-
 def _style(i: int, *, marked: bool = True) -> dict[str, Any]:
     """Return the look of the i-th line: past the last colour the dashes tell."""
     return {
@@ -432,14 +423,10 @@ def _players(lines: Records) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
     for line in lines:
         if line["chosen"]:
             label = (
-                _NAMES.get(line["optimizer"]) or f"Padam, p = {_fraction(line['p'])}"
+                _NAMES.get(line["optimizer"])
+                or f"Padam, p = {write_setting(line['p'])}"
             )
             if line["optimizer"] == "padam" and line["p"] == 0.5:
                 label = "AMSGrad, p = 1/2"
             groups.setdefault((line["title"], label), []).append(line)
     return groups
-
-
-def _tidy(axes: Any) -> None:
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)

@@ -11,22 +11,26 @@ from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rich import box
 from rich.table import Table
 
-from benchmarks.drawings import COLOURS
+from benchmarks import outcomes
+from benchmarks.drawings.style import line_style, tidy
 
 # For each label its runs, one for each seed; each with the records of its epochs.
 Runs = Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
 
-# One for each colour, for those who print in grey.
-_DASHES = ((5, 1.5), (8, 2, 2, 2), (1.5, 1), ())
 
-
-def table(runs: Runs, epochs: int, title: str) -> Table:
-    """Tabulate the runs as the paper does: accuracy at four points of the training.
+def table(
+    runs: Runs,
+    epochs: int,
+    title: str,
+    measure: outcomes.Measure = outcomes.ACCURACY,
+) -> Table:
+    """Tabulate the runs as the paper does: what counts at four points of the training.
 
     Args:
       runs: For each label its runs.
       epochs: The length of a whole run.
       title: The title.
+      measure: What counts.
 
     Returns:
       A table of means over the seeds and, of several, sample deviations; where a run
@@ -36,7 +40,7 @@ def table(runs: Runs, epochs: int, title: str) -> Table:
     seeds = max(map(len, runs.values()))
     spread = f", mean ± deviation of {seeds} seeds" if seeds > 1 else ""
     result = Table(
-        title=f"{title}: test accuracy in % after an epoch{spread}",
+        title=f"{title}: {measure.name} after an epoch{spread}",
         box=box.SIMPLE_HEAD,
     )
     result.add_column("optimizer", no_wrap=True)
@@ -47,15 +51,12 @@ def table(runs: Runs, epochs: int, title: str) -> Table:
     for label, seeds in runs.items():
         losses = [lines[-1]["train_loss"] for lines in seeds if lines]
         seconds = [line["seconds"] for lines in seeds for line in lines]
-        accuracies = [
-            [100 * line["test_accuracy"] for line in _at(seeds, epoch)]
-            for epoch in quarters
-        ]
+        values = [[measure.of(line) for line in _at(seeds, e)] for e in quarters]
         complete = len(seeds)
         result.add_row(
             label,
             f"{statistics.fmean(losses):.4f}" if losses else "-",
-            *(_mean(values, 2, complete) for values in accuracies),
+            *(_mean(figures, complete) for figures in values),
             f"{statistics.fmean(seconds):.2f}" if seconds else "-",
         )
     return result
@@ -67,14 +68,16 @@ def _at(
     return [line for lines in seeds for line in lines if line["epoch"] == epoch]
 
 
-def _mean(values: Sequence[float], digits: int, wanted: int) -> str:
-    if not values or len(values) < wanted:
-        return "-"
-    mean = f"{statistics.fmean(values):.{digits}f}"
-    return mean if wanted == 1 else f"{mean}±{statistics.stdev(values):.{digits}f}"
+def _mean(values: Sequence[float], wanted: int) -> str:
+    return str(outcomes.summarise(values)) if len(values) == wanted else "-"
 
 
-def draw_curves(runs: Runs, path: Path, title: str) -> None:
+def draw_curves(
+    runs: Runs,
+    path: Path,
+    title: str,
+    measure: outcomes.Measure = outcomes.ACCURACY,
+) -> None:
     """Draw the paper's two panels: train loss and test error against epochs.
 
     Args:
@@ -82,27 +85,24 @@ def draw_curves(runs: Runs, path: Path, title: str) -> None:
         around it reaches from the smallest to the largest.
       path: The PNG to write.
       title: The title.
+      measure: What the second panel shows the error of.
     """
     figure, (loss, error) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     settled = [1.0]
     for i, (label, seeds) in enumerate(runs.items()):
-        colour = COLOURS[i % len(COLOURS)]
-        style = {
-            "label": label,
-            "color": colour,
-            "dashes": _DASHES[i % len(_DASHES)],
-            "linewidth": 1.8,
-        }
+        style = line_style(i)
         epochs = sorted({line["epoch"] for lines in seeds for line in lines})
         for axes, value in (
             (loss, lambda line: line["train_loss"]),
-            (error, lambda line: 100 * (1 - line["test_accuracy"])),
+            (error, measure.of_error),
         ):
             values = [[value(line) for line in _at(seeds, epoch)] for epoch in epochs]
-            axes.plot(epochs, list(map(statistics.fmean, values)), **style)
+            means = list(map(statistics.fmean, values))
+            axes.plot(epochs, means, label=label, **style)
             if len(seeds) > 1:
                 lowest, highest = list(map(min, values)), list(map(max, values))
-                axes.fill_between(epochs, lowest, highest, color=colour, alpha=0.15)
+                band = {"color": style["color"], "alpha": 0.15}
+                axes.fill_between(epochs, lowest, highest, **band)
         # `values` are those of the errors now. The first epochs' would press all others
         # to the ground.
         settled += [max(v) for v in values[len(values) // 10 :]] if epochs else []
@@ -112,10 +112,9 @@ def draw_curves(runs: Runs, path: Path, title: str) -> None:
     loss.yaxis.set_minor_formatter(NullFormatter())
     # The first epochs' errors would press all others to the ground.
     top = 1.05 * max(settled)
-    error.set(xlabel="epoch", ylabel="test error (%)", ylim=(-0.02 * top, top))
+    error.set(xlabel="epoch", ylabel=measure.error, ylim=(-0.02 * top, top))
     for axes in (loss, error):
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
         axes.xaxis.get_major_locator().set_params(integer=True)
     loss.legend(frameon=False)
     figure.suptitle(title)

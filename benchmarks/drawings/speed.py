@@ -9,7 +9,7 @@ from matplotlib import pyplot as plt
 from rich import box
 from rich.table import Table
 
-from benchmarks.drawings import COLOURS
+from benchmarks.drawings.style import COLOURS, tidy
 
 
 def ratios_to_adam(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -161,8 +161,7 @@ def draw_growth(
     devices.set(xlabel="devices", ylabel="bytes of state per number, on each")
     for axes in (numbers, leaves, devices):
         axes.set(xscale="log", yscale="log")
-        axes.grid(alpha=0.3)
-        axes.spines[["top", "right"]].set_visible(False)
+        tidy(axes)
     if shares:
         counts = sorted({line["devices"] for line in shares})
         devices.set_xticks(counts, [str(count) for count in counts])

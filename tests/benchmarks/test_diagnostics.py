@@ -44,6 +44,25 @@ def test_sgd_shows_how_far_it_has_come():
     assert set(record) == {"distance_from_start"}
 
 
+def test_a_compressed_state_shows_what_the_plain_one_shows():
+    plain = padam_optax.padam(0.1, b2=0.5, p=0.25)
+    packed = padam_optax.compress_state(plain, "16-bit", min_size=0)
+    shown = []
+    for optimizer in (plain, packed):
+        start, params, state = run(optimizer)
+        read = diagnostics.make(state, 0.25, None)
+        shown.append(diagnostics.to_record(read(start, params, state, 0.1)))
+    for name, values in shown[0].items():
+        np.testing.assert_allclose(shown[1][name], values, rtol=0.01)
+
+
+def test_a_p_that_varies_has_no_rates_to_show():
+    _, _, state = run(padam_optax.padam(0.1))
+    start, params, _ = run(optax.sgd(0.1))
+    shown = diagnostics.make(state, None, None)(start, params, state, 0.1)
+    assert set(shown) == {"distance_from_start", "share_where_max_binds"}
+
+
 def test_what_is_not_finite_is_null():
     assert diagnostics.to_record({"x": jnp.array([1.0, jnp.nan])}) == {"x": [1.0, None]}
     assert diagnostics.to_record({"x": jnp.float32(jnp.inf)}) == {"x": None}

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from benchmarks import landscape, records
+from benchmarks import landscape, records, surfaces
 from benchmarks.config import LandscapeConfig, UsageError
-from benchmarks.landscape import OPTIMIZERS, SURFACES
+from benchmarks.landscape import OPTIMIZERS
+from benchmarks.surfaces import SURFACES
 from tests import reference
 
 SMALL = LandscapeConfig(
@@ -36,7 +37,7 @@ def _curvatures(surface, x, y, h=1e-4):
 @pytest.mark.parametrize("name", SURFACES)
 def test_minima_are_flat_curved_upwards_and_the_lowest_of_the_window(name):
     surface = SURFACES[name]
-    panel = landscape.panel(surface)
+    panel = surfaces.panel(surface)
     assert panel.heights.min() >= 0
     assert panel.heights.shape == (len(panel.y), len(panel.x))
     for point in surface.minima:

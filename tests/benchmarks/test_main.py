@@ -143,7 +143,7 @@ def test_experiments_are_listed_with_what_they_show_and_cost(capsys):
         assert name in printed
         assert experiment.shows in printed
         assert experiment.expected in printed
-        assert experiment.cost in printed
+        assert experiment.budget in printed
 
 
 @pytest.mark.parametrize("what", ["models", "initializers", "datasets"])

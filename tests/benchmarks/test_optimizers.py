@@ -247,6 +247,42 @@ def test_santa_receives_the_summed_gradient():
     np.testing.assert_allclose(u, expected, rtol=1e-3)
 
 
+def test_p_falls_from_amsgrad_to_padam():
+    run = Run(steps=40, num_examples=50, seed=0)
+    settings = optimizers.recipe("padam-falling", {"until": 0.2, "weight_decay": 0.0})
+    built = optimizers.build("padam-falling", settings, constant(0.1), run)
+    x = jnp.ones(3)
+    state, steps = built.init(x), []
+    for _ in range(12):
+        u, state = built.update(x, state, x)
+        steps.append(-np.asarray(u))
+    # Under a constant gradient of 1 the step is α c2^(1/2-p): AMSGrad's 0.001 at first,
+    # Padam's after 0.2 of the 40 steps; halfway p is 5/16, and the rate their mean.
+    np.testing.assert_allclose(steps[0], 0.001, rtol=1e-5)
+    middle = (0.1 * 0.001) ** 0.5 * (1 - 0.999**5) ** (3 / 16)
+    np.testing.assert_allclose(steps[4], middle, rtol=1e-5)
+    last = 0.1 * (1 - 0.999**12) ** (3 / 8)
+    np.testing.assert_allclose(steps[11], last, rtol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("format", "size", "apart"), [("8-bit", 3, 0.3), ("16-bit", 6, 0.01)]
+)
+def test_padam_with_few_bits_is_padam_in_less_memory(format, size, apart):
+    x = jnp.linspace(0.5, 1.5, 4096)
+    updates = {}
+    for name, changes in (("padam", {}), ("padam-compressed", {"format": format})):
+        settings = optimizers.recipe(name, changes)
+        built = optimizers.build(name, settings, constant(0.1), Run(1, 1, 0))
+        state = built.init(x)
+        for _ in range(3):
+            updates[name], state = built.update(x, state, x)
+    np.testing.assert_allclose(*updates.values(), rtol=apart)
+    means = [np.mean(u) for u in updates.values()]
+    np.testing.assert_allclose(*means, rtol=apart / 10)
+    assert sum(leaf.nbytes for leaf in jax.tree.leaves(state)) <= size * 4096 + 32
+
+
 def test_settings_are_replaced_and_unknown_ones_refused():
     changed = optimizers.recipe("padam", {"p": 0.25, "bias_correction": "none"})
     assert changed == {

@@ -1,0 +1,37 @@
+"""What all plots have in common."""
+
+from fractions import Fraction
+from typing import Any
+
+# Okabe and Ito's colours, told apart by colour-blind readers.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
+# One for each colour, for those who print in grey.
+_DASHES = ((5, 1.5), (8, 2, 2, 2), (1.5, 1), (), (4, 1, 1, 1, 1, 1), (3, 3), (1, 3))
+
+
+def line_style(i: int) -> dict[str, Any]:
+    """Return the look of the i-th line of a plot."""
+    return {
+        "color": COLOURS[i % len(COLOURS)],
+        "dashes": _DASHES[i % len(_DASHES)],
+        "linewidth": 1.8,
+    }
+
+
+def tidy(axes: Any) -> None:
+    """Take away what a plot does not need."""
+    axes.grid(alpha=0.3)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def write_setting(value: Any) -> str:
+    """Write the value of a setting, a simple fraction as such.
+
+    >>> write_setting(0.125), write_setting(0.01), write_setting("none")
+    ('1/8', '0.01', 'none')
+    """
+    if not isinstance(value, float):
+        return str(value)
+    simple = Fraction(value).limit_denominator(16)
+    is_simple = simple.numerator == 1 and simple.denominator in (2, 4, 8, 16)
+    return str(simple) if is_simple and float(simple) == value else f"{value:g}"
