@@ -26,10 +26,13 @@ class ListConfig:
     """Print what there is to choose from."""
 
     what: tyro.conf.Positional[
-        Literal["experiments", "optimizers", "models", "initializers", "datasets"]
+        Literal[
+            "experiments", "gpu", "optimizers", "models", "initializers", "datasets"
+        ]
     ] = "experiments"
-    """experiments: what each shows, what to expect, its cost; optimizers: formula,
-    source and recipe of each; models; initializers; datasets."""
+    """experiments: what each shows, what to expect, its cost; gpu: commands of ten
+    minutes each for one GPU; optimizers: formula, source and recipe of each; models;
+    initializers; datasets."""
 
 
 @dataclass(frozen=True)

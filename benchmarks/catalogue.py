@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from benchmarks import data
-from benchmarks.experiments import EXPERIMENTS
+from benchmarks.experiments import EXPERIMENTS, gpu_commands
 from benchmarks.models import MODELS
 from benchmarks.models.initializers import INITIALIZERS
 from benchmarks.optimizers import OPTIMIZERS
@@ -13,7 +13,7 @@ def show(what: str) -> None:
     """Print the names of a kind, and what each is.
 
     Args:
-      what: "experiments", "optimizers", "models", "initializers" or "datasets".
+      what: "experiments", "gpu", "optimizers", "models", "initializers" or "datasets".
     """
     console = Console(highlight=False)
 
@@ -35,6 +35,9 @@ def show(what: str) -> None:
                 f"what counts: {row.better}",
                 f"cost: {row.budget}",
             )
+    elif what == "gpu":
+        for command in gpu_commands():
+            console.print("python -m benchmarks", *command, soft_wrap=True)
     elif what == "optimizers":
         for name, row in OPTIMIZERS.items():
             recipe = ", ".join(

@@ -170,6 +170,28 @@ class Checkpoints:
         )
 
 
+class NoCheckpoints(Checkpoints):
+    """What takes the place of a run's checkpoints where none are wanted."""
+
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def latest(self) -> None:
+        """The step of the latest checkpoint: there is none."""
+        return
+
+    def due(self) -> bool:
+        """Whether it is time for the next one: never."""
+        return False
+
+    def save(self, *arguments: Any) -> None:
+        """Save nothing."""
+
+    def close(self) -> None:
+        """Wait for nothing."""
+
+
 def _release(saving: Any) -> None:
     """End the thread of a save that is done: Orbax keeps it until asked."""
     if saving is not None:

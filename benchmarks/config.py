@@ -127,7 +127,8 @@ class TrainConfig:
     """Save at the end of an epoch (a step, for sets too large for memory) if this long
     has passed since the last time; also at the end of a run and on SIGTERM."""
     keep: int = 2
-    """Latest checkpoints that are kept of each run; the best is kept besides."""
+    """Latest checkpoints that are kept of each run; the best is kept besides. With 0
+    none are written, and a run that ends early begins anew."""
     tensorboard: bool = False
     """Write event files for TensorBoard, too."""
     profile: bool = False
@@ -147,7 +148,7 @@ class TrainConfig:
         _check_at_least("--accumulate", self.accumulate, 1)
         _check_at_least("--workers", self.workers, 0)
         _check_at_least("--timeout", self.timeout, 1)
-        _check_at_least("--keep", self.keep, 1)
+        _check_at_least("--keep", self.keep, 0)
         _check_at_least("--seeds", self.seeds, 1)
         if self.width is not None:
             _check_at_least("--width", self.width, 1)
@@ -363,12 +364,17 @@ class SpeedConfig:
 
 @dataclass(frozen=True)
 class ReportConfig:
-    """Write REPORT.md and report.html from the records of finished runs."""
+    """Write REPORT.md, report.html and README's results from finished runs' records."""
 
+    add: tuple[Path, ...] = ()
+    """Folders of finished runs whose records are first copied into --results, under
+    their names, without checkpoints."""
     results: Path = ROOT / "benchmarks" / "results"
     """Folder with a folder of records for each experiment, as a run leaves it."""
     out: Path = ROOT / "benchmarks"
     """Where the report and its plots go, over those that are there."""
+    readme: Path | None = ROOT / "README.md"
+    """The file whose results, between two marks, are written anew; or None."""
 
     def __post_init__(self) -> None:
         """Refuse folders that are not there."""

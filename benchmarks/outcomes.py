@@ -51,6 +51,14 @@ class Outcome(NamedTuple):
     runs: Sequence[Run]
 
     @property
+    def title(self) -> str:
+        """What was trained."""
+        config = self.config
+        title = f"{config['model']} on {config['dataset']}, {config['epochs']} epochs"
+        plain = config.get("dtype", "float32") == "float32"
+        return title if plain else f"{title}, {config['dtype']}"
+
+    @property
     def measure(self) -> "Measure":
         """What its runs are judged by."""
         return measure_for(self.config["dataset"])

@@ -254,6 +254,60 @@ def _writing(path: Path) -> Iterator[None]:
         ) from error
 
 
+def publish(run: Path, results: Path) -> Path:
+    """Copy the records of a run, but not what only its machine knows.
+
+    That is checkpoints, and in settings and command folders and workers' names.
+
+    Args:
+      run: The folder of a run or of a sweep.
+      results: Where a folder of the same name is made, over one that is there.
+
+    Returns:
+      The new folder.
+
+    Raises:
+      UsageError: If it is not the folder of a run.
+    """
+    if not (run / "header.json").exists():
+        raise UsageError(f"{run} holds no run: there is no header.json.")
+    target = results / run.resolve().name
+    for path in sorted(run.rglob("*.json*")):
+        if "checkpoints" in path.relative_to(run).parts:
+            continue
+        copy = target / path.relative_to(run)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == "config.json":
+            content = _read_json(path)
+            content |= {key: None for key in ("out", "data_dir") if key in content}
+            write_json(copy, content)
+        elif path.name == "header.json":
+            content = _read_json(path)
+            for one in (content, *content.get("resumed", ())):
+                one["command"] = _without_folders(one["command"])
+            write_json(copy, content)
+        else:
+            lines = read(path)
+            for line in lines:
+                line.pop("worker", None)
+            _replace(copy, "".join(json.dumps(line) + "\n" for line in lines))
+    return target
+
+
+def _without_folders(command: list[str]) -> list[str]:
+    """Leave out of a command where it read and wrote."""
+    kept, skip = [], False
+    for word in command:
+        option, equals, _ = word.partition("=")
+        if option in ("--out", "--data-dir"):
+            skip = not equals
+        elif word != "--resume" and not skip:
+            kept.append(word)
+        else:
+            skip = False
+    return kept
+
+
 def _count_cores() -> int | None:
     """Count the cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):  # not on macOS

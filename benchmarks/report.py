@@ -1,34 +1,20 @@
-"""REPORT.md and report.html, from the records of finished runs. Needs no JAX."""
+"""REPORT.md, report.html and README's results, from the records of finished runs.
+
+Needs no JAX.
+"""
 
 import base64
-import json
-import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence, Set
 from pathlib import Path
-from typing import Any, NamedTuple
 
 from markdown_it import MarkdownIt
 from rich.table import Table
 
-from benchmarks import records
+from benchmarks import claims, outcomes, records, sections
 from benchmarks.config import ReportConfig, UsageError
 from benchmarks.drawings import runs as run_drawings
-from benchmarks.drawings import speed as speed_drawings
-from benchmarks.experiments import EXPERIMENTS
-
-
-class Section(NamedTuple):
-    """What the report says of one folder of results.
-
-    Attributes:
-      title: The heading.
-      text: Markdown.
-      plots: Images that were drawn, in the folder of the report.
-    """
-
-    title: str
-    text: str
-    plots: Sequence[Path]
+from benchmarks.experiments import EXPERIMENTS, gpu_commands
+from benchmarks.sections import Section, as_markdown
 
 
 def run(config: ReportConfig) -> int:
@@ -40,11 +26,16 @@ def run(config: ReportConfig) -> int:
     Raises:
       UsageError: If a folder of results cannot be read, naming it.
     """
-    sections = build(config.results, config.out / "plots")
-    text = _compose(sections, config.out)
+    for folder in config.add:
+        print(f"records: {records.publish(folder, config.results)}")
+    described = build(config.results, config.out / "plots")
+    text = _compose(described, claims.judge(config.results), config.out)
     (config.out / "REPORT.md").write_text(text)
     (config.out / "report.html").write_text(_as_page(text, config.out))
     print(f"report: {config.out / 'REPORT.md'} and report.html")
+    if config.readme is not None:
+        _write_readme(config.readme, config.results)
+        print(f"readme: {config.readme}")
     return 0
 
 
@@ -67,157 +58,116 @@ def build(results: Path, plots: Path) -> list[Section]:
             path.name,
         ),
     )
-    sections = []
-    for folder in folders:
-        for file, describe in _KINDS.items():
-            if any(folder.glob(file)):
-                sections.append(describe(folder, plots / f"{folder.name}.png"))
-                break
-        else:
-            raise UsageError(f"{folder} holds no records that the report knows.")
-    return sections
-
-
-def _describe_runs(folder: Path, plot: Path) -> Section:
-    config, header = _read(folder)
-    runs: dict[str, list[list[dict[str, Any]]]] = {}
-    for name, recipe in config["recipes"].items():
-        paths = sorted(folder.glob(f"{name}-seed*.jsonl"))
-        runs[recipe.get("label", name)] = [
-            [line for line in records.read(path) if "stopped" not in line]
-            for path in paths
-        ]
-    title = f"{config['model']} on {config['dataset']}, {config['epochs']} epochs"
-    table = run_drawings.table(runs, config["epochs"], title)
-    run_drawings.draw_curves(runs, plot, title)
-    text = [*_introduce(folder.name), as_markdown(table), _sign(folder, config, header)]
-    return Section(f"{folder.name}: {title}", "\n\n".join(text), [plot])
-
-
-def _describe_speed(folder: Path, plot: Path) -> Section:
-    config, header = _read(folder)
-    lines = records.read(folder / "speed.jsonl")
-    text = [
-        "What a step takes: the update and its application, compiled with donated "
-        "buffers, all candidates taking turns in one process. Compared is the ratio to "
-        "optax.adam within a turn.",
+    # Those of SGD are shown with the experiment that they are compared with.
+    names = {folder.name for folder in folders}
+    shown = [
+        sections.describe(folder, plots)
+        for folder in folders
+        if not (folder.name.endswith("-sgd") and folder.name[:-4] in names)
     ]
-    for tree in dict.fromkeys(line["tree"] for line in lines):
-        same = [line for line in lines if line["tree"] == tree]
-        table = speed_drawings.speed_table(same)
-        text += [f"**{table.title}**", as_markdown(table)]
-    text.append(_sign(folder, config, header))
-    if config.get("growth"):
-        path = folder / "shares.jsonl"
-        shares = records.read(path) if path.exists() else []
-        speed_drawings.draw_growth(lines, shares, plot)
-        title = "How the cost of a step grows"
-    else:
-        speed_drawings.draw_speed(lines, plot)
-        title = "The speed of a step"
-    return Section(title, "\n\n".join(text), [plot])
-
-
-def _describe_sweep(folder: Path, plot: Path) -> Section:
-    config, header = _read(folder)
-    lines = records.read(folder / "sweep.jsonl")
-    groups: dict[str, list[Mapping[str, Any]]] = {}
-    for line in lines:
-        point = {"optimizer": line["optimizer"], **line["settings"]}
-        groups.setdefault(json.dumps(point), []).append(line)
-    table = Table(*json.loads(next(iter(groups))), "test accuracy, %", "runs")
-    for point, same in groups.items():
-        accuracies = [
-            100 * line["test_accuracy"]
-            for line in same
-            if line["test_accuracy"] is not None
-        ]
-        stopped = len(same) - len(accuracies)
-        shown = f"{statistics.fmean(accuracies):.2f}" if accuracies else "-"
-        if len(accuracies) > 1:
-            shown += f"±{statistics.stdev(accuracies):.2f}"
-        note = f"{len(same)}" + (f", {stopped} diverged" if stopped else "")
-        table.add_row(*map(str, json.loads(point).values()), shown, note)
-    text = [*_introduce(folder.name), as_markdown(table), _sign(folder, config, header)]
-    return Section(f"{folder.name}: a sweep", "\n\n".join(text), [])
-
-
-# Which records tell of which kind of experiment.
-_KINDS: dict[str, Callable[[Path, Path], Section]] = {
-    "speed.jsonl": _describe_speed,
-    "sweep.jsonl": _describe_sweep,
-    "*-seed*.jsonl": _describe_runs,
-}
-
-
-def _read(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    try:
-        return tuple(
-            json.loads((folder / name).read_text())
-            for name in ("config.json", "header.json")
-        )
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} cannot be read: {error}.") from error
-
-
-def _introduce(name: str) -> list[str]:
-    """Say what a named experiment asks, and what was published."""
-    if name not in EXPERIMENTS:
-        return []
-    experiment = EXPERIMENTS[name]
-    return [experiment.shows, f"Expected: {experiment.expected}"]
-
-
-def _sign(folder: Path, config: Mapping[str, Any], header: Mapping[str, Any]) -> str:
-    """Say how the numbers came about."""
-    devices, versions = header["devices"], header["versions"]
-    cores = f", {header['cpu_count']} cores" if devices["platform"] == "cpu" else ""
-    seeds = config.get("seeds", 1)
-    return (
-        f"`python -m benchmarks {' '.join(header['command'])}`; "
-        f"{seeds} seed{'s' if seeds > 1 else ''} from {header['seed']}; "
-        f"{devices['count']} x {devices['kind']}{cores}; "
-        + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + f"; commit {header['git_revision'][:10]}"
-        + (" with changes" if "with changes" in header["git_revision"] else "")
-        + f"; {header['started']}. Records: `{folder.name}/`."
-    )
-
-
-def as_markdown(table: Table) -> str:
-    """Write a table in Markdown.
-
-    Args:
-      table: As it would be printed.
-
-    >>> table = Table("p", "ratio")
-    >>> table.add_row("1/8", "1.3")
-    >>> print(as_markdown(table))
-    | p | ratio |
-    |---|---|
-    | 1/8 | 1.3 |
-    """
-    head = [str(column.header).replace("\n", " ") for column in table.columns]
-    body = zip(*(map(str, column.cells) for column in table.columns), strict=True)
-    aligned = [
-        "---:" if column.justify == "right" else "---" for column in table.columns
+    return shown + [
+        sections.describe_not_run(name)
+        for name, experiment in EXPERIMENTS.items()
+        if experiment.published and name not in names
     ]
-    lines = [f"| {' | '.join(head)} |", f"|{'|'.join(aligned)}|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in body)])
 
 
-def _compose(sections: Sequence[Section], out: Path) -> str:
-    contents = [f"* [{s.title}](#{_anchor(s.title)})" for s in sections]
+def _compose(
+    described: Sequence[Section], judged: Sequence[claims.Verdict], out: Path
+) -> str:
+    titles = ["Claim by claim", *(s.title for s in described), "Not run yet"]
+    contents = [f"* [{title}](#{_anchor(title)})" for title in titles]
     parts = [
         "# Report",
         "Written by `python -m benchmarks report` from the records in "
         "[results](results); nothing here is typed by hand.",
         "\n".join(contents),
+        f"## {titles[0]}",
+        "The rules by which these are judged were made before the runs: they stand "
+        "in [experiments.py](experiments.py). *Open* is what a single seed shows, or "
+        "what has not been run.",
+        as_markdown(_tabulate(judged)),
     ]
-    for section in sections:
+    for section in described:
         parts += [f"## {section.title}", section.text]
         parts += [f"![{p.stem}]({p.relative_to(out)})" for p in section.plots]
+    done = {title.split(":")[0] for title in titles if not title.endswith("not run")}
+    parts += [f"## {titles[-1]}", _list_not_run(done)]
     return "\n\n".join(parts) + "\n"
+
+
+def _tabulate(judged: Sequence[claims.Verdict]) -> Table:
+    table = Table("claim", "source", "found here", "verdict")
+    for verdict in judged:
+        table.add_row(*verdict)
+    return table
+
+
+def _list_not_run(done: Set[str]) -> str:
+    """List the experiments without results, and how to run them."""
+    table = Table("experiment", "budget", "expected", "here", "command")
+    for name, experiment in EXPERIMENTS.items():
+        if name in done or (name.endswith("-sgd") and name[:-4] in done):
+            continue
+        config = experiment.config
+        table.add_row(
+            name,
+            f"{config.model} on {config.dataset}, {experiment.budget}",
+            experiment.expected,
+            "not run",
+            f"`{sections.command(name)}`",
+        )
+    gpu = "\n".join(
+        f"python -m benchmarks {' '.join(command)}" for command in gpu_commands()
+    )
+    return "\n\n".join(
+        [
+            "For one GPU, meant to take ten minutes each at most, in this order:",
+            f"```sh\n{gpu}\n```",
+            "`python -m benchmarks report --add OUT/*` puts their records into this "
+            "report, beside the published figures. All that has no results:",
+            as_markdown(table),
+        ]
+    )
+
+
+_BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
+
+
+def _write_readme(path: Path, results: Path) -> None:
+    """Put the table and the figure of the main experiments between two marks."""
+    text = path.read_text()
+    if text.count(_BEGIN) != 1 or text.count(_END) != 1:
+        raise UsageError(
+            f"--readme {path} must have the lines {_BEGIN} and {_END}, once each; the "
+            "results go between them."
+        )
+    before, _, rest = text.partition(_BEGIN)
+    _, _, after = rest.partition(_END)
+    name = next(
+        (
+            n
+            for n in ("slides-cifar10", "small-cifar10", "digits")
+            if (results / n).exists()
+        ),
+        None,
+    )
+    parts = [_BEGIN]
+    if name is not None:
+        outcome = outcomes.read(results / name)
+        runs = {
+            label: [run.lines for run in same]
+            for (label, *_), same in outcomes.group(outcome.runs).items()
+        }
+        title, epochs = outcome.title, outcome.config["epochs"]
+        table = run_drawings.table(runs, epochs, title, outcome.measure)
+        parts += [
+            f"{table.title}:",
+            as_markdown(table),
+            f"![Train loss and test error: {title}](benchmarks/plots/{name}.png)",
+        ]
+    parts.append(_END)
+    path.write_text(before + "\n\n".join(parts) + after)
 
 
 def _anchor(title: str) -> str:

@@ -26,7 +26,7 @@ from benchmarks import (
     records,
     schedules,
 )
-from benchmarks.checkpoints import Checkpoints
+from benchmarks.checkpoints import Checkpoints, NoCheckpoints
 from benchmarks.config import TrainConfig, UsageError, parse_settings
 from benchmarks.drawings import runs as drawings
 from benchmarks.feeds import DivergedError
@@ -405,12 +405,17 @@ def train_one(
         lines = records.read(path) if path.exists() else []
     except ValueError as error:
         raise UsageError(f"{error} Mend it, or give another --out.") from error
-    with Checkpoints(
-        folder / "checkpoints" / run, mode, config.keep, config.checkpoint_seconds
+    saved = folder / "checkpoints" / run
+    with (
+        Checkpoints(saved, mode, config.keep, config.checkpoint_seconds)
+        if config.keep
+        else NoCheckpoints()
     ) as checkpoints:
         whole = config.epochs * trainer.feed.steps
         stopped = bool(lines) and "stopped" in lines[-1]
-        complete = len(lines) == config.epochs and checkpoints.latest == whole
+        complete = len(lines) == config.epochs
+        if config.keep:
+            complete &= checkpoints.latest == whole
         if mode.agree(stopped or complete):
             return (lines[:-1], lines[-1]["stopped"]) if stopped else (lines, "")
 

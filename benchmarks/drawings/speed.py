@@ -9,7 +9,11 @@ from matplotlib import pyplot as plt
 from rich import box
 from rich.table import Table
 
-from benchmarks.drawings.style import COLOURS, tidy
+from benchmarks.drawings.style import COLOURS, line_style, tidy
+
+# Bars have the colours on which a hatch can be seen: all but black.
+_PLAIN = len(COLOURS) - 1
+_HATCHES = (None, "//", "xx")
 
 
 def ratios_to_adam(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -103,8 +107,8 @@ def draw_speed(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
                 middle,
                 height,
                 xerr=[[middle - low], [high - middle]],
-                color=COLOURS[i % len(COLOURS)],
-                hatch="//" if i >= len(COLOURS) else None,
+                color=COLOURS[i % _PLAIN],
+                hatch=_HATCHES[i // _PLAIN % len(_HATCHES)],
                 label=name if j == 0 else None,
                 error_kw={"linewidth": 0.8},
             )
@@ -133,11 +137,11 @@ def draw_growth(
       path: The PNG to write.
     """
     figure, (numbers, leaves, devices) = plt.subplots(
-        1, 3, figsize=(13, 4.2), layout="constrained"
+        1, 3, figsize=(15, 4.2), layout="constrained"
     )
     names = list(dict.fromkeys(line["optimizer"] for line in (*lines, *shares)))
     for i, name in enumerate(names):
-        style = {"label": name, "color": COLOURS[i % len(COLOURS)], "marker": "o"}
+        style = {**line_style(i), "label": name, "marker": "o", "markersize": 4}
         for axes, kind, size in (
             (numbers, "leaf-", "numbers"),
             (leaves, "leaves-", "leaves"),
@@ -149,7 +153,7 @@ def draw_growth(
             ]
             quartiles = [statistics.quantiles(x["seconds"], n=4) for x in own]
             sizes = [line[size] for line in own]
-            axes.plot(sizes, [q[1] for q in quartiles], **style, markersize=4)
+            axes.plot(sizes, [q[1] for q in quartiles], **style)
             low, high = [q[0] for q in quartiles], [q[2] for q in quartiles]
             axes.fill_between(sizes, low, high, color=style["color"], alpha=0.15)
         own = [line for line in shares if line["optimizer"] == name]
@@ -166,6 +170,12 @@ def draw_growth(
         counts = sorted({line["devices"] for line in shares})
         devices.set_xticks(counts, [str(count) for count in counts])
         devices.minorticks_off()
-    numbers.legend(frameon=False)
+    # All have a line in one of the panels at least.
+    keys = {
+        line.get_label(): line
+        for axes in (numbers, leaves, devices)
+        for line in axes.get_lines()
+    }
+    figure.legend(handles=keys.values(), loc="outside right center", frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)

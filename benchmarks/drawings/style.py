@@ -5,7 +5,7 @@ from typing import Any
 
 # Okabe and Ito's colours, told apart by colour-blind readers.
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
-# One for each colour, for those who print in grey.
+# One for each colour, for those who print in grey; another when colours come again.
 _DASHES = ((5, 1.5), (8, 2, 2, 2), (1.5, 1), (), (4, 1, 1, 1, 1, 1), (3, 3), (1, 3))
 
 
@@ -13,7 +13,7 @@ def line_style(i: int) -> dict[str, Any]:
     """Return the look of the i-th line of a plot."""
     return {
         "color": COLOURS[i % len(COLOURS)],
-        "dashes": _DASHES[i % len(_DASHES)],
+        "dashes": _DASHES[(i + i // len(COLOURS)) % len(_DASHES)],
         "linewidth": 1.8,
     }
 

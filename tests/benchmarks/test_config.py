@@ -31,7 +31,7 @@ from benchmarks.config import TrainConfig, UsageError, check_name, parse_setting
         ({"seeds": 0}, "--seeds must be at least 1, got 0."),
         ({"seed": 2**32 - 1, "seeds": 2}, r"--seed must be in \[0, 2\^32 - 2\]"),
         ({"accumulate": 0}, "--accumulate must be at least 1, got 0."),
-        ({"keep": 0}, "--keep must be at least 1, got 0."),
+        ({"keep": -1}, "--keep must be at least 0, got -1."),
         ({"workers": -1}, "--workers must be at least 0, got -1."),
         ({"timeout": 0}, "--timeout must be at least 1, got 0."),
         ({"devices": 0}, "--devices must be at least 1, got 0."),

@@ -9,9 +9,10 @@ import pytest
 from PIL import Image
 
 from benchmarks import data, train
+from benchmarks.__main__ import _parse, main
 from benchmarks.augmentation import Pixels, Tokens
 from benchmarks.data.imagenet import ImageStream
-from benchmarks.experiments import EXPERIMENTS
+from benchmarks.experiments import EXPERIMENTS, gpu_commands
 from benchmarks.optimizers import OPTIMIZERS
 from benchmarks.parallel import Parallel
 from benchmarks.progress import Progress
@@ -74,6 +75,43 @@ def test_an_experiment_trains_a_step(name):
     assert np.isfinite(metrics.loss).all()
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, state.params)
     assert max(jax.tree.leaves(jax.device_get(moved))) > 0
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_commands_for_a_gpu_leave_records_only(tmp_path):
+    small = "--dataset digits --model mlp --width 2 --epochs 1 --batch-size 1024"
+    options = [*small.split(), "--optimizers", "padam", "--devices", "1"]
+    commands = gpu_commands(out=str(tmp_path))
+    for command in (commands[0], commands[-1]):
+        here = command.index("--data-dir")
+        del command[here : here + 2]  # digits need none
+        assert main([*command, *options]) == 0
+    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
+    assert "slides-cifar10/padam-seed0.jsonl" in left
+    assert "choice-of-p/padam-p0.125-seed0/padam-seed0.jsonl" in left
+    assert not any("checkpoints" in name for name in left)
+
+
+def test_commands_for_a_gpu_exist(tmp_path):
+    commands = gpu_commands(str(tmp_path), str(tmp_path / "out"))
+    folders = [command[command.index("--out") + 1] for command in commands]
+    assert len(set(folders)) == len(folders)
+    for command in commands:
+        config = _parse(command)
+        config = getattr(config, "train", config)
+        assert (config.dtype, config.keep, config.resume) == ("bfloat16", 0, True)
+        assert config.epochs == 100
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_baselines_are_other_experiments_of_the_same_length(name):
+    own = EXPERIMENTS[name].config
+    for entry in EXPERIMENTS[name].baseline:
+        other, optimizer = entry.split()[0].split("/")
+        config = EXPERIMENTS[other].config
+        assert optimizer in config.optimizers
+        same = ("dataset", "model", "width", "epochs", "batch_size", "milestones")
+        assert all(getattr(config, x) == getattr(own, x) for x in same)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

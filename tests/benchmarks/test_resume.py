@@ -151,6 +151,19 @@ def assert_same(out, whole):
     assert last_arrays(out) == arrays
 
 
+def test_without_checkpoints_a_run_begins_anew_and_finished_ones_stay(tmp_path):
+    options = [*SMALL, "sgd", "--keep", "0", "--devices", "1"]
+    assert main(command(tmp_path, *options)) == 0
+    whole = records(tmp_path)
+    assert not (tmp_path / "checkpoints").exists()
+    finished, cut = (tmp_path / f"{name}-seed0.jsonl" for name in ("padam", "sgd"))
+    before = finished.read_text()
+    cut.write_text("".join(cut.read_text().splitlines(keepends=True)[:2]))
+    assert main(command(tmp_path, *options)) == 0
+    assert records(tmp_path) == whole
+    assert finished.read_text() == before
+
+
 def test_run_killed_again_and_again_is_the_run_that_was_not(tmp_path, cache, whole):
     moments = ["record"] * 6 + ["record, half written"] * 2 + ["save"] * 2
     rng = random.Random(0)

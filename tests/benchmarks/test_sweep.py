@@ -159,6 +159,10 @@ def test_two_workers_share_a_sweep_and_one_takes_up_what_the_killed_one_left(tmp
     for name in names:
         header = json.loads((out / name / "header.json").read_text())
         assert len(header.get("resumed", [])) == (name == left.read_text())
+    # One of the workers has said what the sweep is and how it came about.
+    assert "worker" not in json.loads((out / "header.json").read_text())
+    grid = json.loads((out / "config.json").read_text())["grid"]
+    assert grid["learning_rate"] == [0.1, 0.01]
     assert read_records(out) == read_records(calm)
     assert {len(lines) for lines in read_records(out).values()} == {4}
 
