@@ -345,7 +345,9 @@ def gpu_commands(data_dir: str = "DIR", out: str = "OUT") -> list[list[str]]:
       data_dir: Where the data sets are.
       out: The folder in which each makes one.
     """
-    return [
+    trained = [
         [*run.split(), "--data-dir", data_dir, "--out", f"{out}/{name}", *_RECORDS_ONLY]
         for name, run in _GPU_RUNS.items()
     ]
+    trees = ["--trees", "leaf-100000000", "resnet50-imagenet", "resnet18"]
+    return [*trained, ["speed", *trees, "--out", f"{out}/speed-gpu"]]

@@ -289,11 +289,11 @@ def _describe_speed(folder: Path, plots: Path) -> Section:
         path = folder / "shares.jsonl"
         shares = records.read(path) if path.exists() else []
         speed_drawings.draw_growth(lines, shares, plot)
-        title = "How the cost of a step grows"
+        title = "how the cost of a step grows"
     else:
         speed_drawings.draw_speed(lines, plot)
-        title = "The speed of a step"
-    return Section(title, "\n\n".join(text), [plot])
+        title = "the speed of a step"
+    return Section(f"{folder.name}: {title}", "\n\n".join(text), [plot])
 
 
 def _describe_regret(folder: Path, plots: Path) -> Section:

@@ -39,9 +39,10 @@ def speed_table(lines: Sequence[Mapping[str, Any]]) -> Table:
       lines: The records of the tree from benchmarks/speed.py.
 
     Returns:
-      A table: median time, and its ratio to Adam's with the quartiles; float32 numbers
-      that the compiled program reads and writes for each of the tree's; kernels; bytes
-      of state; time of compilation.
+      A table: median time; its ratio to Adam's with the quartiles; its ratio to the
+      floor, the time in which the bytes that a step cannot do without move once, at the
+      rate of the copy in the same turn; float32 numbers that the compiled program reads
+      and writes for each of the tree's; kernels; bytes of state; time of compilation.
     """
     first = lines[0]
     table = Table(
@@ -54,13 +55,14 @@ def speed_table(lines: Sequence[Mapping[str, Any]]) -> Table:
         "ms",
         "/ adam",
         "quartiles",
+        "/ floor",
         "streams",
         "kernels",
         "state\nB/number",
         "compile\ns",
     ):
         table.add_column(heading, justify="right", no_wrap=True)
-    ratios = ratios_to_adam(lines)
+    ratios, floors = ratios_to_adam(lines), _ratios_to_floor(lines)
     for line in lines:
         low, middle, high = statistics.quantiles(ratios[line["optimizer"]], n=4)
         compiled = "kernels" in line
@@ -69,12 +71,27 @@ def speed_table(lines: Sequence[Mapping[str, Any]]) -> Table:
             f"{1e3 * statistics.median(line['seconds']):.3g}",
             f"{middle:.2f}",
             f"{low:.2f}-{high:.2f}",
+            f"{floors[line['optimizer']]:.2f}" if floors else "-",
             f"{line['bytes_per_number'] / 4:.1f}" if compiled else "-",
             str(line["kernels"]) if compiled else "-",
             f"{line['state_bytes_per_number']:.2f}",
             f"{line['compile_seconds']:.2f}" if compiled else "-",
         )
     return table
+
+
+def _ratios_to_floor(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """Divide by the time to read gradient, weight and state and write the last two."""
+    copies = [line["seconds"] for line in lines if line["optimizer"] == "copy"]
+    ratios = {}
+    for line in lines if copies else ():
+        # A copy moves 8 bytes of each number.
+        share = (12 + 2 * line["state_bytes_per_number"]) / 8
+        if line["optimizer"] == "copy":
+            share = 1.0
+        turns = zip(line["seconds"], copies[0], strict=True)
+        ratios[line["optimizer"]] = statistics.median(a / (b * share) for a, b in turns)
+    return ratios
 
 
 def draw_speed(lines: Sequence[Mapping[str, Any]], path: Path) -> None:

@@ -164,7 +164,7 @@ def test_every_section_says_how_its_numbers_came_about(results, tmp_path):
     assert [s.title.split(":")[0] for s in described[:4]] == [
         "digits",
         "choice-of-p",
-        "The speed of a step",
+        "speed",
         "slides-cifar10",
     ]
     for section in described[:3]:
