@@ -10,6 +10,7 @@ expectation is x whatever the grid: for short floats by adding random bits below
 last that is kept.
 """
 
+import functools
 from typing import NamedTuple
 
 import jax
@@ -33,6 +34,22 @@ class Moments(NamedTuple):
     nu_max: jax.Array | None
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def element_places(shape: tuple[int, ...]) -> jax.Array:
+    """Return the number of each element, row by row, modulo 2^32.
+
+    By axes, since XLA shards these as it shards the array that they are for. A function
+    of its own, called by one name in every traced program, so that `_kernels` can tell
+    a block the places of its elements instead.
+    """
+    x, stride = jnp.zeros(shape, jnp.uint32), 1
+    for axis in reversed(range(len(shape))):
+        place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        x = x + place * np.uint32(stride % 2**32)
+        stride *= shape[axis]
+    return x
+
+
 def random_bits(shape: tuple[int, ...], count: jax.Array, salt: int) -> jax.Array:
     """Return uint32 noise that depends on place, count and salt alone.
 
@@ -45,11 +62,7 @@ def random_bits(shape: tuple[int, ...], count: jax.Array, salt: int) -> jax.Arra
       salt: any integer, different for each array.
     """
     x = count.astype(jnp.uint32) * np.uint32(0x9E3779B1) + np.uint32(salt % 2**32)
-    stride = 1
-    for axis in reversed(range(len(shape))):
-        place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-        x = x + place * np.uint32(stride % 2**32)
-        stride *= shape[axis]
+    x = x + element_places(shape)
     # Wellons' lowbias32: every bit of x changes every bit of the result equally often.
     x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
