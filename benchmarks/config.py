@@ -338,8 +338,8 @@ class SpeedConfig:
     """Which to compare with adam, by the names in the table; by default all."""
     growth: bool = False
     """Measure instead how the cost grows: steps of adam, amsgrad and padam on a leaf of
-    1e4 to 1e8 numbers and on 1 to 3000 leaves of 64; and with --shard-optimizer the
-    state on each of 1, 2, 4, 8 devices, as many as there are."""
+    1e4 to 1e8 numbers and on 1 to 3000 leaves of 64; and the state on each of 1, 2, 4,
+    8 devices that share it, as many as there are."""
     turns: int = 15
     """Measurements of each candidate."""
     seconds: float = 0.1
