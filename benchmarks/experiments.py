@@ -105,7 +105,7 @@ _NEARLY_BEST = (
 )
 _LOWEST = (
     "Mean test perplexity per character after the last epoch, at each optimizer's best "
-    "of four learning rates."
+    "of four learning rates; the best on the test set, for all alike."
 )
 
 

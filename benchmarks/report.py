@@ -4,6 +4,7 @@ Needs no JAX.
 """
 
 import base64
+from collections import Counter
 from collections.abc import Sequence, Set
 from pathlib import Path
 
@@ -29,12 +30,13 @@ def run(config: ReportConfig) -> int:
     for folder in config.add:
         print(f"records: {records.publish(folder, config.results)}")
     described = build(config.results, config.out / "plots")
-    text = _compose(described, claims.judge(config.results), config.out)
+    judged = claims.judge(config.results)
+    text = _compose(described, judged, config.out)
     (config.out / "REPORT.md").write_text(text)
     (config.out / "report.html").write_text(_as_page(text, config.out))
     print(f"report: {config.out / 'REPORT.md'} and report.html")
     if config.readme is not None:
-        _write_readme(config.readme, config.results)
+        _write_readme(config.readme, config.results, judged)
         print(f"readme: {config.readme}")
     return 0
 
@@ -134,8 +136,8 @@ def _list_not_run(done: Set[str]) -> str:
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
-def _write_readme(path: Path, results: Path) -> None:
-    """Put the table and the figure of the main experiments between two marks."""
+def _write_readme(path: Path, results: Path, judged: Sequence[claims.Verdict]) -> None:
+    """Put the verdicts and the main table and figure between two marks."""
     text = path.read_text()
     if text.count(_BEGIN) != 1 or text.count(_END) != 1:
         raise UsageError(
@@ -152,7 +154,12 @@ def _write_readme(path: Path, results: Path) -> None:
         ),
         None,
     )
-    parts = [_BEGIN]
+    counts = Counter(verdict.verdict for verdict in judged)
+    summary = (
+        f"Of {len(judged)} claims {counts[claims.HOLDS]} hold here, "
+        f"{counts[claims.FAILS]} do not, {counts[claims.OPEN]} are open."
+    )
+    parts = [_BEGIN, summary]
     if name is not None:
         outcome = outcomes.read(results / name)
         runs = {
