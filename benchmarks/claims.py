@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks import outcomes, records, sections
-from benchmarks.drawings.style import write_setting
+from benchmarks import outcomes, records
 from benchmarks.outcomes import Figure, Outcome, Run
 
 HOLDS, FAILS, OPEN = "holds", "does not hold", "open"
@@ -73,9 +72,8 @@ def _figures(
     outcome: Outcome, runs: Iterable[Run] | None = None, share: float = 1
 ) -> dict[tuple[str, ...], Figure]:
     """Summarise what counts after a share of the epochs, by label and settings."""
-    measure, epochs = outcome.measure, outcome.config["epochs"]
     return {
-        key: outcomes.summarise([*map(measure.of, outcomes.at(same, share, epochs))])
+        key: outcomes.figure_at(outcome, same, share)
         for key, same in outcomes.group(outcome.runs if runs is None else runs).items()
     }
 
@@ -144,7 +142,7 @@ def _p_and_rate(results: Path) -> Iterator[Verdict]:
         if figure.n and (p not in best or figure.mean > best[p][1].mean):
             best[float(p)] = float(rate), figure
     found = "; ".join(
-        f"p = {write_setting(p)}: {rate:g} ({figure} %)"
+        f"{outcomes.write_pair(('p', p))}: {rate:g} ({figure} %)"
         for p, (rate, figure) in sorted(best.items())
     )
     rates = [rate for _, (rate, _) in sorted(best.items())]
@@ -171,13 +169,14 @@ def _dilemma(results: Path) -> Iterator[Verdict]:
         return
     spreads = {
         key[1][1]: outcomes.summarise(
-            [*sections.decades(outcomes.at(runs, 1, outcome.config["epochs"]))]
+            [*outcomes.decades(outcomes.at(runs, 1, outcome.config["epochs"]))]
         )
         for key, runs in outcomes.group(outcome.runs).items()
     }
     spreads = dict(sorted(spreads.items()))
     found = "; ".join(
-        f"p = {write_setting(p)}: {figure} decades" for p, figure in spreads.items()
+        f"p = {outcomes.write_setting(p)}: {figure} decades"
+        for p, figure in spreads.items()
     )
     pairs = itertools.pairwise(spreads.values())
     answers = [compare(b, a) for a, b in pairs]
@@ -202,11 +201,11 @@ def _beside(
             yield Verdict(f"{claim} ({name})", source, "not run", OPEN)
             return
         own = _figures(outcome)
-        everything = _figures(outcome, sections.with_baseline(outcome))
+        everything = _figures(outcome, outcomes.with_baseline(outcome))
         baseline = {k: x for k, x in everything.items() if k not in own and x.n}
         better = outcome.measure.more_is_better
         found = ", ".join(
-            f"{sections.write_key(key)} {figure}" for key, figure in everything.items()
+            f"{outcomes.write_key(key)} {figure}" for key, figure in everything.items()
         )
         if not baseline:
             yield Verdict(f"{claim} ({name})", source, found, OPEN)
@@ -232,7 +231,7 @@ def _robustness(results: Path) -> Iterator[Verdict]:
         if outcome is None:
             yield Verdict(claim, source, "not run", OPEN)
             continue
-        methods = sections.find_robustness(outcome)
+        methods = outcomes.find_robustness(outcome)
         top = max(
             test.mean
             for points in methods.values()
@@ -325,7 +324,7 @@ def _beyond_cnns(results: Path) -> Iterator[Verdict]:
     for (label, *pairs), figure in _figures(outcome, runs).items():
         settings = dict(pairs)
         rate = settings.pop("learning_rate")
-        name = sections.write_key((label, *settings.items()))
+        name = outcomes.write_key((label, *settings.items()))
         if figure.n and (name not in best or figure.mean < best[name][1].mean):
             best[name] = f"{rate:g}", figure
     found = "; ".join(f"{name} {x} at {rate}" for name, (rate, x) in best.items())

@@ -4,11 +4,13 @@ import json
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from benchmarks import records
-from benchmarks.config import UsageError
+from benchmarks.config import UsageError, parse_settings
+from benchmarks.experiments import EXPERIMENTS
 
 Line = Mapping[str, Any]
 # A label, and pairs of setting and value.
@@ -218,3 +220,109 @@ def at(runs: Iterable[Run], share: float, epochs: int) -> list[Line]:
     """
     epoch = math.ceil(share * epochs)
     return [line for run in runs for line in run.lines if line["epoch"] == epoch]
+
+
+def figure_at(outcome: Outcome, runs: Iterable[Run], share: float) -> Figure:
+    """Summarise what counts after a share of the epochs.
+
+    Args:
+      outcome: What the runs are of.
+      runs: Those to summarise; the ones that ended before are left out.
+      share: In (0, 1].
+    """
+    lines = at(runs, share, outcome.config["epochs"])
+    return summarise([*map(outcome.measure.of, lines)])
+
+
+def decades(lines: Iterable[Line]) -> Iterable[float]:
+    """Yield by how many powers of ten the effective rates of a run are spread."""
+    for line in lines:
+        quantiles = line.get("effective_learning_rate")
+        if quantiles and quantiles[0] and quantiles[-1]:
+            yield math.log10(quantiles[-1] / quantiles[0])
+
+
+def with_baseline(outcome: Outcome) -> list[Run]:
+    """Put the runs of other experiments first that these are compared with."""
+    name = outcome.folder.name
+    baseline = EXPERIMENTS[name].baseline if name in EXPERIMENTS else ()
+    found = []
+    for entry in baseline:
+        experiment, _, chosen = entry.partition("/")
+        optimizer, *settings = chosen.split()
+        wanted = parse_settings("baseline", settings).items()
+        folder = outcome.folder.with_name(experiment)
+        if folder.exists():
+            found += [
+                run._replace(settings={**_fixed(config), **run.settings})
+                for _, config, _, runs in [read(folder)]
+                for run in runs
+                if run.optimizer == optimizer and wanted <= run.settings.items()
+            ]
+    return [*found, *outcome.runs]
+
+
+def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a baseline changes in the recipe, but for what all leave out."""
+    changes = parse_settings("recipe", config["recipe"])
+    return {k: v for k, v in changes.items() if k != "weight_decay"}
+
+
+def find_robustness(
+    outcome: Outcome,
+) -> dict[str, dict[float, tuple[Figure, Figure]]]:
+    """Find the accuracies on the training and the test set by method and b0.
+
+    Args:
+      outcome: A sweep of AdaGrad-Norm over b0; that of SGD lies beside it, its name
+        with -sgd at the end.
+    """
+    others = outcome.folder.with_name(f"{outcome.folder.name}-sgd")
+    runs = list(outcome.runs)
+    if others.exists():
+        runs += read(others).runs
+    methods: dict[str, dict[float, tuple[Figure, Figure]]] = {}
+    for same in group(runs).values():
+        settings, label = same[0].settings, same[0].label
+        if "b0" in settings:
+            b0 = settings["b0"]
+        else:
+            b0 = 1 / settings["learning_rate"]
+            rate = "1/b0" if settings["schedule"] == "constant" else "1/(b0 √k)"
+            label = f"{label}, {rate}"
+        ends = at(same, 1, outcome.config["epochs"])
+        train, test = (
+            summarise([100 * line[f"{where}_accuracy"] for line in ends])
+            for where in ("train", "test")
+        )
+        methods.setdefault(label, {})[float(f"{b0:g}")] = train, test
+    return {label: dict(sorted(points.items())) for label, points in methods.items()}
+
+
+def write_key(key: Key) -> str:
+    """Write a label and settings in one.
+
+    >>> write_key(("Padam", ("p", 0.125), ("learning_rate", 0.1)))
+    'Padam, p = 1/8, learning rate = 0.1'
+    """
+    label, *settings = key
+    return ", ".join([label, *map(write_pair, settings)])
+
+
+def write_pair(setting: tuple[str, Any]) -> str:
+    """Write a setting with its name."""
+    name, value = setting
+    return f"{name.replace('_', ' ')} = {write_setting(value)}"
+
+
+def write_setting(value: Any) -> str:
+    """Write the value of a setting, a simple fraction as such.
+
+    >>> write_setting(0.125), write_setting(0.01), write_setting("none")
+    ('1/8', '0.01', 'none')
+    """
+    if not isinstance(value, float):
+        return str(value)
+    simple = Fraction(value).limit_denominator(16)
+    is_simple = simple.numerator == 1 and simple.denominator in (2, 4, 8, 16)
+    return str(simple) if is_simple and float(simple) == value else f"{value:g}"

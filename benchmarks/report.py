@@ -15,7 +15,8 @@ from benchmarks import claims, outcomes, records, sections
 from benchmarks.config import ReportConfig, UsageError
 from benchmarks.drawings import runs as run_drawings
 from benchmarks.experiments import EXPERIMENTS, gpu_commands
-from benchmarks.sections import Section, as_markdown
+from benchmarks.sections import Section
+from benchmarks.views import as_markdown
 
 
 def run(config: ReportConfig) -> int:

@@ -10,7 +10,8 @@ from matplotlib.animation import PillowWriter
 from matplotlib.lines import Line2D
 from rich.table import Table
 
-from benchmarks.drawings.style import COLOURS, tidy, write_setting
+from benchmarks.drawings.style import COLOURS, tidy
+from benchmarks.outcomes import write_setting
 
 Records = Sequence[Mapping[str, Any]]
 

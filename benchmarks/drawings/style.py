@@ -1,6 +1,5 @@
 """What all plots have in common."""
 
-from fractions import Fraction
 from typing import Any
 
 # Okabe and Ito's colours, told apart by colour-blind readers.
@@ -22,16 +21,3 @@ def tidy(axes: Any) -> None:
     """Take away what a plot does not need."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def write_setting(value: Any) -> str:
-    """Write the value of a setting, a simple fraction as such.
-
-    >>> write_setting(0.125), write_setting(0.01), write_setting("none")
-    ('1/8', '0.01', 'none')
-    """
-    if not isinstance(value, float):
-        return str(value)
-    simple = Fraction(value).limit_denominator(16)
-    is_simple = simple.numerator == 1 and simple.denominator in (2, 4, 8, 16)
-    return str(simple) if is_simple and float(simple) == value else f"{value:g}"

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 
-from benchmarks.drawings.style import line_style, tidy, write_setting
-from benchmarks.outcomes import Figure, Line, Measure, Run
+from benchmarks.drawings.style import line_style, tidy
+from benchmarks.outcomes import Figure, Line, Measure, Run, write_setting
 
 # By seed the records of its epochs.
 Seeds = Sequence[Run]
