@@ -35,6 +35,7 @@ class Experiment:
       shows: The question it answers, and where it is from.
       expected: The published result, as far as there is one.
       better: What decides the question.
+      limits: What it cannot show.
       grid: For `sweep`: the values to combine, as the option --grid takes them.
       published: Test accuracies in % of the source, by the optimizer's label: after
         each quarter of the training, "" where it does not say.
@@ -46,6 +47,7 @@ class Experiment:
     shows: str
     expected: str
     better: str = _ACCURACY
+    limits: str = ""
     grid: tuple[str, ...] = ()
     published: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     baseline: tuple[str, ...] = ()
@@ -97,6 +99,10 @@ _TEXT = TrainConfig(
     seeds=2,
 )
 
+_SHORT = (
+    "A few epochs favour what moves fast. How training of a hundred epochs ends, which "
+    "is the paper's subject, only the experiments for a GPU can show."
+)
 _DECADES = "0.001,0.01,0.1,1,10,100,1000"
 _RATES = "learning_rate=1,0.1,0.01,0.001"
 _NEARLY_BEST = (
@@ -186,6 +192,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "The slides' table in small: is Padam quick at first and good at last?",
         "Padam ends as well as SGD with momentum, Adam and AMSGrad worse; after a "
         "quarter Padam is ahead of SGD. None published for this network.",
+        limits=_SHORT,
     ),
     "slides-cifar10": Experiment(
         _CIFAR10,
@@ -255,6 +262,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Southampton report, on a ResNet-18 a sixteenth as wide.",
         "The larger p, the smaller the best learning rate.",
         grid=("p=0.25,0.125,0.0625", "learning_rate=0.1,0.01,0.001"),
+        limits=_SHORT,
     ),
     "dilemma": Experiment(
         _SMALLER,
@@ -266,6 +274,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "learning rates at the end, and the test accuracy then.",
         grid=("p=0.5,0.25,0.125,0.0625",),
         baseline=("dilemma-sgd/momentum", "dilemma-small-rate/padam"),
+        limits=_SHORT,
     ),
     "dilemma-sgd": Experiment(
         replace(_SMALLER, optimizers=("momentum",)),
@@ -285,6 +294,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "Padam's within the first 30 %.",
         "None published.",
         baseline=("dilemma/padam", "dilemma-small-rate/padam p=0.5"),
+        limits=_SHORT,
     ),
     "correction": Experiment(
         _SMALLER,
@@ -292,6 +302,7 @@ EXPERIMENTS: dict[str, Experiment] = {
         "None published.",
         grid=("bias_correction=none,consistent",),
         baseline=("dilemma/padam p=0.125",),
+        limits=_SHORT,
     ),
     "few-bits-cifar10": Experiment(
         replace(_SMALL, optimizers=("padam-compressed",)),

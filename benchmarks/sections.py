@@ -177,6 +177,8 @@ def _introduce(name: str) -> list[str]:
         f"Expected: {experiment.expected}",
         f"What counts: {experiment.better}",
     ]
+    if experiment.limits:
+        lines.append(f"What it cannot show: {experiment.limits}")
     if experiment.baseline:
         lines.append(f"Shown beside: {', '.join(experiment.baseline)}.")
     return lines

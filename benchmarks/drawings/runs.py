@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Table
 
 from benchmarks import outcomes
-from benchmarks.drawings.style import line_style, tidy
+from benchmarks.drawings.style import line_style, place_legend, tidy
 
 # For each label its runs, one for each seed; each with the records of its epochs.
 Runs = Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
@@ -107,7 +107,10 @@ def draw_curves(
         # to the ground.
         settled += [max(v) for v in values[len(values) // 10 :]] if epochs else []
     loss.set(xlabel="epoch", ylabel="train loss (mean over the epoch)", yscale="log")
-    loss.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    low, high = loss.get_ylim()
+    few = high < 10 * low
+    subs = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0) if few else (1.0, 2.0, 5.0)
+    loss.yaxis.set_major_locator(LogLocator(subs=subs))
     loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
     loss.yaxis.set_minor_formatter(NullFormatter())
     # The first epochs' errors would press all others to the ground.
@@ -116,7 +119,7 @@ def draw_curves(
     for axes in (loss, error):
         tidy(axes)
         axes.xaxis.get_major_locator().set_params(integer=True)
-    loss.legend(frameon=False)
+    place_legend(figure, loss)
     figure.suptitle(title)
     figure.savefig(path, dpi=150)
     plt.close(figure)

@@ -21,3 +21,12 @@ def tidy(axes: Any) -> None:
     """Take away what a plot does not need."""
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
+
+
+def place_legend(figure: Any, axes: Any) -> None:
+    """Explain the lines of one of the panels, beside them all if they are many."""
+    handles, labels = axes.get_legend_handles_labels()
+    if len(labels) > 5:
+        figure.legend(handles, labels, loc="outside right center", frameon=False)
+    else:
+        axes.legend(frameon=False)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 
-from benchmarks.drawings.style import line_style, tidy
+from benchmarks.drawings.style import line_style, place_legend, tidy
 from benchmarks.outcomes import Figure, Line, Measure, Run, write_setting
 
 # By seed the records of its epochs.
@@ -108,7 +108,7 @@ def draw_rates(groups: Mapping[str, Seeds], path: Path) -> None:
     for axes in (rates, distance):
         axes.set(xlabel="epoch")
         tidy(axes)
-    distance.legend(frameon=False, fontsize="small")
+    place_legend(figure, distance)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
