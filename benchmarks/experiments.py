@@ -120,7 +120,11 @@ def _robustness() -> dict[str, Experiment]:
     rows = {}
     for name, config, text in (
         ("logistic-batch", _BATCH, "figure 1: logistic regression, whole batches"),
-        ("logistic", _PLAIN, "figure 1: logistic regression, mini-batches"),
+        (
+            "logistic",
+            replace(_PLAIN, seeds=3),
+            "figure 1: logistic regression, mini-batches",
+        ),
         (
             "mlp-batch",
             replace(_BATCH, model="mlp"),
@@ -128,7 +132,7 @@ def _robustness() -> dict[str, Experiment]:
         ),
         (
             "mlp",
-            replace(_PLAIN, model="mlp"),
+            replace(_PLAIN, model="mlp", seeds=3),
             "figure 2: two fully connected layers on MNIST, mini-batches",
         ),
         ("lenet", _LENET, "figure 3: LeNet on CIFAR-10"),

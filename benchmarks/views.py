@@ -202,11 +202,11 @@ def as_markdown(table: Table) -> str:
       table: As it would be printed.
 
     >>> table = Table("p", "ratio")
-    >>> table.add_row("1/8", "1.3")
+    >>> table.add_row("1/8", "|x| = 1.3")
     >>> print(as_markdown(table))
     | p | ratio |
     |---|---|
-    | 1/8 | 1.3 |
+    | 1/8 | \\|x\\| = 1.3 |
     """
     head = [str(column.header).replace("\n", " ") for column in table.columns]
     body = zip(*(map(str, column.cells) for column in table.columns), strict=True)
@@ -214,4 +214,7 @@ def as_markdown(table: Table) -> str:
         "---:" if column.justify == "right" else "---" for column in table.columns
     ]
     lines = [f"| {' | '.join(head)} |", f"|{'|'.join(aligned)}|"]
-    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in body)])
+    for row in body:
+        cells = (cell.replace("|", "\\|") for cell in row)
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
