@@ -196,7 +196,7 @@ def show(outcome: Outcome, plot: Path) -> Parts:
 
 
 def as_markdown(table: Table) -> str:
-    """Write a table in Markdown.
+    r"""Write a table in Markdown.
 
     Args:
       table: As it would be printed.
@@ -206,7 +206,7 @@ def as_markdown(table: Table) -> str:
     >>> print(as_markdown(table))
     | p | ratio |
     |---|---|
-    | 1/8 | \\|x\\| = 1.3 |
+    | 1/8 | \|x\| = 1.3 |
     """
     head = [str(column.header).replace("\n", " ") for column in table.columns]
     body = zip(*(map(str, column.cells) for column in table.columns), strict=True)
