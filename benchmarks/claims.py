@@ -257,7 +257,7 @@ def _robustness(results: Path) -> Iterator[Verdict]:
 
 def _theory(results: Path) -> Iterator[Verdict]:
     folder = results / "regret"
-    bounded = "Padam's regret grows no faster than √T and stays below the bound"
+    bounded = "Padam's regret stays below the bound of its theorem, which grows as √T"
     maximum = "Adam's rule goes the wrong way in Reddi's game; the maximum mends it"
     phases = "At a fixed rate p ≤ 1/4 ends in a cycle, p > 1/4 converges"
     if not folder.exists():

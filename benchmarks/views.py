@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
+from rich.text import Text
 
 from benchmarks import outcomes
 from benchmarks.drawings import runs as run_drawings
@@ -202,19 +203,23 @@ def as_markdown(table: Table) -> str:
       table: As it would be printed.
 
     >>> table = Table("p", "ratio")
-    >>> table.add_row("1/8", "|x| = 1.3")
+    >>> table.add_row("[bold]1/8[/bold]", "|x| = 1.3")
     >>> print(as_markdown(table))
     | p | ratio |
     |---|---|
-    | 1/8 | \|x\| = 1.3 |
+    | **1/8** | \|x\| = 1.3 |
     """
     head = [str(column.header).replace("\n", " ") for column in table.columns]
-    body = zip(*(map(str, column.cells) for column in table.columns), strict=True)
+    body = zip(*(map(_as_cell, column.cells) for column in table.columns), strict=True)
     aligned = [
         "---:" if column.justify == "right" else "---" for column in table.columns
     ]
     lines = [f"| {' | '.join(head)} |", f"|{'|'.join(aligned)}|"]
-    for row in body:
-        cells = (cell.replace("|", "\\|") for cell in row)
-        lines.append(f"| {' | '.join(cells)} |")
-    return "\n".join(lines)
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in body)])
+
+
+def _as_cell(content: object) -> str:
+    """Write Rich's markup as Markdown's, and what would end a cell otherwise."""
+    text = str(content).replace("[bold]", "**").replace("[/bold]", "**")
+    text = Text.from_markup(text).plain
+    return text.replace("\n", ", ").replace("|", "\\|")
