@@ -329,7 +329,11 @@ def _beyond_cnns(results: Path) -> Iterator[Verdict]:
         name = outcomes.write_key((label, *settings.items()))
         if figure.n and (name not in best or figure.mean < best[name][1].mean):
             best[name] = f"{rate:g}", figure
-    found = "; ".join(f"{name} {x} at {rate}" for name, (rate, x) in best.items())
+    largest = f"{max(run.settings['learning_rate'] for run in runs):g}"
+    found = "; ".join(
+        f"{name} {x} at {rate}" + (" (the largest tried)" if rate == largest else "")
+        for name, (rate, x) in best.items()
+    )
     padam = min(
         (x for name, (_, x) in best.items() if name.startswith("Padam")),
         key=lambda x: x.mean,

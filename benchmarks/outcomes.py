@@ -23,7 +23,8 @@ class Run(NamedTuple):
     Attributes:
       optimizer: Its name.
       label: The name it has in tables and plots.
-      settings: The point of the grid, of a sweep; otherwise empty.
+      recipe: The settings that it had.
+      settings: Those of them that the grid gave it, of a sweep; otherwise none.
       seed: Its seed.
       lines: The records of its epochs.
       stopped: Why it ended early, else "".
@@ -31,6 +32,7 @@ class Run(NamedTuple):
 
     optimizer: str
     label: str
+    recipe: Mapping[str, Any]
     settings: Mapping[str, Any]
     seed: int
     lines: Sequence[Line]
@@ -159,8 +161,10 @@ def _read_run(folder: Path, optimizer: str, about: Mapping[str, Any]) -> Run:
     config = json.loads((folder / "config.json").read_text())
     lines = records.read(folder / f"{optimizer}-seed{about['seed']}.jsonl")
     stopped = lines.pop()["stopped"] if lines and "stopped" in lines[-1] else ""
-    label = config["recipes"][optimizer].get("label", optimizer)
-    return Run(optimizer, label, about["settings"], about["seed"], lines, stopped)
+    recipe = config["recipes"][optimizer]
+    label = recipe.get("label", optimizer)
+    settings, seed = about["settings"], about["seed"]
+    return Run(optimizer, label, recipe, settings, seed, lines, stopped)
 
 
 def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:

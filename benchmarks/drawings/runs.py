@@ -115,7 +115,9 @@ def draw_curves(
     loss.yaxis.set_minor_formatter(NullFormatter())
     # The first epochs' errors would press all others to the ground.
     top = 1.05 * max(settled)
-    error.set(xlabel="epoch", ylabel=measure.error, ylim=(-0.02 * top, top))
+    # No perplexity is near 0, as errors can be.
+    bottom = -0.02 * top if measure.more_is_better else None
+    error.set(xlabel="epoch", ylabel=measure.error, ylim=(bottom, top))
     for axes in (loss, error):
         tidy(axes)
         axes.xaxis.get_major_locator().set_params(integer=True)

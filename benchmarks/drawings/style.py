@@ -26,7 +26,7 @@ def tidy(axes: Any) -> None:
 def place_legend(figure: Any, axes: Any) -> None:
     """Explain the lines of one of the panels, beside them all if they are many."""
     handles, labels = axes.get_legend_handles_labels()
-    if len(labels) > 5:
+    if len(labels) > 4:
         figure.legend(handles, labels, loc="outside right center", frameon=False)
     else:
         axes.legend(frameon=False)

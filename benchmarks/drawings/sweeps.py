@@ -67,6 +67,8 @@ def draw_heat_map(
 def draw_rates(groups: Mapping[str, Seeds], path: Path) -> None:
     """Draw how far effective learning rates spread, and how far the weights move.
 
+    The rates are those by which an average of the gradients is multiplied.
+
     Args:
       groups: Runs by label, with the diagnostics in their records. The line is the mean
         over the seeds; the band reaches from the rates' 5 % to their 95 % quantile.
@@ -93,8 +95,10 @@ def draw_rates(groups: Mapping[str, Seeds], path: Path) -> None:
                 list(quantiles), low, high, color=style["color"], alpha=0.12
             )
         else:  # without a second moment every weight has the same rate
+            # SGD's momentum is a sum, 1/(1-β) times the average that Padam's is.
+            gain = 1 / (1 - runs[0].recipe.get("momentum", 0.0))
             same_rate = [
-                statistics.fmean(line["learning_rate"] for line in same)
+                gain * statistics.fmean(line["learning_rate"] for line in same)
                 for same in lines.values()
             ]
             rates.plot(list(lines), same_rate, **style)

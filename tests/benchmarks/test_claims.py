@@ -240,6 +240,6 @@ def test_the_best_of_each_ones_learning_rates_is_compared(tmp_path):
     # e^0.3, e^0.8 and e^0.2.
     assert found.found == (
         "Adam 1.35±0.00 at 0.01; Padam 2.23±0.00 at 0.01; Padam, p = 0.4 1.22±0.00 at "
-        "0.1"
+        "0.1 (the largest tried)"
     )
     assert found.verdict == HOLDS
