@@ -147,7 +147,10 @@ def _view_robustness(outcome: Outcome, trained: str, plot: Path) -> Parts:
         cells = [points[b0][1] if b0 in points else None for b0 in decades]
         table.add_row(label, *("-" if c is None else str(c) for c in cells))
     sweep_drawings.draw_against(methods, "b0", trained, plot)
-    text = "A dash: the loss was no number. SGD's steps are 1/b0 and 1/(b0 √k)."
+    text = (
+        "SGD's steps are 1/b0 and 1/(b0 √k). A dash, 0 in the plot: the loss was no "
+        "number."
+    )
     return [as_markdown(table), text], [plot]
 
 
