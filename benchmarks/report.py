@@ -172,6 +172,7 @@ def _write_readme(path: Path, results: Path, judged: Sequence[claims.Verdict]) -
         parts += [
             f"{table.title}:",
             as_markdown(table),
+            *filter(None, [EXPERIMENTS[name].limits]),
             f"![Train loss and test error: {title}](benchmarks/plots/{name}.png)",
         ]
     parts.append(_END)
