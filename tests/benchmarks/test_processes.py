@@ -134,8 +134,9 @@ def test_two_processes_give_the_numbers_of_one_device(
     devices = json.loads((out / "header.json").read_text())["devices"]
     assert (devices["count"], devices["processes"]) == (8, 2)
     assert f"records: {out}" in first
-    # The second says nothing, but for what the library of the collectives says.
-    assert all(line.startswith("[Gloo]") for line in second.splitlines())
+    # The second says nothing: what is there, XLA and its collectives say, the more the
+    # busier the machine is.
+    assert not any(word in second for word in ("records:", "plot:", "SGD", "Padam"))
 
 
 def test_a_run_moves_from_one_device_to_two_processes_and_on_to_two_devices(
