@@ -267,9 +267,8 @@ def _theory(results: Path) -> Iterator[Verdict]:
     games = [
         line
         for path in sorted(folder.glob("*.jsonl"))
-        if path.stem not in ("counterexample", "phase-transition")
         for line in records.read(path)
-        if line["optimizer"] == "padam" and line["chosen"]
+        if line.get("optimizer") == "padam" and line["chosen"]
     ]
     shares = [
         regret / bound
@@ -325,12 +324,11 @@ def _beyond_cnns(results: Path) -> Iterator[Verdict]:
     if swept is not None:
         runs += swept.runs
     best: dict[str, tuple[str, Figure]] = {}
-    for (label, *pairs), figure in _figures(outcome, runs).items():
-        settings = dict(pairs)
-        rate = settings.pop("learning_rate")
-        name = outcomes.write_key((label, *settings.items()))
-        if figure.n and (name not in best or figure.mean < best[name][1].mean):
-            best[name] = f"{rate:g}", figure
+    for name, by_rate in outcomes.group_by_rate(runs).items():
+        for rate, same in by_rate.items():
+            figure = outcomes.figure_at(outcome, same, 1)
+            if figure.n and (name not in best or figure.mean < best[name][1].mean):
+                best[name] = f"{rate:g}", figure
     largest = f"{max(run.settings['learning_rate'] for run in runs):g}"
     found = "; ".join(
         f"{name} {x} at {rate}" + (" (the largest tried)" if rate == largest else "")

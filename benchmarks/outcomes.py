@@ -179,6 +179,20 @@ def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
     return groups
 
 
+def group_by_rate(runs: Iterable[Run]) -> dict[str, dict[float, list[Run]]]:
+    """Bring those together that differ in learning rate and seed alone.
+
+    Returns:
+      By label and other settings, written, the runs of each learning rate.
+    """
+    swept: dict[str, dict[float, list[Run]]] = {}
+    for (label, *pairs), same in group(runs).items():
+        settings = dict(pairs)
+        rate = settings.pop("learning_rate")
+        swept.setdefault(write_key((label, *settings.items())), {})[rate] = same
+    return swept
+
+
 class Figure(NamedTuple):
     """A mean over seeds.
 

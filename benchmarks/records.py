@@ -3,6 +3,7 @@
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -261,7 +262,7 @@ def publish(run: Path, results: Path) -> Path:
 
     Args:
       run: The folder of a run or of a sweep.
-      results: Where a folder of the same name is made, over one that is there.
+      results: Where a folder of the same name is made, in place of one that is there.
 
     Returns:
       The new folder.
@@ -272,10 +273,12 @@ def publish(run: Path, results: Path) -> Path:
     if not (run / "header.json").exists():
         raise UsageError(f"{run} holds no run: there is no header.json.")
     target = results / run.resolve().name
+    fresh = target.with_name(f".{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
     for path in sorted(run.rglob("*.json*")):
         if "checkpoints" in path.relative_to(run).parts:
             continue
-        copy = target / path.relative_to(run)
+        copy = fresh / path.relative_to(run)
         copy.parent.mkdir(parents=True, exist_ok=True)
         if path.name == "config.json":
             content = _read_json(path)
@@ -291,6 +294,9 @@ def publish(run: Path, results: Path) -> Path:
             for line in lines:
                 line.pop("worker", None)
             _replace(copy, "".join(json.dumps(line) + "\n" for line in lines))
+    if target.exists():
+        shutil.rmtree(target)
+    fresh.replace(target)
     return target
 
 

@@ -626,26 +626,10 @@ def run(config: RegretConfig) -> int:
             lines[name].append(record)
 
     console = Console()
-    played = [line for name in config.games if name in GAMES for line in lines[name]]
     print(f"records: {folder}")
-    for content, file, tabulate, draw in (
-        (played, "regret.png", games.regret_table, games.draw_regret),
-        (
-            lines.get("counterexample"),
-            "counterexample.png",
-            games.counterexample_table,
-            games.draw_counterexample,
-        ),
-        (
-            lines.get("phase-transition"),
-            "phase-transition.png",
-            None,
-            games.draw_phases,
-        ),
-    ):
-        if content:
-            if tabulate:
-                console.print(tabulate(content))
-            draw(content, folder / file)
-            print(f"plot:    {folder / file}")
+    for name, table, draw in games.pictures(lines):
+        if table:
+            console.print(table)
+        draw(folder / f"{name}.png")
+        print(f"plot:    {folder / name}.png")
     return 0

@@ -86,9 +86,9 @@ def _compose(
         "[results](results); nothing here is typed by hand.",
         "\n".join(contents),
         f"## {titles[0]}",
-        "The rules by which these are judged were made before the runs: they stand "
-        "in [experiments.py](experiments.py). *Open* is what a single seed shows, or "
-        "what has not been run.",
+        "The rules by which these are judged were made before the runs; they stand "
+        "in [experiments.py](experiments.py), with what was changed afterwards. *Open* "
+        "is what a single seed shows, or what has not been run.",
         as_markdown(_tabulate(judged)),
     ]
     for section in described:

@@ -109,38 +109,18 @@ def _describe_regret(folder: Path, plots: Path) -> Section:
         for name in config["games"]
         if (folder / f"{name}.jsonl").exists()
     }
-    played = [x for name in lines if name not in _EXAMPLES for x in lines[name]]
     parts = [
         "Losses come one at a time, the step is Algorithm 1 with α/√t on a box. The "
         "regret is beside the theorem's bound and the tighter sum of its proof.",
     ]
     drawn = []
-    for content, name, tabulate, draw in (
-        (played, "regret", game_drawings.regret_table, game_drawings.draw_regret),
-        (
-            lines.get("counterexample"),
-            "counterexample",
-            game_drawings.counterexample_table,
-            game_drawings.draw_counterexample,
-        ),
-        (
-            lines.get("phase-transition"),
-            "phase-transition",
-            None,
-            game_drawings.draw_phases,
-        ),
-    ):
-        if content:
-            if tabulate:
-                table = tabulate(content)
-                parts += [f"**{table.title}**", as_markdown(table)]
-            drawn.append(plots / f"{name}.png")
-            draw(content, drawn[-1])
+    for name, table, draw in game_drawings.pictures(lines):
+        if table:
+            parts += [f"**{table.title}**", as_markdown(table)]
+        drawn.append(plots / f"{name}.png")
+        draw(drawn[-1])
     parts.append(_sign(Outcome(folder, config, header, [])))
     return Section("Regret, and where p decides", "\n\n".join(parts), drawn)
-
-
-_EXAMPLES = ("counterexample", "phase-transition")
 
 
 def _describe_landscape(folder: Path, plots: Path) -> Section:

@@ -15,7 +15,6 @@ import math
 import os
 import re
 import socket
-import statistics
 import sys
 import time
 import typing
@@ -31,7 +30,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import data, models, optimizers, records, train
+from benchmarks import data, models, optimizers, outcomes, records, train
 from benchmarks.config import CIRCUMSTANCES, SweepConfig, TrainConfig, UsageError
 from benchmarks.parallel import Parallel
 from benchmarks.preemption import PreemptedError, Preemption
@@ -584,9 +583,7 @@ def _table(
         if len(values) < seeds:
             accuracy = f"{seeds - len(values)} of {seeds} diverged"
         else:
-            accuracy = f"{statistics.fmean(values):.2f}"
-            if seeds > 1:
-                accuracy += f"±{statistics.stdev(values):.2f}"
+            accuracy = str(outcomes.summarise(values))
         settings = map(_write, same[0]["settings"].values())
         table.add_row(
             optimizers.lookup(same[0]["optimizer"]).label, *settings, accuracy

@@ -23,6 +23,7 @@ from benchmarks import (
     hosts,
     models,
     optimizers,
+    outcomes,
     records,
     schedules,
 )
@@ -372,8 +373,9 @@ def compare(config: TrainConfig) -> int:
     if mode.is_first_process:
         title = f"{config.dataset}, {config.model}, {config.epochs} epochs"
         console = Console()
-        console.print(drawings.table(runs, config.epochs, title))
-        drawings.draw_curves(runs, folder / "curves.png", title)
+        measure = outcomes.measure_for(config.dataset)
+        console.print(drawings.table(runs, config.epochs, title, measure))
+        drawings.draw_curves(runs, folder / "curves.png", title, measure)
         print(f"records: {folder}\nplot:    {folder / 'curves.png'}")
         for line in diverged:
             print(line, file=sys.stderr)

@@ -81,13 +81,7 @@ def _tabulate(outcome: Outcome, groups: Mapping[outcomes.Key, list[Run]]) -> Tab
 def _view_best_rates(outcome: Outcome, trained: str, plot: Path) -> Parts:
     """All learning rates in a table, and curves at the best one of each."""
     measure = outcome.measure
-    groups = outcomes.group(with_baseline(outcome))
-    swept: dict[str, dict[float, list[Run]]] = {}
-    for (label, *pairs), runs in groups.items():
-        settings = dict(pairs)
-        rate = settings.pop("learning_rate")
-        name = write_key((label, *settings.items()))
-        swept.setdefault(name, {})[rate] = runs
+    swept = outcomes.group_by_rate(with_baseline(outcome))
     rates = sorted({rate for runs in swept.values() for rate in runs}, reverse=True)
     table = Table(f"{measure.name} at the end, learning rate =")
     for rate in rates:

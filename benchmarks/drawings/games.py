@@ -1,6 +1,7 @@
 """Tables and plots of online games and of landscapes."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +19,27 @@ Records = Sequence[Mapping[str, Any]]
 _DASHES = ("solid", "dashed", "dashdot", "dotted")
 _HEAD = {"marker": "o", "markersize": 6.5, "markeredgecolor": "white"}
 _NAMES = {"sgd": "SGD", "adagrad": "AdaGrad", "adam": "Adam (no maximum)"}
+
+
+def pictures(
+    lines: Mapping[str, Records],
+) -> Iterator[tuple[str, Table | None, Callable[[Path], None]]]:
+    """Yield what is shown of the games of `regret`: name, table, how to draw it.
+
+    Args:
+      lines: The records of each game, by its name.
+    """
+    examples = {
+        "counterexample": (counterexample_table, draw_counterexample),
+        "phase-transition": (None, draw_phases),
+    }
+    played = [line for name in lines if name not in examples for line in lines[name]]
+    if played:
+        yield "regret", regret_table(played), partial(draw_regret, played)
+    for name, (tabulate, draw) in examples.items():
+        if content := lines.get(name):
+            table = tabulate(content) if tabulate else None
+            yield name, table, partial(draw, content)
 
 
 def regret_table(lines: Records) -> Table:

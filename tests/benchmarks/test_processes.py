@@ -3,6 +3,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -29,6 +30,11 @@ SETTINGS = {
 OPTIMIZERS = ("padam", "amsgrad", "momentum", "lbfgs")
 MEASURED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 PATIENCE = 120
+# The pieces of Gloo's only message, which come out one by one.
+GLOO = (
+    r"\[Gloo\]|Rank|is connected to|peer ranks\.|"
+    r"Expected number of connected peer ranks is|:|\d+"
+)
 
 
 def arguments(out, *options):
@@ -134,9 +140,9 @@ def test_two_processes_give_the_numbers_of_one_device(
     devices = json.loads((out / "header.json").read_text())["devices"]
     assert (devices["count"], devices["processes"]) == (8, 2)
     assert f"records: {out}" in first
-    # The second says nothing: what is there, XLA and its collectives say, the more the
-    # busier the machine is.
-    assert not any(word in second for word in ("records:", "plot:", "SGD", "Padam"))
+    # The second says nothing but for what the library of the collectives says, whose
+    # threads write into each other's lines.
+    assert re.sub(GLOO, "", second).split() == []
 
 
 def test_a_run_moves_from_one_device_to_two_processes_and_on_to_two_devices(

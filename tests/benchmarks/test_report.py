@@ -345,6 +345,9 @@ def test_runs_are_added_without_what_is_of_the_machine(results, tmp_path, report
     records.write_json(run / "header.json", header)
     (run / "checkpoints" / "1").mkdir(parents=True)
     (run / "checkpoints" / "1" / "tree.json").write_text("{}")
+    stale = results / "small-cifar10" / "adam-seed0.jsonl"
+    stale.parent.mkdir()
+    stale.write_text("{}\n")  # of a run that this one replaces
     copy = records.publish(run, results)
     assert copy == results / "small-cifar10"
     assert sorted(p.name for p in copy.rglob("*")) == [
