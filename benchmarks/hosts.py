@@ -1,10 +1,8 @@
 """Several processes as one: a roll call, then jax.distributed."""
 
-import contextlib
+import asyncio
 import json
 import socket
-import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -14,9 +12,8 @@ from benchmarks.config import TrainConfig, UsageError
 
 # What may differ between processes that train together.
 _OWN = ("coordinator", "process_id", "timeout", "data_dir", "workers", "out")
-# A process that has come speaks at once; whoever says nothing is none of ours.
-_SECONDS_TO_SPEAK = 2.0
-_LONGEST_MESSAGE = 2**16
+_ARE_YOU_THERE = "are you there?"
+_SECONDS_BETWEEN_TRIES = 0.1
 # How long the others wait for a process at the end: the first draws the curves.
 _SECONDS_TO_END = 60
 
@@ -24,9 +21,10 @@ _SECONDS_TO_END = 60
 def join(config: TrainConfig) -> None:
     """Connect this process to the others, before JAX is used for anything.
 
-    jax.distributed ends a process that waits in vain with a stack trace. So the
-    processes first call the roll on the same port, which tells what is wrong: nobody
-    listens, somebody is missing, two have the same number or other settings.
+    jax.distributed aborts every process, with a stack trace, if one of them is missing,
+    restarts or has the number of another. So the processes first call the roll on the
+    same port: process 0 waits until all the others are connected at the same time. A
+    process that restarts takes its former place.
 
     Args:
       config: Its coordinator, num_processes, process_id and timeout, and all that the
@@ -38,29 +36,120 @@ def join(config: TrainConfig) -> None:
     """
     if config.coordinator is None:
         return
+    common = {
+        "initialization_timeout": config.timeout,
+        "shutdown_timeout_seconds": _SECONDS_TO_END,
+    }
     if config.coordinator == "auto":
         try:
-            jax.distributed.initialize(
-                initialization_timeout=config.timeout,
-                shutdown_timeout_seconds=_SECONDS_TO_END,
-            )
+            jax.distributed.initialize(**common)
         except (ValueError, RuntimeError) as error:
             raise UsageError(
                 f"--coordinator auto found no cluster ({error}); give host:port."
             ) from error
         return
-    deadline = time.monotonic() + config.timeout
-    if config.process_id == 0:
-        _call_roll(deadline, config)
-    else:
-        _answer(deadline, config)
+    meet = _call_roll if config.process_id == 0 else _answer
+    if problem := asyncio.run(meet(config)):
+        raise UsageError(f"--coordinator {config.coordinator}: {problem}.")
     jax.distributed.initialize(
-        config.coordinator,
-        config.num_processes,
-        config.process_id,
-        initialization_timeout=config.timeout,
-        shutdown_timeout_seconds=_SECONDS_TO_END,
+        config.coordinator, config.num_processes, config.process_id, **common
     )
+
+
+async def _call_roll(config: TrainConfig) -> str:
+    """Wait for all others; tell them, and return, what is wrong, "" if nothing."""
+    expected = set(range(1, config.num_processes or 0))
+    present: dict[int, asyncio.StreamWriter] = {}
+    there: set[int] = set()  # those of them that have answered the last question
+    outcome = asyncio.get_running_loop().create_future()
+
+    def decide(problem: str) -> None:
+        if not outcome.done():
+            outcome.set_result(problem)
+
+    async def listen(reader: asyncio.StreamReader, peer: asyncio.StreamWriter) -> None:
+        match await _receive(reader):
+            case {"process_id": int(number), "settings": dict(settings)}:
+                pass
+            case _:  # not one of ours
+                peer.close()
+                return
+        if former := present.pop(number, None):
+            _send(former, f"another process has come with --process-id {number}")
+        present[number] = peer
+        if difference := _find_difference(number, settings, config):
+            decide(difference)
+        if expected <= present.keys():
+            there.clear()
+            for each in present.values():
+                _send(each, _ARE_YOU_THERE)
+        while await _receive(reader) == _ARE_YOU_THERE and present[number] is peer:
+            there.add(number)
+            if expected <= there:
+                decide("")
+        if present.get(number) is peer:  # it has gone
+            del present[number]
+            there.discard(number)
+
+    calls: list[asyncio.Task[None]] = []  # ours, so that ending them is not reported
+    port = _address(config)[1]
+    try:
+        server = await asyncio.start_server(
+            lambda *streams: calls.append(asyncio.create_task(listen(*streams))),
+            port=port,
+        )
+    except OSError as error:
+        return (
+            f"port {port} cannot be opened ({error.strerror}); choose a free one, and "
+            "see that no other process has --process-id 0"
+        )
+    if not expected:
+        decide("")
+    try:
+        problem = await asyncio.wait_for(outcome, config.timeout)
+    except TimeoutError:
+        problem = (
+            f"after {config.timeout} seconds these of the {config.num_processes} "
+            f"processes have not come: {sorted(expected - present.keys())}"
+        )
+    server.close()
+    for peer in present.values():
+        _send(peer, problem)
+        peer.close()
+    return problem
+
+
+async def _answer(config: TrainConfig) -> str:
+    """Report to process 0; return what it says is wrong, "" if all are there."""
+    hello = {"process_id": config.process_id, "settings": _shared_settings(config)}
+    now = asyncio.get_running_loop().time
+    end = now() + config.timeout
+    try:
+        async with asyncio.timeout_at(end) as patience:
+            while True:
+                try:
+                    reader, peer = await asyncio.open_connection(*_address(config))
+                except socket.gaierror as error:
+                    return f"the host is unknown ({error})"
+                except OSError:  # it is not there yet
+                    await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
+                    continue
+                # Process 0 has begun to wait before, so it gives up before.
+                patience.reschedule(now() + 2 * config.timeout)
+                _send(peer, hello)
+                while (said := await _receive(reader)) == _ARE_YOU_THERE:
+                    _send(peer, said)
+                peer.close()
+                if isinstance(said, str):
+                    return said
+                patience.reschedule(end)  # it may be started again
+                await asyncio.sleep(_SECONDS_BETWEEN_TRIES)
+    except TimeoutError:
+        return (
+            f"no answer within {config.timeout} seconds; start the process with "
+            "--process-id 0 there, or see whether a firewall closes the port. "
+            "--timeout sets how long to wait"
+        )
 
 
 def _address(config: TrainConfig) -> tuple[str, int]:
@@ -71,56 +160,6 @@ def _address(config: TrainConfig) -> tuple[str, int]:
 def _shared_settings(config: TrainConfig) -> dict[str, Any]:
     settings = {k: v for k, v in asdict(config).items() if k not in _OWN}
     return json.loads(json.dumps(settings, default=str))
-
-
-def _call_roll(deadline: float, config: TrainConfig) -> None:
-    """Wait for every other process, and tell each what came of it."""
-    port = _address(config)[1]
-    both = socket.has_dualstack_ipv6()
-    try:
-        server = socket.create_server(
-            ("", port),
-            family=socket.AF_INET6 if both else socket.AF_INET,
-            dualstack_ipv6=both,
-        )
-    except OSError as error:
-        raise UsageError(
-            f"--coordinator {config.coordinator}: port {port} cannot be opened "
-            f"({error.strerror}); choose a free one, and see that no other process has "
-            "--process-id 0."
-        ) from error
-    expected = set(range(1, config.num_processes or 0))
-    present: dict[int, socket.socket] = {}
-    problem, refused = "", None
-    with server:
-        while expected - set(present) and not problem:
-            server.settimeout(max(0.01, deadline - time.monotonic()))
-            try:
-                caller, _ = server.accept()
-            except TimeoutError:
-                problem = (
-                    f"after {config.timeout} seconds these of the "
-                    f"{config.num_processes} processes have not come: "
-                    f"{sorted(expected - set(present))}"
-                )
-                break
-            match _receive(caller, time.monotonic() + _SECONDS_TO_SPEAK):
-                case {"process_id": int(number), "settings": dict(settings)}:
-                    problem = _find_difference(number, settings, config)
-                    former = present.get(number)
-                    if not problem and former is not None and not _has_gone(former):
-                        problem = f"two processes have --process-id {number}"
-                    if problem:
-                        refused = caller
-                    else:
-                        present[number] = caller
-                case _:  # not one of ours
-                    caller.close()
-        for caller in (*present.values(), *([refused] if refused else [])):
-            _send(caller, problem)
-            caller.close()
-    if problem:
-        raise UsageError(f"--coordinator {config.coordinator}: {problem}.")
 
 
 def _find_difference(number: int, settings: dict[str, Any], config: TrainConfig) -> str:
@@ -134,69 +173,13 @@ def _find_difference(number: int, settings: dict[str, Any], config: TrainConfig)
     return ""
 
 
-def _answer(deadline: float, config: TrainConfig) -> None:
-    """Report to the first process and wait for its word."""
-    message = {"process_id": config.process_id, "settings": _shared_settings(config)}
-    for remaining in _seconds_left(deadline):
-        try:
-            server = socket.create_connection(_address(config), timeout=remaining)
-        except socket.gaierror as error:
-            raise UsageError(
-                f"--coordinator {config.coordinator}: the host is unknown ({error})."
-            ) from error
-        except OSError:  # not there yet
-            continue
-        with server:
-            _send(server, message)
-            # The first process waits until its own deadline, which may be later.
-            problem = _receive(server, deadline + config.timeout)
-        if problem == "":
-            return
-        if isinstance(problem, str):
-            raise UsageError(f"--coordinator {config.coordinator}: {problem}.")
-    raise UsageError(
-        f"--coordinator {config.coordinator} did not answer within {config.timeout} "
-        "seconds; start the process with --process-id 0 there, or see whether a "
-        "firewall closes the port. --timeout sets how long to wait."
-    )
+def _send(peer: asyncio.StreamWriter, message: Any) -> None:
+    peer.write(json.dumps(message).encode() + b"\n")
 
 
-def _seconds_left(deadline: float) -> Iterator[float]:
-    """Yield how much time is left, again after each pause, until there is none."""
-    while (remaining := deadline - time.monotonic()) > 0:
-        yield remaining
-        time.sleep(0.1)
-
-
-def _send(peer: socket.socket, message: object) -> None:
-    with contextlib.suppress(OSError):  # it has gone; whoever needs it will miss it
-        peer.sendall(json.dumps(message).encode() + b"\n")
-
-
-def _receive(peer: socket.socket, deadline: float) -> Any:
-    """Return the line of JSON that somebody sends, None if it is none or too late."""
-    received = b""
+async def _receive(reader: asyncio.StreamReader) -> Any:
+    """Read a line of JSON; return None if it is anything else or the peer is gone."""
     try:
-        while not received.endswith(b"\n"):
-            peer.settimeout(max(0.01, deadline - time.monotonic()))
-            part = peer.recv(_LONGEST_MESSAGE)
-            received += part
-            late = time.monotonic() > deadline
-            if not part or late or len(received) > _LONGEST_MESSAGE:
-                return None
-        return json.loads(received)
+        return json.loads(await reader.readline())
     except (OSError, ValueError, RecursionError):
         return None
-
-
-def _has_gone(peer: socket.socket) -> bool:
-    """Whether a process that waits for our word has closed its connection."""
-    peer.setblocking(False)
-    try:
-        return not peer.recv(1)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return True
-    finally:
-        peer.setblocking(True)

@@ -1,23 +1,25 @@
 """The roll call: everyone is there, or everyone hears in one line what is wrong."""
 
+import asyncio
 import json
 import os
+import queue
 import socket
 import subprocess
 import sys
 import threading
-import time
 
 import jax
 import pytest
 
 from benchmarks import hosts
 from benchmarks.config import TrainConfig, UsageError
+from tests.helpers.processes import PATIENCE, reserve_port, wait_until
 
 
 @pytest.fixture
 def joined(monkeypatch):
-    """What jax.distributed would have been told, by whom."""
+    """The arguments with which jax.distributed was called."""
     calls = []
     monkeypatch.setattr(
         jax.distributed, "initialize", lambda *given, **_: calls.append(given)
@@ -27,11 +29,24 @@ def joined(monkeypatch):
 
 @pytest.fixture
 def port():
-    with socket.create_server(("", 0)) as server:
-        return server.getsockname()[1]
+    with reserve_port() as port:
+        yield port
 
 
-def config(port, process, processes=2, timeout=20, host="127.0.0.1", **settings):
+@pytest.fixture
+def arrivals(monkeypatch):
+    """The numbers of processes, as process 0 hears of them."""
+    heard, find = queue.Queue(), hosts._find_difference
+
+    def find_difference(number, *others):
+        heard.put(number)
+        return find(number, *others)
+
+    monkeypatch.setattr(hosts, "_find_difference", find_difference)
+    return heard
+
+
+def config(port, process, processes=2, timeout=PATIENCE, host="127.0.0.1", **settings):
     return TrainConfig(
         coordinator=f"{host}:{port}",
         num_processes=processes,
@@ -41,46 +56,60 @@ def config(port, process, processes=2, timeout=20, host="127.0.0.1", **settings)
     )
 
 
-def start(*configs):
-    """Let each join in a thread; return the threads and what each has heard."""
-    heard = {}
+def start(config):
+    """Let a process join in a thread; return a function that waits for the result."""
+    heard = []
 
-    def join(key, config):
+    def join():
         try:
             hosts.join(config)
-            heard[key] = "joined"
+            heard.append("joined")
         except UsageError as error:
-            heard[key] = str(error)
+            heard.append(str(error))
 
-    threads = [
-        threading.Thread(target=join, args=arguments, daemon=True)
-        for arguments in enumerate(configs)
-    ]
-    for thread in threads:
-        thread.start()
-    return threads, heard
+    thread = threading.Thread(target=join, daemon=True)
+    thread.start()
+
+    def result():
+        thread.join(PATIENCE)
+        assert heard, "it still waits"
+        return heard[0]
+
+    return result
 
 
 def all_join(*configs):
-    threads, heard = start(*configs)
-    for thread in threads:
-        thread.join(30)
-    assert len(heard) == len(configs), "somebody still waits"
-    return [heard[key] for key in range(len(configs))]
+    return [result() for result in [start(config) for config in configs]]
 
 
 def call(port):
-    """Connect to the first process as soon as it listens."""
-    for _ in range(500):
+    """Connect to process 0 as soon as it listens."""
+
+    def connect():
         try:
-            return socket.create_connection(("127.0.0.1", port), timeout=10)
+            return socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         except ConnectionRefusedError:
-            time.sleep(0.02)
-    raise AssertionError("nobody listens")
+            return None
+
+    return wait_until(connect)
 
 
-def test_all_join_whoever_comes_first(port, joined):
-    order = (2, 0, 1)
+def say_hello(port, process, processes):
+    """Report as a process does; return the connection."""
+    settings = hosts._shared_settings(config(port, process, processes))
+    message = {"process_id": process, "settings": settings}
+    connection = call(port)
+    connection.sendall(json.dumps(message).encode() + b"\n")
+    return connection
+
+
+def hear(connection):
+    with connection.makefile() as lines:
+        return json.loads(lines.readline())
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (2, 0, 1)])
+def test_processes_join_in_any_order(port, joined, order):
     heard = all_join(*(config(port, process, 3) for process in order))
     assert heard == ["joined"] * 3
     expected = [(f"127.0.0.1:{port}", 3, process) for process in range(3)]
@@ -88,12 +117,12 @@ def test_all_join_whoever_comes_first(port, joined):
 
 
 @pytest.mark.skipif(not socket.has_dualstack_ipv6(), reason="no IPv6 here")
-def test_the_address_may_be_one_of_ipv6(port, joined):
+def test_ipv6_address(port, joined):
     pair = (config(port, process, host="[::1]") for process in range(2))
     assert all_join(*pair) == ["joined"] * 2
 
 
-def test_a_process_alone_waits_for_nobody(port, joined):
+def test_one_process_does_not_wait(port, joined):
     assert all_join(config(port, 0, 1)) == ["joined"]
 
 
@@ -102,40 +131,51 @@ def test_nothing_happens_without_a_coordinator(joined):
     assert not joined
 
 
-def test_an_unreachable_coordinator_is_named_after_the_timeout(port, joined):
-    began = time.monotonic()
+def test_unreachable_coordinator_is_named(port, joined):
     (heard,) = all_join(config(port, 1, timeout=1))
-    assert 1 <= time.monotonic() - began < 5
-    assert f"127.0.0.1:{port} did not answer within 1 seconds" in heard
+    assert f"127.0.0.1:{port}" in heard
     assert "--process-id 0" in heard
     assert not joined
 
 
-def test_a_coordinator_that_does_not_exist_is_an_error_at_once(port):
-    with pytest.raises(UsageError, match="host is unknown"):
+def test_unknown_host_is_named(port):
+    with pytest.raises(UsageError, match="no.such.host.invalid.*unknown"):
         hosts.join(config(port, 1, host="no.such.host.invalid"))
 
 
-def test_whoever_has_come_hears_who_is_missing(port, joined):
-    heard = all_join(config(port, 0, 4, timeout=2), config(port, 2, 4))
-    for message in heard:
-        assert "after 2 seconds these of the 4 processes have not come" in message
-        assert message.endswith("[1, 3].")
+def test_all_hear_which_processes_are_missing(port, joined, arrivals, monkeypatch):
+    time_is_up = threading.Event()
+
+    async def wait_for(outcome, timeout):
+        while not time_is_up.is_set():
+            await asyncio.sleep(0.01)
+        raise TimeoutError
+
+    monkeypatch.setattr(asyncio, "wait_for", wait_for)
+    results = [start(config(port, process, 4)) for process in (0, 2)]
+    assert arrivals.get(timeout=PATIENCE) == 2
+    time_is_up.set()
+    for result in results:
+        assert result().endswith("have not come: [1, 3].")
     assert not joined
 
 
-def test_two_processes_with_one_number_are_refused(port, joined):
-    heard = all_join(*(config(port, process, 3) for process in (0, 1, 1)))
-    assert all("two processes have --process-id 1" in message for message in heard)
+def test_two_processes_with_one_number(port, joined):
+    first = start(config(port, 0, 3))
+    with say_hello(port, 1, 3) as former:
+        second = start(config(port, 1, 3))
+        assert "--process-id 1" in hear(former)
+    assert all_join(config(port, 2, 3)) == ["joined"]
+    assert (first(), second()) == ("joined", "joined")
 
 
-def test_two_first_processes_are_refused(port, joined):
-    threads, heard = start(config(port, 0, timeout=2))
+def test_two_first_processes(port, joined):
+    first = start(config(port, 0))
     call(port).close()
-    with pytest.raises(UsageError, match=f"port {port} cannot be opened.*--process-id"):
+    with pytest.raises(UsageError, match=f"port {port} .*--process-id 0"):
         hosts.join(config(port, 0))
-    threads[0].join(10)
-    assert "have not come: [1]" in heard[0]
+    assert all_join(config(port, 1)) == ["joined"]
+    assert first() == "joined"
 
 
 @pytest.mark.parametrize(
@@ -172,8 +212,8 @@ RUBBISH = [
 ]
 
 
-def test_strangers_are_sent_away_and_disturb_nobody(port, joined):
-    threads, heard = start(config(port, 0))
+def test_strangers_are_sent_away(port, joined):
+    first = start(config(port, 0))
     for rubbish in RUBBISH:
         with call(port) as stranger:
             try:
@@ -183,84 +223,74 @@ def test_strangers_are_sent_away_and_disturb_nobody(port, joined):
             except ConnectionError:
                 pass  # sent away while it spoke
     assert all_join(config(port, 1)) == ["joined"]
-    threads[0].join(10)
-    assert heard == {0: "joined"}
+    assert first() == "joined"
 
 
-def test_a_silent_stranger_does_not_keep_the_others_waiting(port, joined):
-    threads, heard = start(config(port, 0))
+def test_silent_stranger_does_not_keep_the_others_waiting(port, joined, caplog):
+    first = start(config(port, 0))
     with call(port):
         assert all_join(config(port, 1)) == ["joined"]
-    threads[0].join(10)
-    assert heard == {0: "joined"}
+        assert first() == "joined"
+    assert not caplog.records
 
 
-def test_a_message_may_come_in_pieces(port, joined):
-    threads, heard = start(config(port, 0))
-    second = config(port, 1)
-    message = {"process_id": 1, "settings": hosts._shared_settings(second)}
-    line = json.dumps(message).encode() + b"\n"
-    with call(port) as slow:
-        for byte in range(0, len(line), 100):
-            slow.sendall(line[byte : byte + 100])
-        assert json.loads(slow.makefile().readline()) == ""
-    threads[0].join(10)
-    assert heard == {0: "joined"}
+# "x1" is a process 1 that dies after it has reported.
+@pytest.mark.parametrize("order", ["x1 2 1", "x1 1 2", "2 x1 1", "x2 x1 x2 1 2"])
+def test_process_that_restarts_joins_in_any_order(port, joined, arrivals, order):
+    results = [start(config(port, 0, 3))]
+    for process in order.split():
+        number = int(process[-1])
+        if process[0] == "x":
+            say_hello(port, number, 3).close()
+        else:
+            results.append(start(config(port, number, 3)))
+        assert arrivals.get(timeout=PATIENCE) == number
+    assert [result() for result in results] == ["joined"] * 3
 
 
-def test_a_process_that_was_started_again_takes_its_place(port, joined):
-    threads, heard = start(config(port, 0, 3))
-    message = {"process_id": 1, "settings": hosts._shared_settings(config(port, 1, 3))}
-    with call(port) as former:
-        former.sendall(json.dumps(message).encode() + b"\n")
-    assert all_join(config(port, 1, 3), config(port, 2, 3)) == ["joined"] * 2
-    threads[0].join(10)
-    assert heard == {0: "joined"}
-
-
-def test_a_process_waits_for_a_coordinator_that_is_started_again(port, joined):
+def test_process_waits_for_a_coordinator_that_restarts(port, joined):
     with socket.create_server(("127.0.0.1", port)) as former:
-        threads, heard = start(config(port, 1))
+        second = start(config(port, 1))
         former.accept()[0].close()
     hosts.join(config(port, 0))
-    threads[0].join(10)
-    assert heard == {0: "joined"}
+    assert second() == "joined"
 
 
-def program(*arguments, **environment):
-    """Start a program that joins and says what JAX knows then."""
-    code = (
-        "import sys, jax\n"
-        "from benchmarks import hosts\n"
-        "from benchmarks.config import TrainConfig, UsageError\n"
-        "try: hosts.join(TrainConfig(coordinator='auto', timeout=5))\n"
-        "except UsageError as error: sys.exit(f'error: {error}')\n"
-        "print(jax.process_index(), jax.process_count())\n"
-    )
+def test_auto_reports_that_there_is_no_cluster(monkeypatch):
+    def initialize(**_):
+        raise ValueError("coordinator_address should be defined.")
+
+    monkeypatch.setattr(jax.distributed, "initialize", initialize)
+    with pytest.raises(UsageError, match="--coordinator auto .*coordinator_address"):
+        hosts.join(TrainConfig(coordinator="auto"))
+
+
+AUTO = """
+import sys, jax
+from benchmarks import hosts
+from benchmarks.config import TrainConfig, UsageError
+try: hosts.join(TrainConfig(coordinator="auto", timeout=60))
+except UsageError as error: sys.exit(f"error: {error}")
+print(jax.process_index(), jax.process_count())
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cluster", ["none", "slurm"])
+def test_auto_finds_what_slurm_says(port, cluster):
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("SLURM", "OMPI"))}
-    return subprocess.run(
-        [sys.executable, "-c", code],
-        env={**kept, "JAX_PLATFORMS": "cpu", **environment},
-        capture_output=True,
-        text=True,
-        timeout=60,
+    environment = {**kept, "JAX_PLATFORMS": "cpu"}
+    if cluster == "slurm":
+        job = {"JOB_ID": "77", "NTASKS": "1", "PROCID": "0", "LOCALID": "0"}
+        environment |= {f"SLURM_{name}": value for name, value in job.items()}
+        environment |= {"SLURM_STEP_NODELIST": "localhost"}
+        environment |= {"JAX_COORDINATOR_PORT": str(port)}
+    done = subprocess.run(
+        [sys.executable, "-c", AUTO], env=environment, capture_output=True, text=True
     )
-
-
-def test_auto_needs_a_cluster():
-    result = program()
-    assert result.returncode == 1
-    assert result.stderr.startswith("error: --coordinator auto found no cluster")
-    assert len(result.stderr.splitlines()) == 1
-
-
-def test_auto_finds_what_slurm_says(port):
-    result = program(
-        SLURM_JOB_ID="77",
-        SLURM_NTASKS="1",
-        SLURM_PROCID="0",
-        SLURM_LOCALID="0",
-        SLURM_STEP_NODELIST="localhost",
-        JAX_COORDINATOR_PORT=str(port),
-    )
-    assert result.stdout.split() == ["0", "1"], result.stderr
+    if cluster == "slurm":
+        assert done.stdout.split() == ["0", "1"], done.stderr
+    else:
+        assert done.returncode == 1
+        assert done.stderr.startswith("error: --coordinator auto")
+        assert len(done.stderr.splitlines()) == 1
