@@ -83,7 +83,7 @@ async def _call_roll(config: TrainConfig) -> str:
             there.clear()
             for each in present.values():
                 _send(each, _ARE_YOU_THERE)
-        while await _receive(reader) == _ARE_YOU_THERE and present[number] is peer:
+        while await _receive(reader) == _ARE_YOU_THERE and present.get(number) is peer:
             there.add(number)
             if expected <= there:
                 decide("")
