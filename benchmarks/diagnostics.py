@@ -26,26 +26,32 @@ def make(
     Returns:
       A function from initial and present weights, optimizer's state and learning rate
       to arrays: distance_from_start; with a second moment and p the quantiles of the
-      effective learning rates (see padam_optax.effective_learning_rates); with a
-      maximum the share of coordinates where it binds.
+      effective learning rates; with a maximum the fraction of coordinates where it is
+      active.
     """
     try:
-        padam_optax.second_moment(padam_optax.decompress_state(opt_state))
+        padam_optax.state.second_moment(
+            padam_optax.experimental.dequantize_state(opt_state)
+        )
         has_rates = p is not None
     except ValueError:
         has_rates = False
     has_max = bool(optax.tree.get_all_with_path(opt_state, "nu_max"))
 
     def read(start, params, opt_state, learning_rate):
-        opt_state = padam_optax.decompress_state(opt_state)
+        opt_state = padam_optax.experimental.dequantize_state(opt_state)
         result = {"distance_from_start": optax.tree.norm(optax.tree.sub(params, start))}
         if has_rates:
-            rates = padam_optax.effective_learning_rates(opt_state, learning_rate, p)
-            quantiles = padam_optax.tree_quantiles(rates, QUANTILES)
+            rates = padam_optax.diagnostics.effective_learning_rates(
+                opt_state, learning_rate, p
+            )
+            quantiles = padam_optax.diagnostics.tree_quantiles(rates, QUANTILES)
             result["effective_learning_rate"] = quantiles
         if has_max:
-            result["share_where_max_binds"] = padam_optax.share_where_max_binds(
-                opt_state, corrected_b2
+            result["share_where_max_binds"] = (
+                padam_optax.diagnostics.fraction_where_max_active(
+                    opt_state, corrected_b2
+                )
             )
         return result
 

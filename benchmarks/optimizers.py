@@ -112,7 +112,7 @@ def _padam_falling(
 
 
 def _padam_compressed(weight_decay: float, format: Any, **settings: Any) -> Any:
-    return padam_optax.compress_state(
+    return padam_optax.experimental.quantize_state(
         _l2_then(padam_optax.padam)(weight_decay=weight_decay, **settings), format
     )
 
@@ -125,7 +125,7 @@ def _lbfgs(learning_rate: optax.Schedule, memory_size: int) -> Any:
 def _santa(integrator: str) -> Callable[..., Any]:
     def build(learning_rate: optax.Schedule, burn_in: float, run: Run) -> Any:
         # Santa's rate is for the gradient of the sum over the data set.
-        return padam_optax.santa(
+        return padam_optax.contrib.santa(
             lambda count: learning_rate(count) / run.num_examples,
             run.num_examples,
             round(burn_in * run.steps),
@@ -306,7 +306,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
     "padam-compressed": Optimizer(
         "Padam, few bits",
         "as Padam, its state kept in 8 or 16 bits between the steps",
-        "padam_optax.compress_state",
+        "padam_optax.experimental.quantize_state",
         {**_PADAM, "weight_decay": 5e-4, "format": "8-bit"},
         _padam_compressed,
     ),
@@ -315,7 +315,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         "b² += ‖g‖² over all tensors;  θ -= α g / b",
         "Ward et al. 2019; Oxford",
         {"learning_rate": 1.0, "b0": 0.1, "weight_decay": 5e-4},
-        _l2_then(padam_optax.adagrad_norm),
+        _l2_then(padam_optax.contrib.adagrad_norm),
     ),
     "santa-e": Optimizer(
         "Santa-E",

@@ -28,14 +28,13 @@ from benchmarks.config import RegretConfig, check_name
 from benchmarks.drawings import games
 from benchmarks.parallel import Parallel
 from padam_optax import (
-    box,
     moving_average,
     padam,
-    projected,
     running_max,
     scale_by_partial_adaptive,
     square,
 )
+from padam_optax.projections import box, projected
 
 RADIUS = 1.0
 """The box is [-RADIUS, RADIUS] in each coordinate."""

@@ -67,17 +67,16 @@ CANDIDATES: dict[str, Callable[[], optax.GradientTransformation]] = {
     ),
     "padam, power as printed": _naive_power,
     "padam, m in bfloat16": lambda: padam_optax.padam(0.1, mu_dtype=jnp.bfloat16),
-    "padam, packed": lambda: padam_optax.pack_small_leaves(padam_optax.padam(0.1)),
-    "padam, 16 bits": lambda: padam_optax.compress_state(
+    "padam, packed": lambda: padam_optax.experimental.pack_small_leaves(
+        padam_optax.padam(0.1)
+    ),
+    "padam, 16 bits": lambda: padam_optax.experimental.quantize_state(
         padam_optax.padam(0.1), "16-bit"
     ),
-    "padam, 8 bits": lambda: padam_optax.compress_state(padam_optax.padam(0.1)),
-    "padam, 8 bits, Pallas": lambda: padam_optax.compress_state(
-        padam_optax.padam(0.1), implementation="pallas"
+    "padam, 8 bits": lambda: padam_optax.experimental.quantize_state(
+        padam_optax.padam(0.1)
     ),
 }
-# Elsewhere these are rows above once more.
-_FOR_GPUS = ("padam, 8 bits, Pallas",)
 
 # What is measured as the work grows.
 _GROWING_TREES = (
@@ -95,7 +94,7 @@ def run(config: SpeedConfig) -> int:
       The exit status, 0.
     """
     trees = _GROWING_TREES if config.growth else config.trees
-    names = config.optimizers or (_GROWING if config.growth else _default_names())
+    names = config.optimizers or (_GROWING if config.growth else tuple(CANDIDATES))
     for name in names:
         check_name("--optimizers", name, CANDIDATES)
     names = tuple(dict.fromkeys(("copy", "adam", *names)))
@@ -121,12 +120,6 @@ def run(config: SpeedConfig) -> int:
         drawings.draw_speed(lines, plot)
     print(f"records: {path}\nplot:    {plot}")
     return 0
-
-
-def _default_names() -> tuple[str, ...]:
-    """Return all candidates that differ from the others on this device."""
-    on_gpu = jax.default_backend() == "gpu"
-    return tuple(name for name in CANDIDATES if on_gpu or name not in _FOR_GPUS)
 
 
 def measure_shares(tree: str) -> Iterator[dict[str, Any]]:

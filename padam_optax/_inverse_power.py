@@ -17,7 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from padam_optax._leaves import scalar
+from padam_optax._tree import as_hyperparam
 
 
 def root(x: jax.Array) -> jax.Array:
@@ -49,9 +49,9 @@ def inverse_power(x: jax.Array, q: float | jax.Array) -> jax.Array:
     if isinstance(q, float) and (roots := _number_of_roots(q)) is not None:
         y = _by_roots(x, roots)
     elif x.dtype == jnp.float64:
-        y = jnp.exp(-scalar(q, x.dtype) * jnp.log(x))
+        y = jnp.exp(-as_hyperparam(q, x.dtype) * jnp.log(x))
     else:
-        y = _by_bits(x, *_split(scalar(q, x.dtype)))
+        y = _by_bits(x, *_split(as_hyperparam(q, x.dtype)))
     return jnp.where(is_zero, jnp.asarray(q == 0, x.dtype), y)
 
 

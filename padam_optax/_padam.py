@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from padam_optax import _checks
+from padam_optax import _validation
 from padam_optax._partial_adaptive import BiasCorrection, scale_by_partial_adaptive
 
 Mask = Any | Callable[[optax.Params], Any]
@@ -95,7 +95,7 @@ def padam(
       gradient methods in training deep neural networks, IJCAI 2020 (arXiv 1806.06763),
       Algorithm 1.
     """
-    learning_rate = _checks.learning_rate(learning_rate)
+    learning_rate = _validation.learning_rate(learning_rate)
     return _in_gradient_dtype(
         optax.chain(
             _decay(weight_decay, mask),
@@ -103,7 +103,7 @@ def padam(
                 b1,
                 b2,
                 eps,
-                _checks.exponent(p, learning_rate, b1),
+                _validation.exponent(p, learning_rate, b1),
                 eps_root=eps_root,
                 bias_correction=bias_correction,
                 nesterov=nesterov,
@@ -171,14 +171,14 @@ def padamw(
     References:
       Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.
     """
-    learning_rate = _checks.learning_rate(learning_rate)
+    learning_rate = _validation.learning_rate(learning_rate)
     return _in_gradient_dtype(
         optax.chain(
             scale_by_partial_adaptive(
                 b1,
                 b2,
                 eps,
-                _checks.exponent(p, learning_rate, b1),
+                _validation.exponent(p, learning_rate, b1),
                 eps_root=eps_root,
                 bias_correction=bias_correction,
                 nesterov=nesterov,
@@ -195,7 +195,7 @@ def _decay(
 ) -> optax.GradientTransformation:
     """Return `optax.add_decayed_weights` after checks; 0 reads no parameters."""
     if not callable(weight_decay):
-        weight_decay = _checks.non_negative(
+        weight_decay = _validation.non_negative(
             "weight_decay", weight_decay, "Decay is towards 0; 0 switches it off."
         )
     if mask is not None and not callable(mask):

@@ -6,21 +6,21 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax import _checks
+from padam_optax import _validation
 from padam_optax._inverse_power import inverse_power, root
-from padam_optax._leaves import (
-    check_inexact,
-    map_updates,
-    real_dtype,
-    scalar,
-    wide_dtype,
-)
-from padam_optax._moments import (
+from padam_optax._second_moments import (
     moving_average,
     one_minus_power,
     running_max,
     saturate,
     square,
+)
+from padam_optax._tree import (
+    accumulator_dtype,
+    as_hyperparam,
+    check_inexact,
+    compute_dtype,
+    tree_map_with_none,
 )
 
 BiasCorrection = Literal["none", "official", "consistent", "before_max"]
@@ -137,11 +137,11 @@ def scale_by_partial_adaptive(
       gradient methods in training deep neural networks, IJCAI 2020 (arXiv 1806.06763),
       Algorithm 1.
     """
-    b1 = _checks.decay_rate("b1", b1)
-    b2 = _checks.decay_rate("b2", b2)
-    eps = _checks.non_negative("eps", eps, "The usual value is 1e-8.")
-    eps_root = _checks.non_negative("eps_root", eps_root, "The usual value is 0.")
-    p = _checks.exponent(p)
+    b1 = _validation.decay_rate("b1", b1)
+    b2 = _validation.decay_rate("b2", b2)
+    eps = _validation.non_negative("eps", eps, "The usual value is 1e-8.")
+    eps_root = _validation.non_negative("eps_root", eps_root, "The usual value is 0.")
+    p = _validation.exponent(p)
     if bias_correction not in _BIAS_CORRECTIONS:
         raise ValueError(
             f"bias_correction must be one of {', '.join(_BIAS_CORRECTIONS)}, got "
@@ -189,18 +189,18 @@ def scale_by_partial_adaptive(
         def average(g: Any, m: jax.Array) -> jax.Array | None:
             if g is None:
                 return None
-            dtype = wide_dtype(jax.dtypes.result_type(g), m.dtype)
-            b = scalar(b1, real_dtype(dtype))
+            dtype = compute_dtype(jax.dtypes.result_type(g), m.dtype)
+            b = as_hyperparam(b1, accumulator_dtype(dtype))
             return _times(m.astype(dtype), b) + _times(jnp.asarray(g, dtype), 1 - b)
 
         def direction(g: Any, m: jax.Array, v: jax.Array) -> jax.Array | None:
             if g is None:
                 return None
-            dtype = real_dtype(m.dtype)
+            dtype = accumulator_dtype(m.dtype)
             v = v.astype(dtype)
             if bias_correction == "consistent":
                 v = saturate(v / one_minus_power(b2, count, dtype))
-            x = root(v + scalar(eps_root, dtype)) + scalar(eps, dtype)
+            x = root(v + as_hyperparam(eps_root, dtype)) + as_hyperparam(eps, dtype)
             for_m, for_g = _factors(b1, b2, count, bias_correction, nesterov, dtype)
             m = m if for_m is None else _times(m, for_m)
             m = m if for_g is None else m + _times(jnp.asarray(g, m.dtype), for_g)
@@ -208,12 +208,12 @@ def scale_by_partial_adaptive(
                 _times(m, inverse_power(x, 2 * p_t)), jax.dtypes.result_type(g)
             )
 
-        mu = map_updates(average, updates, state.mu)
+        mu = tree_map_with_none(average, updates, state.mu)
         statistics, second_state = second.update(
             updates, state.second_moment, params, momentum=mu, **extra_args
         )
-        new_updates = map_updates(direction, updates, mu, statistics)
-        stored_mu = map_updates(
+        new_updates = tree_map_with_none(direction, updates, mu, statistics)
+        stored_mu = tree_map_with_none(
             lambda m, old: old if m is None else m.astype(old.dtype), mu, state.mu
         )
         return new_updates, ScaleByPartialAdaptiveState(count, stored_mu, second_state)
@@ -225,7 +225,7 @@ def _factors(
     b1: Any, b2: Any, count: Any, bias_correction: str, nesterov: bool, dtype: Any
 ) -> tuple[Any, Any]:
     """Return what m and g are multiplied by before they are added (None: left out)."""
-    b = scalar(b1, dtype)
+    b = as_hyperparam(b1, dtype)
     if bias_correction == "none":
         return (b, 1 - b) if nesterov else (None, None)
     factor = 1 / one_minus_power(b1, count, dtype)

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax import _checks
+from padam_optax import _validation
 
 
 def linear_p_schedule(
@@ -115,7 +115,7 @@ def piecewise_p_schedule(
     0.500 0.500 0.250 0.125 0.125
     """
     values = [
-        _checks.exponent_or_zero(f"values[{i}]", value)
+        _validation.exponent_or_zero(f"values[{i}]", value)
         for i, value in enumerate(values)
     ]
     boundaries = [_steps("boundaries", boundary, 1) for boundary in boundaries]
@@ -135,7 +135,7 @@ def learning_rate_for(
     p: optax.ScalarOrSchedule,
     p_ref: float | jax.Array,
     learning_rate_ref: optax.ScalarOrSchedule,
-    typical_root: float | jax.Array,
+    median_root_nu: float | jax.Array,
 ) -> Any:
     r"""Return the learning rate that keeps the median step when p is not ``p_ref``.
 
@@ -156,13 +156,14 @@ def learning_rate_for(
     `convert_state` puts one into the other.
 
     No theorem covers a p that varies: whatever the learning rate, as p falls the rates
-    of all coordinates above the median grow (`share_of_grown_rates` is about 1/2).
+    of all coordinates above the median grow (`fraction_of_increased_lrs` is about 1/2).
 
     Args:
       p: the exponent to go to, in [0, 1/2], or a schedule.
       p_ref: the exponent for which ``learning_rate_ref`` is right, in [0, 1/2].
       learning_rate_ref: at least 0, or a schedule.
-      typical_root: x, positive: `typical_root` of the state of a run, whatever its p.
+      median_root_nu: x, positive: `diagnostics.median_root_nu` of the state of a run,
+        whatever its p.
 
     Returns:
       A number; a schedule if ``p`` or ``learning_rate_ref`` is one.
@@ -221,19 +222,19 @@ def learning_rate_for(
 
     (In the first step v̂ is 0.001·g², not yet the typical one.)
     """
-    p = p if callable(p) else _checks.exponent_or_zero("p", p)
-    p_ref = _checks.exponent_or_zero("p_ref", p_ref)
-    learning_rate_ref = _checks.learning_rate(learning_rate_ref)
-    typical_root = _checks.number(
-        "typical_root",
-        typical_root,
+    p = p if callable(p) else _validation.exponent_or_zero("p", p)
+    p_ref = _validation.exponent_or_zero("p_ref", p_ref)
+    learning_rate_ref = _validation.learning_rate(learning_rate_ref)
+    median_root_nu = _validation.number(
+        "median_root_nu",
+        median_root_nu,
         "a positive finite number",
         lambda x: 0 < x < math.inf,
-        "Measure it with typical_root(state) after some steps.",
+        "Measure it with median_root_nu(state) after some steps.",
     )
 
     def rate(p: Any, learning_rate: Any) -> Any:
-        return learning_rate * typical_root ** (2 * (p - p_ref))
+        return learning_rate * median_root_nu ** (2 * (p - p_ref))
 
     if not callable(p) and not callable(learning_rate_ref):
         return rate(p, learning_rate_ref)
@@ -254,8 +255,8 @@ def _transition(
 ) -> tuple[Any, Any, int, int]:
     """Return the arguments of a transition, checked."""
     return (
-        _checks.exponent_or_zero("init_value", init_value),
-        _checks.exponent_or_zero("end_value", end_value),
+        _validation.exponent_or_zero("init_value", init_value),
+        _validation.exponent_or_zero("end_value", end_value),
         # With 0 Optax would stay at init_value for ever.
         _steps("transition_steps", steps, 1),
         _steps("transition_begin", begin, 0),
@@ -263,7 +264,7 @@ def _transition(
 
 
 def _steps(name: str, value: Any, at_least: int) -> int:
-    number = _checks.number(
+    number = _validation.number(
         name,
         value,
         f"a whole number >= {at_least}",

@@ -9,7 +9,7 @@ import numpy as np
 import optax
 import pytest
 
-from padam_optax._adagrad_norm import adagrad_norm, scale_by_adagrad_norm
+from padam_optax.contrib._adagrad_norm import adagrad_norm, scale_by_adagrad_norm
 
 B0S = np.logspace(-3, 3, 13)
 

@@ -81,7 +81,7 @@ def ravel(tree):
 def test_second_moment_is_found_by_name(opt, with_max):
     gs = gradients()
     _, v, v_max = moments(gs)
-    found = padam_optax.second_moment(final_state(opt, gs))
+    found = padam_optax.state.second_moment(final_state(opt, gs))
     chex.assert_trees_all_close(
         found, as_tree(v_max if with_max else v), rtol=1e-12, atol=0
     )
@@ -92,13 +92,13 @@ def test_parameters_may_be_called_as_the_moments_are():
     params = {"nu": jnp.ones(2), "mu": jnp.ones(1), "nu_max": jnp.ones(3)}
     opt = padam_optax.padam(0.1, b2=0.0)
     _, state = opt.update(params, opt.init(params))
-    chex.assert_trees_all_close(padam_optax.second_moment(state), params)
+    chex.assert_trees_all_close(padam_optax.state.second_moment(state), params)
 
 
 def test_second_moment_is_real_and_at_least_float32():
     params = {"z": jnp.ones(2, jnp.complex64), "h": jnp.ones(2, jnp.bfloat16)}
     for opt in (padam_optax.padam(0.1), optax.adam(0.1)):
-        tree = padam_optax.second_moment(opt.init(params))
+        tree = padam_optax.state.second_moment(opt.init(params))
         chex.assert_type(jax.tree.leaves(tree), jnp.float32)
 
 
@@ -106,22 +106,24 @@ def test_a_state_without_second_moment_or_with_several_is_refused():
     params = {"a": jnp.ones(2), "b": jnp.ones(3)}
     sgd = optax.sgd(0.1, momentum=0.9).init(params)
     with pytest.raises(ValueError, match=r"one nu_max \(or else one nu\).*; got 0"):
-        padam_optax.second_moment(sgd)
+        padam_optax.state.second_moment(sgd)
     opt = optax.multi_transform(
         {"x": padam_optax.padam(0.1), "y": optax.adam(0.1)}, {"a": "x", "b": "y"}
     )
     both = opt.init(params)
-    assert padam_optax.second_moment(both)["a"].shape == (2,)  # Adam has no maximum
+    assert padam_optax.state.second_moment(both)["a"].shape == (
+        2,
+    )  # Adam has no maximum
     opt = optax.multi_transform(
         {"x": padam_optax.padam(0.1), "y": padam_optax.padam(1.0)},
         {"a": "x", "b": "y"},
     )
     state = opt.init(params)
     with pytest.raises(ValueError, match=r"; got 2\. .*state\.inner_states\[label\]"):
-        padam_optax.second_moment(state)
-    assert padam_optax.second_moment(state.inner_states["y"])["b"].shape == (3,)
+        padam_optax.state.second_moment(state)
+    assert padam_optax.state.second_moment(state.inner_states["y"])["b"].shape == (3,)
     with pytest.raises(ValueError, match="one nu and one nu_max, got 2 and 2"):
-        padam_optax.share_where_max_binds(state)
+        padam_optax.diagnostics.fraction_where_max_active(state)
 
 
 # --- Effective learning rates ------------------------------------------------------
@@ -137,7 +139,7 @@ def test_effective_learning_rates_equal_their_formula(p, epsilons):
     with np.errstate(divide="ignore"):
         expected = 0.1 / (np.sqrt(v_max + eps_root) + eps) ** (2 * p)
     expected[0, 0] = 0  # no gradient so far
-    actual = padam_optax.effective_learning_rates(
+    actual = padam_optax.diagnostics.effective_learning_rates(
         final_state(padam_optax.padam(0.1), gs), 0.1, p, eps, eps_root=eps_root
     )
     chex.assert_trees_all_close(actual, as_tree(expected), rtol=1e-12, atol=0)
@@ -180,7 +182,7 @@ def test_corrected_rates_are_the_steps_over_the_momentum(
     mu = ravel(optax.tree.get(after, "mu"))
     expected = np.divide(-ravel(u), mu, out=np.zeros_like(mu), where=mu != 0)
     alpha = 0.1 * correction(1 - 0.9**steps, 1 - 0.999**steps)
-    actual = padam_optax.effective_learning_rates(after, alpha, p, eps)
+    actual = padam_optax.diagnostics.effective_learning_rates(after, alpha, p, eps)
     np.testing.assert_allclose(ravel(actual), expected, rtol=1e-9)
 
 
@@ -190,15 +192,19 @@ def test_rates_can_be_traced_and_cost_one_trace():
     @jax.jit
     @functools.partial(chex.assert_max_traces, n=1)
     def median(state, learning_rate, p):
-        rates = padam_optax.effective_learning_rates(state, learning_rate, p)
-        return padam_optax.tree_quantiles(rates, 0.5)
+        rates = padam_optax.diagnostics.effective_learning_rates(
+            state, learning_rate, p
+        )
+        return padam_optax.diagnostics.tree_quantiles(rates, 0.5)
 
     chex.clear_trace_counter()
     for learning_rate, p in [(0.1, 0.5), (0.2, 0.125)]:
-        rates = padam_optax.effective_learning_rates(state, learning_rate, p)
+        rates = padam_optax.diagnostics.effective_learning_rates(
+            state, learning_rate, p
+        )
         np.testing.assert_allclose(
             median(state, learning_rate, p),
-            padam_optax.tree_quantiles(rates, 0.5),
+            padam_optax.diagnostics.tree_quantiles(rates, 0.5),
             rtol=1e-5,
         )
 
@@ -221,7 +227,7 @@ def test_rates_can_be_traced_and_cost_one_trace():
 def test_bad_values_are_named_with_range_and_remedy(kwargs, error, message):
     state = padam_optax.padam(0.1).init(jnp.ones(2))
     with pytest.raises(error, match=message):
-        padam_optax.effective_learning_rates(
+        padam_optax.diagnostics.effective_learning_rates(
             state, **{"learning_rate": 0.1, "p": 0.1, **kwargs}
         )
 
@@ -234,7 +240,7 @@ def numpys(x, q):
     return np.quantile(x[x > 0], q, method="inverted_cdf")
 
 
-quantiles = jax.jit(padam_optax.tree_quantiles, static_argnums=1)
+quantiles = jax.jit(padam_optax.diagnostics.tree_quantiles, static_argnums=1)
 
 
 @settings(max_examples=200, deadline=None)
@@ -260,9 +266,12 @@ def test_quantiles_are_elements_at_every_size_and_precision(dtype, n):
 
 def test_quantiles_have_the_shape_of_the_shares():
     x = jnp.arange(5.0)
-    assert padam_optax.tree_quantiles(x, 0.5).shape == ()
-    assert padam_optax.tree_quantiles(x, np.full((2, 3), 0.5)).shape == (2, 3)
-    assert padam_optax.tree_quantiles(x).tolist() == [1, 1, 2, 3, 4]
+    assert padam_optax.diagnostics.tree_quantiles(x, 0.5).shape == ()
+    assert padam_optax.diagnostics.tree_quantiles(x, np.full((2, 3), 0.5)).shape == (
+        2,
+        3,
+    )
+    assert padam_optax.diagnostics.tree_quantiles(x).tolist() == [1, 1, 2, 3, 4]
 
 
 def test_quantiles_skip_what_is_absent_and_show_nan():
@@ -275,20 +284,26 @@ def test_quantiles_skip_what_is_absent_and_show_nan():
         "x": jnp.array([[3.0, jnp.inf]]),
         "scalar": jnp.float32(2),
     }
-    assert padam_optax.tree_quantiles(tree, (0, 0.5, 1)).tolist() == [2, 3, np.inf]
-    apart = padam_optax.tree_quantiles(tree, 0.5, per_leaf=True)
+    assert padam_optax.diagnostics.tree_quantiles(tree, (0, 0.5, 1)).tolist() == [
+        2,
+        3,
+        np.inf,
+    ]
+    apart = padam_optax.diagnostics.tree_quantiles(tree, 0.5, per_leaf=True)
     assert apart["x"] == 3
     assert apart["scalar"] == 2
     for name in ("empty", "zero", "subnormal"):
         assert np.isnan(apart[name])
-    assert np.isnan(padam_optax.tree_quantiles([jnp.array([1.0, jnp.nan])])).all()
-    assert np.isnan(padam_optax.tree_quantiles({}, 0.5))
+    assert np.isnan(
+        padam_optax.diagnostics.tree_quantiles([jnp.array([1.0, jnp.nan])])
+    ).all()
+    assert np.isnan(padam_optax.diagnostics.tree_quantiles({}, 0.5))
 
 
 @pytest.mark.parametrize("q", [-0.1, 1.1, np.nan, (0.5, 2.0)])
 def test_shares_outside_their_range_are_refused(q):
     with pytest.raises(ValueError, match=r"q must be in \[0, 1\], got"):
-        padam_optax.tree_quantiles(jnp.ones(3), q)
+        padam_optax.diagnostics.tree_quantiles(jnp.ones(3), q)
 
 
 @pytest.mark.parametrize(
@@ -309,28 +324,38 @@ def test_quantiles_of_sharded_leaves_exchange_counts_only(kind):
 
 def test_spread_is_in_decades_and_p_times_that_of_the_second_moment():
     x = jnp.logspace(-3, 7, 101)
-    np.testing.assert_allclose(padam_optax.spread_in_decades(x), 8, rtol=1e-5)
-    np.testing.assert_allclose(padam_optax.spread_in_decades(x, 0, 1), 10, rtol=1e-5)
-    apart = padam_optax.spread_in_decades({"a": x, "b": x[:1]}, per_leaf=True)
+    np.testing.assert_allclose(
+        padam_optax.diagnostics.spread_in_decades(x), 8, rtol=1e-5
+    )
+    np.testing.assert_allclose(
+        padam_optax.diagnostics.spread_in_decades(x, 0, 1), 10, rtol=1e-5
+    )
+    apart = padam_optax.diagnostics.spread_in_decades(
+        {"a": x, "b": x[:1]}, per_leaf=True
+    )
     np.testing.assert_allclose([apart["a"], apart["b"]], [8, 0], rtol=1e-5)
 
     state = final_state(padam_optax.padam(0.1), np.float32(gradients()))
-    of_v = padam_optax.spread_in_decades(padam_optax.second_moment(state), 0, 1)
+    of_v = padam_optax.diagnostics.spread_in_decades(
+        padam_optax.state.second_moment(state), 0, 1
+    )
     for p in (0.5, 0.125):
-        rates = padam_optax.effective_learning_rates(state, 0.1, p, 0.0)
+        rates = padam_optax.diagnostics.effective_learning_rates(state, 0.1, p, 0.0)
         np.testing.assert_allclose(
-            padam_optax.spread_in_decades(rates, 0, 1), p * of_v, rtol=1e-4
+            padam_optax.diagnostics.spread_in_decades(rates, 0, 1), p * of_v, rtol=1e-4
         )
     assert of_v > 4
 
 
 def test_spread_does_not_overflow():
     x = jnp.float32([1e-37, 1e37])
-    np.testing.assert_allclose(padam_optax.spread_in_decades(x, 0, 1), 74, rtol=1e-6)
+    np.testing.assert_allclose(
+        padam_optax.diagnostics.spread_in_decades(x, 0, 1), 74, rtol=1e-6
+    )
 
 
 @pytest.mark.usefixtures("x64")
-def test_typical_root_is_the_median_of_what_has_seen_a_gradient():
+def test_median_root_nu_is_the_median_of_what_has_seen_a_gradient():
     gs = gradients()
     gs[:, 1:3] = 0
     *_, v_max = moments(gs)
@@ -338,12 +363,12 @@ def test_typical_root_is_the_median_of_what_has_seen_a_gradient():
     for eps, eps_root in [(1e-8, 0.0), (0.1, 0.01)]:
         roots = np.sqrt(v_max[v_max > 0] + eps_root) + eps
         expected = np.quantile(roots, 0.5, method="inverted_cdf")
-        actual = padam_optax.typical_root(state, eps, eps_root=eps_root)
+        actual = padam_optax.diagnostics.median_root_nu(state, eps, eps_root=eps_root)
         np.testing.assert_allclose(actual, expected, rtol=1e-12)
     fresh = padam_optax.padam(0.1).init(jnp.ones(3))
-    assert np.isnan(padam_optax.typical_root(fresh))
+    assert np.isnan(padam_optax.diagnostics.median_root_nu(fresh))
     with pytest.raises(ValueError, match="eps must be"):
-        padam_optax.typical_root(fresh, -1.0)
+        padam_optax.diagnostics.median_root_nu(fresh, -1.0)
 
 
 # --- Where the maximum binds, and whether rates grow -------------------------------
@@ -355,8 +380,10 @@ def test_share_where_the_maximum_binds_is_that_of_the_formula(steps):
     _, v, v_max = moments(np.float64(gs), b2=0.9)
     expected = np.mean(v < v_max)
     state = final_state(padam_optax.padam(0.1, b2=0.9), gs)
-    np.testing.assert_allclose(padam_optax.share_where_max_binds(state), expected)
-    apart = padam_optax.share_where_max_binds(state, per_leaf=True)
+    np.testing.assert_allclose(
+        padam_optax.diagnostics.fraction_where_max_active(state), expected
+    )
+    apart = padam_optax.diagnostics.fraction_where_max_active(state, per_leaf=True)
     np.testing.assert_allclose(apart["bias"], np.mean(v[3] < v_max[3]))
     assert apart["none"] is None
     assert 0 < expected < 1 or steps == 1
@@ -380,18 +407,20 @@ def test_share_of_a_corrected_maximum_compares_corrected_moments(make, b2, steps
         v_max = np.maximum(v_max, v / (1 - b2**t))
     expected = np.mean(v / (1 - b2**steps) < v_max)
     state = final_state(make(b2), gs)
-    share = jax.jit(padam_optax.share_where_max_binds)
+    share = jax.jit(padam_optax.diagnostics.fraction_where_max_active)
     np.testing.assert_allclose(share(state, b2), expected)
-    np.testing.assert_allclose(padam_optax.share_where_max_binds(state, b2), expected)
+    np.testing.assert_allclose(
+        padam_optax.diagnostics.fraction_where_max_active(state, b2), expected
+    )
 
 
 def test_states_without_a_maximum_or_rates_out_of_range_are_refused():
     adam = optax.adam(0.1).init(jnp.ones(2))
     with pytest.raises(ValueError, match="one nu and one nu_max, got 1 and 0"):
-        padam_optax.share_where_max_binds(adam)
+        padam_optax.diagnostics.fraction_where_max_active(adam)
     state = padam_optax.padam(0.1).init(jnp.ones(2))
     with pytest.raises(ValueError, match=r"b2 must be in \[0, 1\), got 1"):
-        padam_optax.share_where_max_binds(state, 1.0)
+        padam_optax.diagnostics.fraction_where_max_active(state, 1.0)
 
 
 def grown_shares(opt, rate, p, gs):
@@ -404,9 +433,13 @@ def grown_shares(opt, rate, p, gs):
     rates = []
     for t, g in enumerate(gs):
         _, state = opt.update(as_tree(g), state)
-        rates.append(padam_optax.effective_learning_rates(state, at(t, rate), at(t, p)))
+        rates.append(
+            padam_optax.diagnostics.effective_learning_rates(
+                state, at(t, rate), at(t, p)
+            )
+        )
     return [
-        float(padam_optax.share_of_grown_rates(*pair))
+        float(padam_optax.diagnostics.fraction_of_increased_lrs(*pair))
         for pair in itertools.pairwise(rates)
     ]
 
@@ -448,17 +481,21 @@ def test_rates_grow_in_a_warm_up_when_p_changes_and_under_the_official_correctio
     assert grown[-1] == 1
 
 
-def test_share_of_grown_rates_per_leaf_ignores_rounding_and_the_unseen():
+def test_fraction_of_increased_lrs_per_leaf_ignores_rounding_and_the_unseen():
     before = {"a": jnp.float32([1, 1, 0, 2]), "none": None, "b": jnp.float32([4])}
     after = {
         "a": jnp.float32([1 + 1e-6, 1.1, 5, 1]),
         "none": None,
         "b": jnp.float32([5]),
     }
-    np.testing.assert_allclose(padam_optax.share_of_grown_rates(before, after), 2 / 5)
-    apart = padam_optax.share_of_grown_rates(before, after, per_leaf=True)
+    np.testing.assert_allclose(
+        padam_optax.diagnostics.fraction_of_increased_lrs(before, after), 2 / 5
+    )
+    apart = padam_optax.diagnostics.fraction_of_increased_lrs(
+        before, after, per_leaf=True
+    )
     assert apart == {"a": 0.25, "none": None, "b": 1.0}
-    assert padam_optax.share_of_grown_rates({}, {}) == 0
+    assert padam_optax.diagnostics.fraction_of_increased_lrs({}, {}) == 0
 
 
 # --- The distance from the start ---------------------------------------------------
@@ -476,7 +513,7 @@ def make_params():
 
 
 def test_distance_is_the_norm_of_the_difference():
-    opt, params = padam_optax.keep_initial_params(), make_params()
+    opt, params = padam_optax.diagnostics.keep_initial_params(), make_params()
     state = opt.init(params)
     moved = jax.tree.map(lambda x: (x * 3).astype(x.dtype), params)
     parts = {
@@ -489,18 +526,18 @@ def test_distance_is_the_norm_of_the_difference():
         np.asarray(moved["h"], float) - np.asarray(params["h"], float)
     )
     total = np.sqrt(sum(part**2 for part in parts.values()))
-    distance = jax.jit(padam_optax.distance_from_start)
+    distance = jax.jit(padam_optax.diagnostics.distance_from_start)
     np.testing.assert_allclose(distance(state, moved), total, rtol=1e-5)
-    apart = padam_optax.distance_from_start(state, moved, per_leaf=True)
+    apart = padam_optax.diagnostics.distance_from_start(state, moved, per_leaf=True)
     for name, part in parts.items():
         np.testing.assert_allclose(apart[name], part, rtol=1e-5)
-    assert padam_optax.distance_from_start(state, params) == 0
+    assert padam_optax.diagnostics.distance_from_start(state, params) == 0
 
 
 @pytest.mark.parametrize("jit_init", [False, True])
 def test_the_copy_is_its_own_so_that_all_can_be_donated(jit_init):
     params = make_params()
-    opt = optax.chain(padam_optax.keep_initial_params(), optax.sgd(1.0))
+    opt = optax.chain(padam_optax.diagnostics.keep_initial_params(), optax.sgd(1.0))
     state = jax.jit(opt.init)(params) if jit_init else opt.init(params)
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
@@ -513,12 +550,12 @@ def test_the_copy_is_its_own_so_that_all_can_be_donated(jit_init):
     # 3 from the start in each of 12 + 3 + 2 elements.
     expected = 3 * np.sqrt(17)
     np.testing.assert_allclose(
-        padam_optax.distance_from_start(state, params), expected, rtol=1e-2
+        padam_optax.diagnostics.distance_from_start(state, params), expected, rtol=1e-2
     )
 
 
 def test_updates_pass_and_the_state_stays():
-    opt, params = padam_optax.keep_initial_params(), make_params()
+    opt, params = padam_optax.diagnostics.keep_initial_params(), make_params()
     state = opt.init(params)
     chex.assert_trees_all_equal(state.initial_params, params)
     chex.assert_trees_all_equal_dtypes(state.initial_params, params)
@@ -537,20 +574,22 @@ def test_updates_pass_and_the_state_stays():
 
 def test_masked_leaves_do_not_count_towards_the_distance():
     params = {"a": jnp.ones(4), "b": jnp.ones(2)}
-    opt = optax.masked(padam_optax.keep_initial_params(), {"a": True, "b": False})
+    opt = optax.masked(
+        padam_optax.diagnostics.keep_initial_params(), {"a": True, "b": False}
+    )
     state = opt.init(params)
     moved = jax.tree.map(lambda x: x + 1, params)
-    assert padam_optax.distance_from_start(state, moved) == 2
-    apart = padam_optax.distance_from_start(state, moved, per_leaf=True)
+    assert padam_optax.diagnostics.distance_from_start(state, moved) == 2
+    apart = padam_optax.diagnostics.distance_from_start(state, moved, per_leaf=True)
     assert apart == {"a": 2, "b": None}
 
 
 def test_a_distance_without_a_start_is_refused():
     params = {"n": jnp.ones(2)}
     with pytest.raises(ValueError, match=r"got 0\. Add keep_initial_params\(\)"):
-        padam_optax.distance_from_start(optax.sgd(0.1).init(params), params)
-    twice = optax.chain(*[padam_optax.keep_initial_params()] * 2)
+        padam_optax.diagnostics.distance_from_start(optax.sgd(0.1).init(params), params)
+    twice = optax.chain(*[padam_optax.diagnostics.keep_initial_params()] * 2)
     with pytest.raises(ValueError, match=r"one initial_params, got 2\."):
-        padam_optax.distance_from_start(twice.init(params), params)
+        padam_optax.diagnostics.distance_from_start(twice.init(params), params)
     with pytest.raises(TypeError, match=r"params\['n'\] has dtype int32"):
-        padam_optax.keep_initial_params().init({"n": jnp.arange(2)})
+        padam_optax.diagnostics.keep_initial_params().init({"n": jnp.arange(2)})

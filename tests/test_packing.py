@@ -12,7 +12,9 @@ from jax.sharding import AxisType, NamedSharding
 from jax.sharding import PartitionSpec as P
 from orbax.checkpoint import v1 as ocp
 
-from padam_optax import PackedLeaves, adagrad_norm, pack_small_leaves, padam, padamw
+from padam_optax import padam, padamw
+from padam_optax.contrib import adagrad_norm
+from padam_optax.experimental import PackedLeaves, pack_small_leaves
 
 
 def decays(params):

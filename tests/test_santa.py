@@ -10,7 +10,7 @@ import numpy as np
 import optax
 import pytest
 
-from padam_optax._santa import santa
+from padam_optax.contrib._santa import santa
 
 SCHEMES = ["euler", "sss"]
 

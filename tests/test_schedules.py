@@ -128,11 +128,11 @@ def test_padam_follows_a_schedule(schedule):
         ),
         (
             lambda: padam_optax.learning_rate_for(0.1, 0.5, 0.1, 0.0),
-            r"typical_root must be a positive finite number, got 0\.0\. Measure",
+            r"median_root_nu must be a positive finite number, got 0\.0\. Measure",
         ),
         (
             lambda: padam_optax.learning_rate_for(0.1, 0.5, 0.1, jnp.nan),
-            r"typical_root must be a positive finite number, got nan",
+            r"median_root_nu must be a positive finite number, got nan",
         ),
     ],
 )
@@ -175,8 +175,8 @@ def test_learning_rate_of_schedules_is_the_rule_at_every_step():
 
 def test_the_rule_can_be_traced():
     @jax.jit
-    def rate(p, typical_root):
-        return padam_optax.learning_rate_for(p, 0.5, 0.001, typical_root)
+    def rate(p, median_root_nu):
+        return padam_optax.learning_rate_for(p, 0.5, 0.001, median_root_nu)
 
     np.testing.assert_allclose(rate(0.125, 0.01), 0.001 * 0.01**-0.75, rtol=1e-5)
 
@@ -222,8 +222,8 @@ def run(rates, ps, seed):
         batch = jax.random.randint(key, (64,), 0, len(labels))
         value, grads = jax.value_and_grad(loss)(params, batch)
         u, after = opt.update(grads, state, params)
-        median = padam_optax.tree_quantiles(jax.tree.map(jnp.abs, u), 0.5)
-        root = padam_optax.typical_root(after)
+        median = padam_optax.diagnostics.tree_quantiles(jax.tree.map(jnp.abs, u), 0.5)
+        root = padam_optax.diagnostics.median_root_nu(after)
         return (optax.apply_updates(params, u), after, state), (value, median, root)
 
     keys = jax.random.split(jax.random.fold_in(jax.random.key(1), seed), STEPS)
@@ -265,7 +265,7 @@ def jumps(learning_rate):
 @pytest.mark.parametrize(("seed", "tolerance"), [(0, 0.01), (7, 0.15)])
 def test_the_median_step_is_continuous_where_p_jumps(seed, tolerance):
     # x is measured when the change is due, in this run or in one with other numbers.
-    x = padam_optax.typical_root(train_amsgrad(seed)[-1])
+    x = padam_optax.diagnostics.median_root_nu(train_amsgrad(seed)[-1])
     rate, step = jumps(padam_optax.learning_rate_for(DOWN, 1 / 2, 0.001, x))
     np.testing.assert_allclose(rate, 1, atol=tolerance)
     # The steps have the momentum in them, too, so theirs is only near.
@@ -281,7 +281,7 @@ def test_without_the_rule_the_median_step_jumps():
 @pytest.mark.parametrize("p", [1 / 4, 1 / 8, 1 / 16])
 def test_a_learning_rate_carried_over_to_another_p_trains_nearly_as_fast(p):
     losses, medians, roots, state = train_amsgrad()
-    x = padam_optax.typical_root(state)
+    x = padam_optax.diagnostics.median_root_nu(state)
     np.testing.assert_allclose(x, roots[SWITCH - 1], rtol=1e-6)
 
     carried, carried_medians, carried_roots, _ = train(
@@ -304,16 +304,18 @@ def test_a_learning_rate_carried_over_to_another_p_trains_nearly_as_fast(p):
 def test_a_run_goes_on_from_its_state_with_another_p():
     *_, state = train_amsgrad()
     rate = padam_optax.learning_rate_for(
-        1 / 8, 1 / 2, 0.001, padam_optax.typical_root(state)
+        1 / 8, 1 / 2, 0.001, padam_optax.diagnostics.median_root_nu(state)
     )
     opt = padam_optax.padam(rate, p=1 / 8)
     params = jax.tree.map(jnp.zeros_like, optax.tree.get(state, "mu"))
-    state = padam_optax.convert_state(state, opt.init(params))
+    state = padam_optax.state.convert_state(state, opt.init(params))
     assert optax.tree.get(state, "MovingAverageState").count == SWITCH
     u, _ = jax.jit(opt.update)(params, state, params)
     assert any(x.any() for x in jax.tree.leaves(u))  # of the momentum
 
-    rates = jax.jit(padam_optax.effective_learning_rates, static_argnums=(1, 2))
+    rates = jax.jit(
+        padam_optax.diagnostics.effective_learning_rates, static_argnums=(1, 2)
+    )
     before, after = rates(state, 0.001, 1 / 2), rates(state, rate, 1 / 8)
     elements = [
         np.concatenate([np.ravel(x) for x in jax.tree.leaves(tree)])
@@ -323,7 +325,7 @@ def test_a_run_goes_on_from_its_state_with_another_p():
     medians = [np.median(x[moving]) for x in elements]
     np.testing.assert_allclose(medians[1], medians[0], rtol=1e-3)
     # Those whose gradients are above the median speed up: half of what moves.
-    grown = padam_optax.share_of_grown_rates(before, after)
+    grown = padam_optax.diagnostics.fraction_of_increased_lrs(before, after)
     np.testing.assert_allclose(grown, np.mean(moving) / 2, atol=1e-3)
 
 

@@ -17,7 +17,8 @@ from jax.sharding import AxisType, Mesh
 from benchmarks.checkpoints import Checkpoints
 from benchmarks.config import ROOT, UsageError
 from benchmarks.parallel import AXIS, Parallel
-from padam_optax import padam, santa
+from padam_optax import padam
+from padam_optax.contrib import santa
 
 pytestmark = [
     pytest.mark.usefixtures("standard_promotion"),

@@ -46,7 +46,7 @@ def test_sgd_shows_how_far_it_has_come():
 
 def test_a_compressed_state_shows_what_the_plain_one_shows():
     plain = padam_optax.padam(0.1, b2=0.5, p=0.25)
-    packed = padam_optax.compress_state(plain, "16-bit", min_size=0)
+    packed = padam_optax.experimental.quantize_state(plain, "16-bit", min_size=0)
     shown = []
     for optimizer in (plain, packed):
         start, params, state = run(optimizer)

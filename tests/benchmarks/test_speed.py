@@ -88,11 +88,6 @@ def test_state_is_counted_from_the_live_arrays(name, expected):
     assert candidate.take(3) > 0
 
 
-def test_candidates_for_gpus_are_left_out_elsewhere():
-    names = speed._default_names()
-    assert set(speed.CANDIDATES) - set(names) == {"padam, 8 bits, Pallas"}
-
-
 def test_the_state_on_each_device_falls_with_their_number():
     lines = list(speed.measure_shares("lenet"))
     assert [line["devices"] for line in lines[::3]] == [1, 2, 4, 8]

@@ -20,7 +20,7 @@ def check_inexact(tree: optax.Params, what: str) -> None:
             )
 
 
-def real_dtype(*dtypes: Any) -> Any:
+def accumulator_dtype(*dtypes: Any) -> Any:
     """Return float64 if a dtype has that precision, else float32.
 
     Sums of squares leave the range of float16, and in bfloat16 a decay rate of 0.999
@@ -30,28 +30,31 @@ def real_dtype(*dtypes: Any) -> Any:
     return jnp.float64 if bits > 32 else jnp.float32
 
 
-def wide_dtype(*dtypes: Any) -> Any:
-    """Return `real_dtype`, or the complex dtype of that precision if one is complex."""
-    real = real_dtype(*dtypes)
+def compute_dtype(*dtypes: Any) -> Any:
+    """Return `accumulator_dtype`, made complex if one of the dtypes is."""
+    real = accumulator_dtype(*dtypes)
     if not any(jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes):
         return real
     return jnp.complex128 if real == jnp.float64 else jnp.complex64
 
 
-def zeros(params: optax.Params) -> optax.Updates:
+def zeros_like(params: optax.Params) -> optax.Updates:
     """Return real zeros for a statistic of each parameter, placed where that lives."""
     check_inexact(params, "params")
     return jax.tree.map(
-        lambda p: jnp.zeros_like(p, dtype=real_dtype(jax.dtypes.result_type(p))), params
+        lambda p: jnp.zeros_like(p, dtype=accumulator_dtype(jax.dtypes.result_type(p))),
+        params,
     )
 
 
-def map_updates(f: Callable[..., Any], updates: optax.Updates, *rest: Any) -> Any:
+def tree_map_with_none(
+    f: Callable[..., Any], updates: optax.Updates, *rest: Any
+) -> Any:
     """Map ``f`` over the leaves, giving it the None of a parameter without gradient."""
     return jax.tree.map(f, updates, *rest, is_leaf=lambda leaf: leaf is None)
 
 
-def scalar(value: Any, dtype: Any) -> Any:
+def as_hyperparam(value: Any, dtype: Any) -> Any:
     """Return a traced hyperparameter in ``dtype``, a Python number as it is.
 
     So that neither promotes what it meets, and 1 - 0.999 is taken in double precision.

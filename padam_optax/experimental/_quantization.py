@@ -1,7 +1,7 @@
 """Smaller state: the moments of any optimizer of the Adam family in 16 or 8 bits.
 
 The state is kept in codes between the steps; the step itself is computed in float32.
-What the codes are is in `_codes`.
+What the codes are is in `_codecs`.
 """
 
 from typing import Any, Literal, NamedTuple
@@ -10,18 +10,18 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax import _checks, _codes, _kernels
-from padam_optax._fields import Path, fields, get, replace
-from padam_optax._leaves import map_updates
-from padam_optax._moments import one_minus_power
+from padam_optax import _validation
+from padam_optax._second_moments import one_minus_power
+from padam_optax._tree import tree_map_with_none
+from padam_optax.experimental import _codecs
+from padam_optax.state._lookup import Path, fields, get, replace
 
 Format = Literal["16-bit", "8-bit"]
-Implementation = Literal["xla", "pallas"]
-_ENCODERS = {"16-bit": _codes.encode_16, "8-bit": _codes.encode_8}
+_ENCODERS = {"16-bit": _codecs.encode_16, "8-bit": _codecs.encode_8}
 
 
-class CompressedState(NamedTuple):
-    """The optimizer's state with codes for its moments; see `decompress_state`."""
+class QuantizedState(NamedTuple):
+    """The optimizer's state with codes for its moments; see `dequantize_state`."""
 
     # int32 scalar, the number of updates; Optax's name, which shadows tuple.count.
     count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -29,14 +29,13 @@ class CompressedState(NamedTuple):
     inner_state: optax.OptState
 
 
-def compress_state(
+def quantize_state(
     inner: optax.GradientTransformation,
     format: Format = "8-bit",
     *,
     min_size: int = 4096,
     debias_b2: float | jax.Array | None = None,
     seed: int = 0,
-    implementation: Implementation = "xla",
 ) -> optax.GradientTransformationExtraArgs:
     r"""Keep the moments of an optimizer in fewer bits between its steps.
 
@@ -81,13 +80,6 @@ def compress_state(
     for accelerators, where bytes are what a step costs. On a CPU, where XLA makes a
     loop of each array of codes, it takes three to four times as long.
 
-    ``implementation="pallas"`` is an experiment, not yet run on a GPU. There the step
-    of each array becomes one kernel, which writes the codes in place if the state is
-    donated; numbers change by rounding alone. Its updates are applied by another pass:
-    about 26 bytes of traffic per parameter in 8 bits, where XLA fuses step and
-    application to about 18. Sharded parameters need `jax.shard_map` around it, or each
-    device gathers them.
-
     The random bits are a hash of seed, step, parameter and place in it, so a resumed
     run is the uninterrupted one bit for bit. (Within `jax.shard_map` the place is that
     in the shard, and under `jax.vmap` all share their bits.)
@@ -105,13 +97,9 @@ def compress_state(
         next to 0: the ratio is then stored in units of 1-b2^t. In 8 bits it is needed,
         or else nu_max grows to a multiple of what it should be.
       seed: of the random bits; a whole number.
-      implementation: "xla", or "pallas" for kernels on NVIDIA's GPUs. XLA still does
-        what they do not suit: other platforms, arrays below ``min_size``, derivatives,
-        and arrays whose step is more than scalars and arithmetic element by element
-        (`optax.centralize`, `optax.MultiSteps`).
 
     Returns:
-      A transformation with state `CompressedState`, whose moments `decompress_state`
+      A transformation with state `QuantizedState`, whose moments `dequantize_state`
       returns. Updates have the gradients' dtypes.
 
     Raises:
@@ -124,15 +112,17 @@ def compress_state(
     >>> import jax
     >>> import jax.numpy as jnp
     >>> import padam_optax
+    >>> from padam_optax.state import second_moment
+    >>> from padam_optax.experimental import dequantize_state, quantize_state
     >>> padam = padam_optax.padam(0.1, b2=0.0)
-    >>> opt = padam_optax.compress_state(padam, min_size=0)
+    >>> opt = quantize_state(padam, min_size=0)
     >>> state = opt.init(jnp.zeros(3))
     >>> for g in [[1.0, 1.1, 0.0], [-1.0, 0.1, 0.0]]:
     ...     _, state = opt.update(jnp.array(g), state)
-    ...     print(padam_optax.second_moment(padam_optax.decompress_state(state)))
+    ...     print(second_moment(dequantize_state(state)))
     [1.   1.25 0.  ]
     [1.   1.25 0.  ]
-    >>> opt = padam_optax.compress_state(padam)
+    >>> opt = quantize_state(padam)
     >>> state = opt.init(jnp.zeros((512, 512)))
     >>> sum(x.nbytes for x in jax.tree.leaves(state)) / 512**2
     3.00006103515625
@@ -150,32 +140,27 @@ def compress_state(
             f"format must be '16-bit' or '8-bit', got {format!r}. Of the momentum "
             "alone in bfloat16, mu_dtype of the optimizer takes care."
         )
-    if implementation not in ("xla", "pallas"):
-        raise ValueError(
-            f"implementation must be 'xla' or 'pallas', got {implementation!r}. The "
-            "first runs everywhere; the second has kernels for NVIDIA's GPUs."
-        )
     min_size, seed = _whole("min_size", min_size), _whole("seed", seed)
     if debias_b2 is not None:
-        debias_b2 = _checks.decay_rate("debias_b2", debias_b2)
+        debias_b2 = _validation.decay_rate("debias_b2", debias_b2)
 
-    def encode(state: optax.OptState, count: jax.Array) -> CompressedState:
+    def encode(state: optax.OptState, count: jax.Array) -> QuantizedState:
         bound = jnp.ones([], jnp.float32)
         if debias_b2 is not None:
             bound = one_minus_power(debias_b2, jnp.maximum(count, 1), jnp.float32)
 
         def encode_leaf(number: int, mu: Any, nu: Any, nu_max: Any = None) -> Any:
-            moments = _codes.Moments(mu, nu, nu_max)
+            moments = _codecs.Moments(mu, nu, nu_max)
             if not _is_compressible(moments, min_size):
                 return moments
             salt = 0x27D4EB2F * number + 0x165667B1 * seed
-            noise = _codes.random_bits(mu.shape, count, salt)
+            noise = _codecs.random_bits(mu.shape, count, salt)
             moments = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), moments)
             return _ENCODERS[format](moments, bound, noise)
 
-        return CompressedState(count, bound, _map_moments(encode_leaf, state))
+        return QuantizedState(count, bound, _map_moments(encode_leaf, state))
 
-    def init(params: optax.Params) -> CompressedState:
+    def init(params: optax.Params) -> QuantizedState:
         state = inner.init(params)
         if not _groups(state):
             raise ValueError(
@@ -195,36 +180,29 @@ def compress_state(
         state: Any,
         params: optax.Params | None = None,
         **extra_args: Any,
-    ) -> tuple[optax.Updates, CompressedState]:
-        def step(state: Any, updates: Any, params: Any) -> tuple[CompressedState, Any]:
-            new_updates, inner_state = inner.update(
-                updates, decompress_state(state), params, **extra_args
-            )
-            new_updates = map_updates(
-                lambda g, u: u if g is None else u.astype(jax.dtypes.result_type(g)),
-                updates,
-                new_updates,
-            )
-            count: Any = optax.safe_increment(state.count)
-            return encode(inner_state, count), new_updates
-
-        if implementation == "pallas":
-            state, new_updates = _kernels.run(step, state, updates, params)
-        else:
-            state, new_updates = step(state, updates, params)
-        return new_updates, state
+    ) -> tuple[optax.Updates, QuantizedState]:
+        new_updates, inner_state = inner.update(
+            updates, dequantize_state(state), params, **extra_args
+        )
+        new_updates = tree_map_with_none(
+            lambda g, u: u if g is None else u.astype(jax.dtypes.result_type(g)),
+            updates,
+            new_updates,
+        )
+        count: Any = optax.safe_increment(state.count)
+        return new_updates, encode(inner_state, count)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def decompress_state(state: optax.OptState) -> optax.OptState:
-    """Return the state with every `CompressedState` replaced by the optimizer's own.
+def dequantize_state(state: optax.OptState) -> optax.OptState:
+    """Return the state with every `QuantizedState` replaced by the optimizer's own.
 
     For everything that reads moments, such as `second_moment`, `reset_max` and
-    `effective_learning_rates`, and to go on without `compress_state`.
+    `effective_learning_rates`, and to go on without `quantize_state`.
 
     Args:
-      state: of `compress_state` or of anything around it.
+      state: of `quantize_state` or of anything around it.
 
     Returns:
       The state that the inner optimizer gets at the next step. Moments that were
@@ -232,15 +210,15 @@ def decompress_state(state: optax.OptState) -> optax.OptState:
 
     >>> import jax.numpy as jnp
     >>> import optax
-    >>> import padam_optax
-    >>> opt = padam_optax.compress_state(optax.adam(0.1, b1=0.5), "16-bit", min_size=0)
+    >>> from padam_optax.experimental import dequantize_state, quantize_state
+    >>> opt = quantize_state(optax.adam(0.1, b1=0.5), "16-bit", min_size=0)
     >>> _, state = opt.update(jnp.array([3.0, 0.0]), opt.init(jnp.zeros(2)))
-    >>> optax.tree.get(padam_optax.decompress_state(state), "mu")
+    >>> optax.tree.get(dequantize_state(state), "mu")
     Array([1.5, 0. ], dtype=float32)
     """
 
     def is_compressed(node: Any) -> bool:
-        return isinstance(node, CompressedState)
+        return isinstance(node, QuantizedState)
 
     def decompress(node: Any) -> Any:
         if not is_compressed(node):
@@ -250,8 +228,8 @@ def decompress_state(state: optax.OptState) -> optax.OptState:
             del number
             if not jnp.issubdtype(nu.dtype, jnp.unsignedinteger):
                 return mu, nu, nu_max
-            codes = jax.tree.map(jnp.asarray, _codes.Codes(mu, nu, nu_max))
-            decode = _codes.decode_8 if mu.dtype == jnp.int8 else _codes.decode_16
+            codes = jax.tree.map(jnp.asarray, _codecs.Codes(mu, nu, nu_max))
+            decode = _codecs.decode_8 if mu.dtype == jnp.int8 else _codecs.decode_16
             return decode(codes, node.bound)
 
         return _map_moments(decode_leaf, node.inner_state)
@@ -262,7 +240,7 @@ def decompress_state(state: optax.OptState) -> optax.OptState:
 def _whole(name: str, value: Any) -> int:
     """Return a whole number >= 0 as an int."""
     return int(
-        _checks.number(
+        _validation.number(
             name,
             value,
             "a whole number >= 0",
@@ -319,7 +297,7 @@ def _map_moments(f: Any, state: optax.OptState) -> optax.OptState:
     return state
 
 
-def _is_compressible(moments: _codes.Moments, min_size: int) -> bool:
+def _is_compressible(moments: _codecs.Moments, min_size: int) -> bool:
     arrays = [x for x in moments if x is not None]
     return (
         len({x.shape for x in arrays}) == 1

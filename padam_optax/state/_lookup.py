@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax._leaves import real_dtype
+from padam_optax._tree import accumulator_dtype
 
 Path = tuple[Any, ...]
 
@@ -78,11 +78,12 @@ def second_moment(state: optax.OptState) -> optax.Updates:
     >>> import jax.numpy as jnp
     >>> import optax
     >>> import padam_optax
+    >>> from padam_optax.state import second_moment
     >>> opt, params = padam_optax.padam(0.1, b2=0.75), {"w": jnp.zeros(2)}
     >>> state = opt.init(params)
     >>> for g in [jnp.array([4.0, 0.0]), jnp.array([0.0, 4.0])]:
     ...     _, state = opt.update({"w": g}, state)
-    >>> padam_optax.second_moment(state)
+    >>> second_moment(state)
     {'w': Array([4., 4.], dtype=float32)}
     >>> optax.tree.get(state, "nu")
     {'w': Array([3., 4.], dtype=float32)}
@@ -99,7 +100,7 @@ def second_moment(state: optax.OptState) -> optax.Updates:
 
     def read(v: Any) -> jax.Array:
         # Optax keeps the second moment of complex parameters complex.
-        return jnp.real(v).astype(real_dtype(v.dtype))
+        return jnp.real(v).astype(accumulator_dtype(v.dtype))
 
     return jax.tree.map(read, tree)
 
@@ -109,8 +110,8 @@ def check_numbers(tree: Any) -> None:
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(jax.dtypes.result_type(leaf), jnp.integer):
             raise ValueError(
-                "The state holds its moments as codes, those of compress_state. Pass "
-                "decompress_state(state)."
+                "The state holds its moments as codes, those of quantize_state. Pass "
+                "dequantize_state(state)."
             )
 
 

@@ -68,7 +68,7 @@ def test_a_run_goes_on_under_the_other_optimizer(pair, to_optax):
     gradients = list(make_gradients(20))
     _, state = follow(first, first.init(make_params()), gradients[:10])
     expected, last = follow(first, state, gradients[10:])
-    converted = padam_optax.convert_state(state, second.init(make_params()))
+    converted = padam_optax.state.convert_state(state, second.init(make_params()))
     actual, _ = follow(second, converted, gradients[10:])
     chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-7)
     # The spike still counts: a fresh state would step otherwise.
@@ -76,8 +76,8 @@ def test_a_run_goes_on_under_the_other_optimizer(pair, to_optax):
     kernels = fresh[-1]["Dense_0"]["kernel"] / expected[-1]["Dense_0"]["kernel"]
     assert np.abs(kernels - 1).max() > 0.5
 
-    there = padam_optax.convert_state(last, second.init(make_params()))
-    back = padam_optax.convert_state(there, first.init(make_params()))
+    there = padam_optax.state.convert_state(last, second.init(make_params()))
+    back = padam_optax.state.convert_state(there, first.init(make_params()))
     chex.assert_trees_all_equal(back, last)
 
 
@@ -92,7 +92,7 @@ def test_counts_of_schedules_go_on_and_the_rest_of_the_chain_stays():
         padam_optax.padam(0.1).init(make_params()),
         make_gradients(3),
     )
-    converted = padam_optax.convert_state(state, template)
+    converted = padam_optax.state.convert_state(state, template)
     chex.assert_trees_all_equal_structs(converted, template)
     assert jax.tree.map(jax.typeof, converted) == jax.tree.map(jax.typeof, template)
     counts = optax.tree.get_all_with_path(
@@ -114,7 +114,7 @@ def test_groups_are_split_and_joined():
     gradients = list(make_gradients(6))
     for first, second in itertools.permutations([grouped, whole]):
         _, state = follow(first, first.init(make_params()), gradients[:3])
-        converted = padam_optax.convert_state(state, second.init(make_params()))
+        converted = padam_optax.state.convert_state(state, second.init(make_params()))
         expected, _ = follow(first, state, gradients[3:])
         actual, _ = follow(second, converted, gradients[3:])
         chex.assert_trees_all_equal(actual, expected)
@@ -129,7 +129,7 @@ def test_moments_take_the_dtype_and_place_of_the_template():
     _, state = theirs.update(params, theirs.init(params))
     ours = padam_optax.padam(0.1, mu_dtype=jnp.bfloat16)
     template = ours.init(jax.device_put(params, spec))
-    converted = padam_optax.convert_state(state, template)
+    converted = padam_optax.state.convert_state(state, template)
     assert optax.tree.get(converted, "mu")["w"].dtype == jnp.bfloat16
     for name in ("mu", "nu", "nu_max"):
         leaf = optax.tree.get(converted, name)["w"]
@@ -142,7 +142,7 @@ def test_moments_take_the_dtype_and_place_of_the_template():
 def test_the_converted_state_has_buffers_of_its_own():
     opt, params = padam_optax.padam(0.1), make_params()
     state = opt.init(params)
-    converted = padam_optax.convert_state(state, state)
+    converted = padam_optax.state.convert_state(state, state)
 
     @functools.partial(jax.jit, donate_argnums=(0,))
     def step(state):
@@ -156,16 +156,16 @@ def test_what_does_not_fit_is_named():
     opt = padam_optax.padam(0.1)
     state = opt.init({"a": {"w": jnp.ones(2)}})
     with pytest.raises(ValueError, match=r"must hold mu, nu and nu_max.*optax\.adam"):
-        padam_optax.convert_state(optax.adam(0.1).init(jnp.ones(2)), state)
+        padam_optax.state.convert_state(optax.adam(0.1).init(jnp.ones(2)), state)
     with pytest.raises(ValueError, match=r"must hold mu, nu and nu_max"):
-        padam_optax.convert_state(state, optax.adam(0.1).init(jnp.ones(2)))
+        padam_optax.state.convert_state(state, optax.adam(0.1).init(jnp.ones(2)))
     with pytest.raises(ValueError, match=r"must hold mu of parameter \['a'\]\['b'\]"):
-        padam_optax.convert_state(state, opt.init({"a": {"b": jnp.ones(2)}}))
+        padam_optax.state.convert_state(state, opt.init({"a": {"b": jnp.ones(2)}}))
     with pytest.raises(
         ValueError,
         match=r"mu of parameter \['a'\]\['w'\] must have .* \(3,\), got \(2,",
     ):
-        padam_optax.convert_state(state, opt.init({"a": {"w": jnp.ones(3)}}))
+        padam_optax.state.convert_state(state, opt.init({"a": {"w": jnp.ones(3)}}))
 
 
 # --- From PyTorch ------------------------------------------------------------------
@@ -251,7 +251,7 @@ def test_ten_steps_from_a_state_dict_are_the_golden_ones(case, decay, p):
         ),
     )
     x = {name: jnp.asarray(GOLDEN[f"{key}/{name}"][40]) for name in names}
-    state = padam_optax.convert_torch_state(
+    state = padam_optax.state.convert_torch_state(
         state_dict,
         opt.init(x),
         index,
@@ -281,7 +281,7 @@ def test_ten_steps_of_pytorchs_amsgrad_are_its_formula():
         if t == 40:
             entry = dict(zip(TORCH_NAMES, (m, v, v_max), strict=True)) | {"step": 40}
     opt = padam_optax.padam(0.01, p=0.5, bias_correction="consistent")
-    state = padam_optax.convert_torch_state(
+    state = padam_optax.state.convert_torch_state(
         {"state": {7: entry}}, opt.init(jnp.zeros(6)), 7
     )
     for g, expected in zip(gs[40:], steps[40:], strict=True):
@@ -308,7 +308,7 @@ def test_layout_is_told_the_path_of_each_leaf():
         paths.add(path)
         return array.transpose(2, 3, 1, 0) if path.startswith("Conv") else array
 
-    state = padam_optax.convert_torch_state(
+    state = padam_optax.state.convert_torch_state(
         state_dict,
         padam_optax.padam(0.1).init(params),
         {"Conv_0": {"kernel": 0}, "Embed_0": 1},
@@ -334,7 +334,7 @@ def test_what_a_state_dict_lacks_is_named():
     keys = {"a": {"w": 0}, "b": 1}
 
     def convert(entries, keys=keys):
-        return padam_optax.convert_torch_state({"state": entries}, template, keys)
+        return padam_optax.state.convert_torch_state({"state": entries}, template, keys)
 
     good = {0: entry((2, 3)), 1: entry(1)}
     chex.assert_trees_all_equal_shapes_and_dtypes(convert(good), template)

@@ -27,7 +27,7 @@ def check_convergence_conditions(
     nothing for any numbers. A failed condition is no failed run (weight decay,
     ``bias_correction`` and most learning rate schedules are outside every theorem), nor
     does a fulfilled one choose the learning rate. To watch the property on which the
-    proofs rest, see `share_of_grown_rates`.
+    proofs rest, see `fraction_of_increased_lrs`.
 
     Names are those of the authors' talk. Two are about any loss with bounded
     gradients: convergence to a stationary point asks b1 < b2^(2p), which is stricter
@@ -42,14 +42,14 @@ def check_convergence_conditions(
     Returns:
       The conditions: that of the algorithm, then one for each theorem.
 
-    >>> import padam_optax
-    >>> for condition in padam_optax.check_convergence_conditions(0.9, 0.999, 1 / 8):
+    >>> from padam_optax.diagnostics import check_convergence_conditions
+    >>> for condition in check_convergence_conditions(0.9, 0.999, 1 / 8):
     ...     print(condition)  # doctest: +ELLIPSIS
     holds: Algorithm 1: 0 < p <= 1/2 with p = 0.125 and decay rates in [0, 1)...
     holds: Padam, convex (regret): b1 < sqrt(b2): 0.9 < 0.9995...
     holds: Adam-type, nonconvex: b1 < b2^(2p): 0.9 < 0.99975...
     holds: Padam, nonconvex: p <= 1/4, and b1 < b2^(2p): 0.125 <= 0.25...
-    >>> for condition in padam_optax.check_convergence_conditions(0.9, 0.7, 1 / 2):
+    >>> for condition in check_convergence_conditions(0.9, 0.7, 1 / 2):
     ...     print(condition.holds, condition.name)
     True Algorithm 1
     False Padam, convex (regret)

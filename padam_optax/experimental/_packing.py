@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from jax.core import Tracer
 
-from padam_optax import _checks
+from padam_optax import _validation
 
 # XLA compiles equal kernels once. Equal buffers repeat each other's kernels; out of one
 # large buffer every leaf would be cut by a kernel of its own, a minute's compilation.
@@ -82,13 +82,14 @@ def pack_small_leaves(
     >>> import jax.numpy as jnp
     >>> import optax
     >>> import padam_optax
+    >>> from padam_optax.experimental import pack_small_leaves
     >>> grads = {
     ...     "biases": [jnp.array([1.0, k]) for k in range(40)],
     ...     "kernel": jnp.ones((80, 80)),
     ... }
     >>> params = optax.tree.zeros_like(grads)
     >>> plain = padam_optax.padam(1.0)
-    >>> packed = padam_optax.pack_small_leaves(plain)
+    >>> packed = pack_small_leaves(plain)
     >>> u, state = packed.update(grads, packed.init(params))
     >>> mu = optax.tree.get(state, "mu")
     >>> len(mu.kept), mu.buffers[0].shape, int(mu.buffers[0].sum() * 10 + 0.5)
@@ -99,7 +100,7 @@ def pack_small_leaves(
     -0.2371 -3.1155 -3.1905
     -0.2371 -3.1155 -3.1905
     """
-    max_size = _checks.number(
+    max_size = _validation.number(
         "max_size", max_size, "at least 1", lambda x: x >= 1, "The default is 4096."
     )
     inner = optax.with_extra_args_support(inner)

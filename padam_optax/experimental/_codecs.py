@@ -10,7 +10,6 @@ expectation is x whatever the grid: for short floats by adding random bits below
 last that is kept.
 """
 
-import functools
 from typing import NamedTuple
 
 import jax
@@ -34,13 +33,10 @@ class Moments(NamedTuple):
     nu_max: jax.Array | None
 
 
-@functools.partial(jax.jit, static_argnums=0)
 def element_places(shape: tuple[int, ...]) -> jax.Array:
     """Return the number of each element, row by row, modulo 2^32.
 
-    By axes, since XLA shards these as it shards the array that they are for. A function
-    of its own, called by one name in every traced program, so that `_kernels` can tell
-    a block the places of its elements instead.
+    By axes, since XLA shards these as it shards the array that they are for.
     """
     x, stride = jnp.zeros(shape, jnp.uint32), 1
     for axis in reversed(range(len(shape))):

@@ -16,7 +16,7 @@ NAMES = [
 
 
 def holding(b1, b2, p):
-    conditions = padam_optax.check_convergence_conditions(b1, b2, p)
+    conditions = padam_optax.diagnostics.check_convergence_conditions(b1, b2, p)
     assert [condition.name for condition in conditions] == NAMES
     return [condition.holds for condition in conditions]
 
@@ -50,7 +50,7 @@ def test_any_number_will_do():
 
 
 def test_no_theorem_covers_a_schedule_of_p():
-    conditions = padam_optax.check_convergence_conditions(
+    conditions = padam_optax.diagnostics.check_convergence_conditions(
         0.9, 0.999, padam_optax.linear_p_schedule(0.5, 0.125, 10)
     )
     assert [condition.name for condition in conditions] == NAMES
@@ -59,9 +59,11 @@ def test_no_theorem_covers_a_schedule_of_p():
 
 
 def test_text_has_verdict_name_and_both_sides_of_the_inequality():
-    *_, nonconvex, _ = padam_optax.check_convergence_conditions(0.9, 0.7, 0.5)
+    *_, nonconvex, _ = padam_optax.diagnostics.check_convergence_conditions(
+        0.9, 0.7, 0.5
+    )
     text = "fails: Adam-type, nonconvex: b1 < b2^(2p): 0.9 is not < 0.7. Also assumed"
     assert str(nonconvex).startswith(text)
-    _, convex, *_ = padam_optax.check_convergence_conditions(0.9, 0.99, 0.5)
+    _, convex, *_ = padam_optax.diagnostics.check_convergence_conditions(0.9, 0.99, 0.5)
     text = f"holds: Padam, convex (regret): b1 < sqrt(b2): 0.9 < {0.99**0.5:.6g}."
     assert str(convex).startswith(text)

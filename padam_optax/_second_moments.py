@@ -16,8 +16,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax import _checks
-from padam_optax._leaves import check_inexact, map_updates, real_dtype, scalar, zeros
+from padam_optax import _validation
+from padam_optax._tree import (
+    accumulator_dtype,
+    as_hyperparam,
+    check_inexact,
+    tree_map_with_none,
+    zeros_like,
+)
 
 
 def square() -> optax.GradientTransformation:
@@ -41,7 +47,9 @@ def square() -> optax.GradientTransformation:
     def update(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
         del params
         check_inexact(updates, "updates")
-        return map_updates(lambda g: None if g is None else _abs_square(g), updates)
+        return tree_map_with_none(
+            lambda g: None if g is None else _abs_square(g), updates
+        )
 
     return optax.stateless(update)
 
@@ -83,7 +91,7 @@ def squared_deviation() -> optax.GradientTransformationExtraArgs:
                 "Use it as second_moment of scale_by_partial_adaptive, which does."
             )
         check_inexact(updates, "updates")
-        return map_updates(
+        return tree_map_with_none(
             lambda g, m: None if g is None else _abs_square(g.astype(m.dtype) - m),
             updates,
             momentum,
@@ -127,11 +135,11 @@ def moving_average(
     >>> statistic.update(jnp.array([0.0, 4.0]), state)[0]
     Array([0.75, 1.  ], dtype=float32)
     """
-    b2 = _checks.decay_rate("b2", b2)
+    b2 = _validation.decay_rate("b2", b2)
 
     def step(nu: jax.Array, s: jax.Array) -> jax.Array:
         # Between nu and s whatever the rounding, so it cannot overflow if they do not.
-        return nu + (1 - scalar(b2, nu.dtype)) * (s - nu)
+        return nu + (1 - as_hyperparam(b2, nu.dtype)) * (s - nu)
 
     return _average(step, b2 if debias else None)
 
@@ -164,10 +172,10 @@ def yogi_average(
     >>> statistic.update(jnp.array([0.5, 4.0]), state)[0]
     Array([0.875, 1.   ], dtype=float32)
     """
-    b2 = _checks.decay_rate("b2", b2)
+    b2 = _validation.decay_rate("b2", b2)
 
     def step(nu: jax.Array, s: jax.Array) -> jax.Array:
-        return nu - (1 - scalar(b2, nu.dtype)) * jnp.sign(nu - s) * s
+        return nu - (1 - as_hyperparam(b2, nu.dtype)) * jnp.sign(nu - s) * s
 
     return _average(step, b2 if debias else None)
 
@@ -204,7 +212,7 @@ def running_max() -> optax.GradientTransformation:
     """
 
     def init(params: optax.Params) -> RunningMaxState:
-        return RunningMaxState(nu_max=zeros(params))
+        return RunningMaxState(nu_max=zeros_like(params))
 
     def update(
         updates: optax.Updates,
@@ -212,12 +220,14 @@ def running_max() -> optax.GradientTransformation:
         params: optax.Params | None = None,
     ) -> tuple[optax.Updates, RunningMaxState]:
         del params
-        nu_max = map_updates(
+        nu_max = tree_map_with_none(
             lambda s, v: v if s is None else jnp.maximum(v, s.astype(v.dtype)),
             updates,
             state.nu_max,
         )
-        statistics = map_updates(lambda s, v: None if s is None else v, updates, nu_max)
+        statistics = tree_map_with_none(
+            lambda s, v: None if s is None else v, updates, nu_max
+        )
         return statistics, RunningMaxState(nu_max=nu_max)
 
     return optax.GradientTransformation(init, update)
@@ -236,7 +246,7 @@ def one_minus_power(b: Any, count: Any, dtype: Any) -> jax.Array:
     if isinstance(b, float):  # its logarithm in double precision
         log_b = jnp.asarray(math.log(b) if b > 0 else -math.inf, dtype)
     else:
-        b = scalar(b, dtype)
+        b = as_hyperparam(b, dtype)
         log_b = jnp.where(b > 0, jnp.log(jnp.where(b > 0, b, 1)), -jnp.inf)
     return -jnp.expm1(count.astype(dtype) * log_b)
 
@@ -247,7 +257,7 @@ def saturate(x: jax.Array) -> jax.Array:
 
 
 def _abs_square(x: jax.Array) -> jax.Array:
-    dtype = real_dtype(jax.dtypes.result_type(x))
+    dtype = accumulator_dtype(jax.dtypes.result_type(x))
     if jnp.iscomplexobj(x):
         return saturate(jnp.square(jnp.real(x)) + jnp.square(jnp.imag(x)))
     return saturate(jnp.square(jnp.asarray(x, dtype)))
@@ -257,7 +267,7 @@ def _average(step: Any, debiasing_rate: Any | None) -> optax.GradientTransformat
     """Return the transformation that stores ν = step(ν, s)."""
 
     def init(params: optax.Params) -> MovingAverageState:
-        return MovingAverageState(count=jnp.zeros([], jnp.int32), nu=zeros(params))
+        return MovingAverageState(count=jnp.zeros([], jnp.int32), nu=zeros_like(params))
 
     def update(
         updates: optax.Updates,
@@ -275,10 +285,10 @@ def _average(step: Any, debiasing_rate: Any | None) -> optax.GradientTransformat
                 return None if s is None else v
             # As optax.tree.bias_correction rounds it, so that AMSGrad is Optax's.
             dtype = jax.dtypes.canonicalize_dtype(float)
-            c2 = 1 - scalar(debiasing_rate, dtype) ** count.astype(dtype)
+            c2 = 1 - as_hyperparam(debiasing_rate, dtype) ** count.astype(dtype)
             return saturate(v / c2.astype(v.dtype))
 
-        nu = map_updates(accumulate, updates, state.nu)
-        return map_updates(read, updates, nu), MovingAverageState(count, nu)
+        nu = tree_map_with_none(accumulate, updates, state.nu)
+        return tree_map_with_none(read, updates, nu), MovingAverageState(count, nu)
 
     return optax.GradientTransformation(init, update)

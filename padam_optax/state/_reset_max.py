@@ -8,18 +8,19 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from padam_optax import _checks
-from padam_optax._fields import Moments, fields, get, moments, replace
+from padam_optax import _validation
+from padam_optax.state._lookup import Moments, fields, get, moments, replace
 
 
 def reset_max(state: optax.OptState) -> optax.OptState:
     """Return the state with v̂ dropped to v, and poisoned elements begun again.
 
-    The maximum never forgets. In a long run it keeps the steps as small as the largest
-    gradients of the first days ask (`share_where_max_binds` shows it); and a NaN or an
-    infinity stays in it for good. Where mu, nu or nu_max is not finite, all three start
-    again from 0: their next values are those of a first step, without the bias
-    correction that a first step would have, since the count is that of all.
+    The running maximum never decreases, so in a long run step sizes stay limited by the
+    largest gradients seen early in training (`diagnostics.fraction_where_max_active`
+    measures it), and a NaN or an infinity stays in it for good. Where mu, nu or nu_max
+    is not finite, all three start again from 0: their next values are those of a first
+    step, without the bias correction that a first step would have, since the count is
+    that of all.
 
     What the NaN reached beside the state you must mend yourself: a parameter that has
     become NaN stays so. To keep such gradients out, see `optax.apply_if_finite`.
@@ -41,17 +42,18 @@ def reset_max(state: optax.OptState) -> optax.OptState:
 
     >>> import jax.numpy as jnp
     >>> import padam_optax
+    >>> from padam_optax.state import reset_max, second_moment
     >>> opt = padam_optax.padam(0.1, b2=0.5)
     >>> state = opt.init(jnp.zeros(2))
     >>> for g in [[4.0, jnp.nan], [0.0, 1.0]]:
     ...     _, state = opt.update(jnp.array(g), state)
-    >>> print(padam_optax.second_moment(state))
+    >>> print(second_moment(state))
     [ 8. nan]
-    >>> state = padam_optax.reset_max(state)
-    >>> print(padam_optax.second_moment(state))
+    >>> state = reset_max(state)
+    >>> print(second_moment(state))
     [4. 0.]
     >>> _, state = opt.update(jnp.array([0.0, 2.0]), state)
-    >>> print(padam_optax.second_moment(state))
+    >>> print(second_moment(state))
     [4. 2.]
     """
     for group in moments(state):
@@ -87,11 +89,12 @@ def reset_max_at(
 
     >>> import jax.numpy as jnp
     >>> import padam_optax
-    >>> opt = padam_optax.reset_max_at(padam_optax.padam(0.1, b2=0.5), at={2})
+    >>> from padam_optax.state import reset_max_at, second_moment
+    >>> opt = reset_max_at(padam_optax.padam(0.1, b2=0.5), at={2})
     >>> state = opt.init(jnp.zeros(1))
     >>> for g in [8.0, 0.0, 0.0, 0.0]:
     ...     _, state = opt.update(jnp.array([g]), state)
-    ...     print(padam_optax.second_moment(state))
+    ...     print(second_moment(state))
     [32.]
     [32.]
     [16.]
@@ -123,7 +126,7 @@ def reset_max_at(
 
 def _one_of(counts: Collection[int]) -> Callable[[jax.Array], jax.Array]:
     chosen = [
-        _checks.number(
+        _validation.number(
             "at",
             count,
             "whole numbers >= 0",

@@ -6,8 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax._fields import fields
-from padam_optax._leaves import check_inexact, wide_dtype
+from padam_optax._tree import check_inexact, compute_dtype
+from padam_optax.state._lookup import fields
 
 
 class KeepInitialParamsState(NamedTuple):
@@ -30,13 +30,13 @@ def keep_initial_params() -> optax.GradientTransformation:
 
     >>> import jax.numpy as jnp
     >>> import optax
-    >>> import padam_optax
-    >>> opt = optax.chain(padam_optax.keep_initial_params(), optax.sgd(1.0))
+    >>> from padam_optax.diagnostics import distance_from_start, keep_initial_params
+    >>> opt = optax.chain(keep_initial_params(), optax.sgd(1.0))
     >>> params = {"w": jnp.array([1.0, 2.0])}
     >>> state = opt.init(params)
     >>> updates, state = opt.update({"w": jnp.array([3.0, -4.0])}, state)
     >>> params = optax.apply_updates(params, updates)
-    >>> print(padam_optax.distance_from_start(state, params))
+    >>> print(distance_from_start(state, params))
     5.0
     """
 
@@ -82,7 +82,7 @@ def distance_from_start(
     def distance(x: jax.Array, x_0: Any) -> jax.Array | None:
         if isinstance(x_0, optax.MaskedNode):
             return None
-        dtype = wide_dtype(x.dtype, x_0.dtype)
+        dtype = compute_dtype(x.dtype, x_0.dtype)
         return optax.tree.norm(x.astype(dtype) - x_0.astype(dtype))
 
     distances = jax.tree.map(distance, params, found[0])

@@ -7,8 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from padam_optax import _checks
-from padam_optax._leaves import check_inexact, scalar, zeros
+from padam_optax import _validation
+from padam_optax._tree import as_hyperparam, check_inexact, zeros_like
 
 
 class SantaState(NamedTuple):
@@ -144,8 +144,8 @@ def santa(
 
     >>> import jax, jax.numpy as jnp
     >>> import optax
-    >>> import padam_optax
-    >>> opt = padam_optax.santa(0.01, 100, burn_in=4000, key=0, precondition=False)
+    >>> from padam_optax.contrib import santa
+    >>> opt = santa(0.01, 100, burn_in=4000, key=0, precondition=False)
     >>> def step(carry, _):
     ...     x, state = carry
     ...     updates, state = opt.update((x - 3) / 100, state)
@@ -165,8 +165,8 @@ def santa(
       Chen, Carlson, Gan, Li and Carin, Bridging the gap between stochastic gradient
       MCMC and stochastic optimization, AISTATS 2016 (arXiv 1512.07962).
     """
-    learning_rate = _checks.learning_rate(learning_rate)
-    num_examples = _checks.number(
+    learning_rate = _validation.learning_rate(learning_rate)
+    num_examples = _validation.number(
         "num_examples",
         num_examples,
         "a finite number >= 1",
@@ -174,7 +174,7 @@ def santa(
         "It is the size of the data set: the mean gradient times it is the gradient of "
         "the summed loss, with which Santa works.",
     )
-    burn_in = _checks.number(
+    burn_in = _validation.number(
         "burn_in",
         burn_in,
         "a whole number in [0, 2**31)",
@@ -187,10 +187,10 @@ def santa(
             inverse_temperature,
             "1 samples the posterior; larger is colder. Use burn_in=0 for no noise.",
         )
-    friction = _checks.non_negative("friction", friction, "A usual value is 0.1.")
-    b2 = _checks.decay_rate("b2", b2)
+    friction = _validation.non_negative("friction", friction, "A usual value is 0.1.")
+    b2 = _validation.decay_rate("b2", b2)
     eps = _positive("eps", eps, "A usual value is 1e-5.")
-    noise_exponent = _checks.non_negative(
+    noise_exponent = _validation.non_negative(
         "noise_exponent", noise_exponent, "Use 1.5, or 1 for the printed listing."
     )
     if integrator not in ("sss", "euler"):
@@ -205,7 +205,7 @@ def santa(
         count = jnp.zeros([], jnp.int32)
         rng_key, momentum_key = jax.random.split(_as_key(key))
         eta = learning_rate(count) if callable(learning_rate) else learning_rate
-        nothing = zeros(params)
+        nothing = zeros_like(params)
         return SantaState(
             count=count,
             rng_key=rng_key,
@@ -215,7 +215,9 @@ def santa(
                 nothing,
                 _standard_normal(momentum_key, nothing),
             ),
-            thermostat=jax.tree.map(lambda x: x + scalar(friction, x.dtype), nothing),
+            thermostat=jax.tree.map(
+                lambda x: x + as_hyperparam(friction, x.dtype), nothing
+            ),
             nu=nothing if precondition else None,
         )
 
@@ -243,7 +245,7 @@ def santa(
             mean = jnp.asarray(g, u.dtype)
             q_old = q = jnp.ones([], u.dtype)
             if precondition:
-                decay = scalar(b2, u.dtype)
+                decay = as_hyperparam(b2, u.dtype)
                 q_old = jax.lax.rsqrt(small + jnp.sqrt(v))
                 v = decay * v + (1 - decay) * jnp.square(mean)
                 q = jax.lax.rsqrt(small + jnp.sqrt(v))
@@ -295,7 +297,7 @@ def santa(
 
 
 def _positive(name: str, value: Any, remedy: str) -> Any:
-    return _checks.number(
+    return _validation.number(
         name, value, "a finite number > 0", lambda x: 0 < x < float("inf"), remedy
     )
 

@@ -13,7 +13,8 @@ import optax
 import pytest
 import scipy.optimize
 
-from padam_optax import (
+from padam_optax import padam
+from padam_optax.projections import (
     affine,
     box,
     halfspace,
@@ -21,7 +22,6 @@ from padam_optax import (
     l1_ball,
     l2_ball,
     non_negative,
-    padam,
     projected,
     simplex,
 )
@@ -469,7 +469,7 @@ def test_the_derivative_at_the_origin_is_the_identity(name):
 def test_constraints_are_made_without_starting_jax():
     # An unknown platform fails as soon as a backend is looked for.
     code = (
-        "import padam_optax as P; P.box(0, 1); P.halfspace([1, 2], 3);"
+        "from padam_optax import projections as P; P.box(0, 1); P.halfspace([1, 2], 3);"
         "P.affine([[1, 2]], [3]); P.simplex(); P.l2_ball(2.0); print('made')"
     )
     env = {**os.environ, "JAX_PLATFORMS": "nowhere"}

@@ -64,7 +64,7 @@ PADAM = padam_optax.padam(0.1, b2=0.9)
 def test_resets_come_before_the_updates_that_are_named(at):
     gs = gradients()
     resets = {t for t in range(STEPS) if (at(t) if callable(at) else t in at)}
-    actual, _ = follow(padam_optax.reset_max_at(PADAM, at), gs)
+    actual, _ = follow(padam_optax.state.reset_max_at(PADAM, at), gs)
     np.testing.assert_allclose(actual, steps_with_resets(gs, resets), rtol=1e-12)
     plain = steps_with_resets(gs, ())
     is_same = np.isclose(actual, plain, rtol=1e-9).all(axis=0)
@@ -82,14 +82,14 @@ def test_resets_come_before_the_updates_that_are_named(at):
 )
 def test_resets_of_a_corrected_maximum_are_those_of_the_formula(opt):
     gs = gradients()
-    actual, _ = follow(padam_optax.reset_max_at(opt, {6}), gs)
+    actual, _ = follow(padam_optax.state.reset_max_at(opt, {6}), gs)
     expected = steps_with_resets(gs, {6}, p=0.5, corrected=True)
     np.testing.assert_allclose(actual, expected, rtol=1e-11)
 
 
 def test_a_reset_state_has_v_for_its_maximum_and_is_otherwise_the_same():
     _, state = follow(PADAM, np.float32(gradients(6)))
-    after = padam_optax.reset_max(state)
+    after = padam_optax.state.reset_max(state)
     chex.assert_trees_all_equal_shapes_and_dtypes(after, state)
     nu, nu_max = (optax.tree.get(after, name) for name in ("nu", "nu_max"))
     chex.assert_trees_all_equal(nu, nu_max, optax.tree.get(state, "nu"))
@@ -105,7 +105,7 @@ def test_the_reset_of_a_learning_rate_drop_is_at_its_boundary():
     gs = np.float32(gradients())
     drop = {6: 0.1}
     rate = optax.piecewise_constant_schedule(0.1, drop)
-    opt = padam_optax.reset_max_at(padam_optax.padam(rate, b2=0.9), drop)
+    opt = padam_optax.state.reset_max_at(padam_optax.padam(rate, b2=0.9), drop)
     actual, _ = follow(opt, gs)
     expected = steps_with_resets(gs, drop)
     expected[6:] *= 0.1
@@ -121,8 +121,8 @@ def test_a_poisoned_element_begins_again_from_zero(poison):
     gs[3, 0] = poison
     _, state = follow(PADAM, gs[:6])
     if np.isnan(poison):
-        assert np.isnan(padam_optax.second_moment(state)["w"][0])
-    mended = padam_optax.reset_max(state)
+        assert np.isnan(padam_optax.state.second_moment(state)["w"][0])
+    mended = padam_optax.state.reset_max(state)
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(mended))
     steps, _ = follow(PADAM, gs[6:], mended)
     # Its next steps are those of a run that starts here; those of others go on.
@@ -137,7 +137,7 @@ def test_poison_in_any_moment_restarts_all_three(name):
     _, state = follow(PADAM, np.float32(gradients(4)))
     clean = optax.tree.get(state, name)
     bad = {**clean, "w": clean["w"].at[2].set(jnp.inf)}
-    mended = padam_optax.reset_max(optax.tree.set(state, **{name: bad}))
+    mended = padam_optax.state.reset_max(optax.tree.set(state, **{name: bad}))
     for moment in ("mu", "nu", "nu_max"):
         value = optax.tree.get(mended, moment)["w"]
         assert value[2] == 0
@@ -147,7 +147,7 @@ def test_poison_in_any_moment_restarts_all_three(name):
 def test_poison_waits_for_the_reset_that_is_due():
     gs = np.float32(gradients())
     gs[3, 0] = np.nan
-    opt = padam_optax.reset_max_at(PADAM, {8})
+    opt = padam_optax.state.reset_max_at(PADAM, {8})
     before, expected = (follow(each, gs[:8])[1] for each in (opt, PADAM))
     chex.assert_trees_all_close(before, expected, rtol=1e-5)
     actual, _ = follow(opt, gs)
@@ -159,7 +159,7 @@ def test_poison_waits_for_the_reset_that_is_due():
 
 
 def test_the_state_is_the_optimizers_own_and_keeps_its_types():
-    opt = padam_optax.reset_max_at(PADAM, {2})
+    opt = padam_optax.state.reset_max_at(PADAM, {2})
     params = make_params()
     state = opt.init(params)
     chex.assert_trees_all_equal(state, PADAM.init(params))
@@ -178,7 +178,7 @@ def test_the_state_is_the_optimizers_own_and_keeps_its_types():
 
 
 def test_params_and_state_can_be_donated_together():
-    opt = padam_optax.reset_max_at(PADAM, {1})
+    opt = padam_optax.state.reset_max_at(PADAM, {1})
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(params, state, g):
@@ -192,13 +192,13 @@ def test_params_and_state_can_be_donated_together():
         params, state = step(params, state, as_tree(g))
     expected = np.sum(steps_with_resets(gs, {1}), axis=0)
     np.testing.assert_allclose(params["w"], expected, rtol=1e-5)
-    state = jax.jit(padam_optax.reset_max, donate_argnums=0)(state)
+    state = jax.jit(padam_optax.state.reset_max, donate_argnums=0)(state)
     step(params, state, as_tree(gs[0]))
 
 
 def test_each_group_is_reset_by_its_own_count():
     labels = {"a": "x", "b": "y"}
-    make = padam_optax.reset_max_at
+    make = padam_optax.state.reset_max_at
     grouped = optax.multi_transform({"x": PADAM, "y": PADAM}, labels)
     params = {"a": jnp.zeros(5), "b": jnp.zeros(5)}
     opt = make(optax.chain(optax.clip(1e9), grouped), {3})
@@ -213,7 +213,7 @@ def test_each_group_is_reset_by_its_own_count():
 
 
 def test_absent_gradients_and_extra_arguments_pass():
-    opt = padam_optax.reset_max_at(PADAM, {0})
+    opt = padam_optax.state.reset_max_at(PADAM, {0})
     params = {"a": jnp.ones(2), "b": jnp.ones(3)}
     u, _ = opt.update({"a": jnp.ones(2), "b": None}, opt.init(params), value=1.0)
     assert u["b"] is None
@@ -226,7 +226,7 @@ def test_absent_gradients_and_extra_arguments_pass():
         return jax.tree.map(lambda g: g * value, updates), state
 
     needs_value = optax.GradientTransformationExtraArgs(init, update)
-    opt = padam_optax.reset_max_at(needs_value, {0})
+    opt = padam_optax.state.reset_max_at(needs_value, {0})
     u, _ = opt.update(params, opt.init(params), params, value=3.0)
     np.testing.assert_array_equal(u["a"], [3, 3])
 
@@ -237,11 +237,13 @@ def test_hyperparameters_can_be_injected_inside_and_outside():
     expected = steps_with_resets(gs, {5})
 
     def build(learning_rate):
-        return padam_optax.reset_max_at(padam_optax.padam(learning_rate, b2=0.9), {5})
+        return padam_optax.state.reset_max_at(
+            padam_optax.padam(learning_rate, b2=0.9), {5}
+        )
 
     for opt in (
         optax.inject_hyperparams(build)(learning_rate=0.1),
-        padam_optax.reset_max_at(
+        padam_optax.state.reset_max_at(
             optax.inject_hyperparams(padam_optax.padam)(learning_rate=0.1, b2=0.9), {5}
         ),
     ):
@@ -250,12 +252,12 @@ def test_hyperparameters_can_be_injected_inside_and_outside():
 
 def test_what_cannot_be_reset_is_refused():
     with pytest.raises(ValueError, match=r"must hold mu, nu and nu_max.*optax\.adam"):
-        padam_optax.reset_max(optax.adam(0.1).init(jnp.ones(2)))
-    opt = padam_optax.reset_max_at(optax.adam(0.1), {3})
+        padam_optax.state.reset_max(optax.adam(0.1).init(jnp.ones(2)))
+    opt = padam_optax.state.reset_max_at(optax.adam(0.1), {3})
     with pytest.raises(ValueError, match="must hold mu, nu and nu_max"):
         opt.init(jnp.ones(2))
     for bad in ({-1}, {2.5}, {np.nan}, {np.inf}):
         with pytest.raises(ValueError, match="at must be whole numbers >= 0, got"):
-            padam_optax.reset_max_at(PADAM, bad)
+            padam_optax.state.reset_max_at(PADAM, bad)
     with pytest.raises(TypeError, match="at must be whole numbers >= 0"):
-        padam_optax.reset_max_at(PADAM, {"3"})
+        padam_optax.state.reset_max_at(PADAM, {"3"})

@@ -17,20 +17,20 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import padam_optax
-from padam_optax import _codes
+from padam_optax.experimental import _codecs
 from tests import test_invariants
 
 ONE = jnp.float32(1)
 FORMATS = {
-    "16-bit": (_codes.encode_16, _codes.decode_16),
-    "8-bit": (_codes.encode_8, _codes.decode_8),
+    "16-bit": (_codecs.encode_16, _codecs.decode_16),
+    "8-bit": (_codecs.encode_8, _codecs.decode_8),
 }
 every_format = pytest.mark.parametrize("format", FORMATS)
 BYTES = {"16-bit": 6, "8-bit": 3}
 
 
 def noise(shape, count=0):
-    return _codes.random_bits(shape, jnp.int32(count), 0)
+    return _codecs.random_bits(shape, jnp.int32(count), 0)
 
 
 @functools.cache
@@ -41,7 +41,7 @@ def round_trip(format):
     @jax.jit
     def run(mu, nu, nu_max, count):
         bits = noise(mu.shape, count)
-        return decode(encode(_codes.Moments(mu, nu, nu_max), ONE, bits), ONE)
+        return decode(encode(_codecs.Moments(mu, nu, nu_max), ONE, bits), ONE)
 
     return run
 
@@ -57,11 +57,13 @@ def spread(n, seed=0):
 
 def compressed(rate=0.1, format="8-bit", min_size=0, **settings):
     inner = padam_optax.padam(rate, **settings)
-    return padam_optax.compress_state(inner, format, min_size=min_size)
+    return padam_optax.experimental.quantize_state(inner, format, min_size=min_size)
 
 
 def v_hat(state):
-    return padam_optax.second_moment(padam_optax.decompress_state(state))
+    return padam_optax.state.second_moment(
+        padam_optax.experimental.dequantize_state(state)
+    )
 
 
 # --- The maximum -------------------------------------------------------------------
@@ -157,7 +159,7 @@ def test_random_rounding_takes_both_neighbours_and_is_right_on_average(scheme):
     format, with_maximum, index, grid_of = SCHEMES[scheme]
     encode, decode = FORMATS[format]
     moments = mu, nu, nu_max = spread(100)
-    moments = _codes.Moments(mu, nu, nu_max if with_maximum else None)
+    moments = _codecs.Moments(mu, nu, nu_max if with_maximum else None)
     x = np.float64(moments[index])
 
     @jax.jit
@@ -218,12 +220,12 @@ def halfway(shape, count, salt):
 @pytest.mark.parametrize("random", [True, False])
 def test_an_average_of_999_parts_in_1000_does_not_stall(inner, random, monkeypatch):
     if not random:
-        monkeypatch.setattr(_codes, "random_bits", halfway)
+        monkeypatch.setattr(_codecs, "random_bits", halfway)
     optimizer = {
         "padam": padam_optax.scale_by_partial_adaptive(b1=0.999),
         "adam": optax.scale_by_adam(b1=0.999),
     }[inner]
-    opt = padam_optax.compress_state(optimizer, min_size=0)
+    opt = padam_optax.experimental.quantize_state(optimizer, min_size=0)
     x = jnp.ones(1000)
 
     def step(state, g):
@@ -235,7 +237,7 @@ def test_an_average_of_999_parts_in_1000_does_not_stall(inner, random, monkeypat
         state, _ = jax.lax.scan(step, state, jnp.full(8000, 1.0))
         return jax.lax.scan(step, state, jnp.full(1000, 0.5))[0]
 
-    state = padam_optax.decompress_state(run())
+    state = padam_optax.experimental.dequantize_state(run())
     decay = 0.999**1000
     mu, nu = (optax.tree.get(state, name).mean() for name in ("mu", "nu"))
     errors = abs(mu / (0.5 + 0.5 * decay) - 1), abs(nu / (0.25 + 0.75 * decay) - 1)
@@ -284,7 +286,9 @@ def followed_on_digits():
         return optax.losses.softmax_cross_entropy_with_integer_labels(logits, y).mean()
 
     padam = padam_optax.padam(0.1)
-    others = [padam_optax.compress_state(padam, f, min_size=0) for f in FORMATS]
+    others = [
+        padam_optax.experimental.quantize_state(padam, f, min_size=0) for f in FORMATS
+    ]
 
     def flat(state):
         return jnp.concatenate([v.ravel() for v in jax.tree.leaves(v_hat(state))])
@@ -383,7 +387,7 @@ def test_bytes_per_parameter_of_live_arrays(format, shapes):
         (padam_optax.padam(0.1), BYTES[format]),
         (optax.adam(0.1), {"8-bit": 3, "16-bit": 4}[format]),
     ]:
-        opt = padam_optax.compress_state(inner, format)
+        opt = padam_optax.experimental.quantize_state(inner, format)
         state = jax.jit(opt.init)(params)
         live = sum(x.nbytes for x in jax.tree.leaves(state))
         assert expected <= live / size < expected + 0.05
@@ -449,7 +453,7 @@ def test_resume_is_bit_for_bit():
 @every_format
 def test_seed_decides_the_bits(format):
     def run(seed):
-        opt = padam_optax.compress_state(
+        opt = padam_optax.experimental.quantize_state(
             padam_optax.padam(0.1), format, min_size=0, seed=seed
         )
         return take_steps(opt, make_params(), 3)[0]
@@ -479,7 +483,7 @@ def test_small_arrays_stay_as_they_are(format):
     actual, state = take_steps(opt, params, 5)
     expected, plain = take_steps(padam_optax.padam(0.1), params, 5)
     chex.assert_trees_all_equal(actual["small"], expected["small"])
-    inside = padam_optax.decompress_state(state)
+    inside = padam_optax.experimental.dequantize_state(state)
     chex.assert_trees_all_equal_structs(inside, plain)
     for name in ("mu", "nu", "nu_max"):
         small, whole = (optax.tree.get(s, name) for s in (inside, plain))
@@ -511,12 +515,12 @@ def test_small_arrays_stay_as_they_are(format):
 @pytest.mark.usefixtures("standard_promotion")
 def test_inner_optimizers_move_as_they_do_without(inner, settings):
     params = make_params()
-    opt = padam_optax.compress_state(inner, min_size=6, **settings)
+    opt = padam_optax.experimental.quantize_state(inner, min_size=6, **settings)
     actual, state = take_steps(opt, params, 30)
     assert any(x.dtype in (jnp.uint8, jnp.uint16) for x in jax.tree.leaves(state))
     expected, plain = take_steps(inner, params, 30)
     chex.assert_trees_all_equal_shapes_and_dtypes(
-        padam_optax.decompress_state(state), plain
+        padam_optax.experimental.dequantize_state(state), plain
     )
     moved = optax.tree.norm(optax.tree.sub(expected, params))
     assert optax.tree.norm(optax.tree.sub(actual, expected)) < 0.1 * moved
@@ -527,7 +531,7 @@ def test_debiased_maximum_needs_its_rate_in_8_bits():
     inner = padam_optax.padam(0.0, bias_correction="before_max")
 
     def overshoot(**settings):
-        opt = padam_optax.compress_state(inner, min_size=0, **settings)
+        opt = padam_optax.experimental.quantize_state(inner, min_size=0, **settings)
 
         def step(states, key):
             g, (s, exact) = {"w": jax.random.normal(key, 1000)}, states
@@ -551,7 +555,7 @@ def test_debiased_maximum_needs_its_rate_in_8_bits():
 @pytest.mark.parametrize("inner", [padam_optax.padam(0.1), optax.adam(0.1)])
 def test_bfloat16_parameters_are_compressed_and_keep_their_dtype(format, inner):
     params = optax.tree.cast(make_params(), jnp.bfloat16)
-    opt = padam_optax.compress_state(inner, format, min_size=6)
+    opt = padam_optax.experimental.quantize_state(inner, format, min_size=6)
     after, state = take_steps(opt, params, 3)
     chex.assert_trees_all_equal_shapes_and_dtypes(after, params)
     assert test_invariants.types(state) == test_invariants.types(opt.init(params))
@@ -576,7 +580,7 @@ def test_nan_stays_in_its_element_for_good(format):
     for g in ([1.0, np.nan, 1.0], [1.0, 1.0, 1.0]):
         u, state = jax.jit(opt.update)(jnp.asarray(g), state)
     np.testing.assert_array_equal(np.isnan(u), [False, True, False])
-    inside = padam_optax.decompress_state(state)
+    inside = padam_optax.experimental.dequantize_state(state)
     for name in ("mu", "nu", "nu_max"):
         values = np.isnan(optax.tree.get(inside, name))
         np.testing.assert_array_equal(values, [False, True, False])
@@ -586,7 +590,7 @@ def test_nan_stays_in_its_element_for_good(format):
 def test_huge_gradients_leave_finite_moments(format):
     opt = compressed(format=format)
     _, state = opt.update(jnp.asarray([1e30, 1e-30, np.inf]), opt.init(jnp.zeros(3)))
-    inside = padam_optax.decompress_state(state)
+    inside = padam_optax.experimental.dequantize_state(state)
     assert np.isfinite(v_hat(state)).all()
     assert np.isfinite(optax.tree.get(inside, "nu")).all()
 
@@ -597,7 +601,7 @@ def test_missing_gradients_leave_the_codes():
     _, state = update(params, opt.init(params))
     u, after = update({"a": None, "b": params["b"]}, state)
     assert u["a"] is None
-    old, new = (padam_optax.decompress_state(s)[1] for s in (state, after))
+    old, new = (padam_optax.experimental.dequantize_state(s)[1] for s in (state, after))
     for name in ("mu", "nu_max"):
         np.testing.assert_array_equal(
             optax.tree.get(old, name)["a"], optax.tree.get(new, name)["a"]
@@ -608,10 +612,12 @@ def test_decompressing_finds_states_anywhere_and_leaves_others_alone():
     params = make_params()
     opt = optax.chain(optax.clip(1.0), compressed(format="16-bit"), optax.scale(1.0))
     _, state = opt.update(params, opt.init(params))
-    inside = padam_optax.decompress_state(state)
+    inside = padam_optax.experimental.dequantize_state(state)
     plain = optax.chain(optax.clip(1.0), padam_optax.padam(0.1), optax.scale(1.0))
     chex.assert_trees_all_equal_shapes_and_dtypes(inside, plain.init(params))
-    chex.assert_trees_all_equal(padam_optax.decompress_state(inside), inside)
+    chex.assert_trees_all_equal(
+        padam_optax.experimental.dequantize_state(inside), inside
+    )
 
 
 @pytest.mark.parametrize(
@@ -627,33 +633,35 @@ def test_decompressing_finds_states_anywhere_and_leaves_others_alone():
 )
 def test_bad_arguments_are_named(settings, error, message):
     with pytest.raises(error, match=message):
-        padam_optax.compress_state(padam_optax.padam(0.1), **settings)
+        padam_optax.experimental.quantize_state(padam_optax.padam(0.1), **settings)
 
 
 def test_states_without_moments_are_refused():
     for inner in (optax.sgd(0.1, momentum=0.9), optax.lion(0.1), optax.rmsprop(0.1)):
         with pytest.raises(ValueError, match="must hold mu and nu"):
-            padam_optax.compress_state(inner).init(make_params())
+            padam_optax.experimental.quantize_state(inner).init(make_params())
 
 
 def test_amsgrad_asks_for_its_rate():
     for inner in (optax.amsgrad(0.1), optax.chain(optax.clip(1.0), optax.amsgrad(0.1))):
         with pytest.raises(ValueError, match="debias_b2 must be the b2"):
-            padam_optax.compress_state(inner).init(make_params())
+            padam_optax.experimental.quantize_state(inner).init(make_params())
 
 
 @pytest.mark.parametrize(
     "read",
     [
-        padam_optax.second_moment,
-        padam_optax.reset_max,
-        padam_optax.share_where_max_binds,
+        padam_optax.state.second_moment,
+        padam_optax.state.reset_max,
+        padam_optax.diagnostics.fraction_where_max_active,
     ],
 )
 def test_codes_are_not_taken_for_numbers(read):
     params = {"w": jnp.ones((64, 64))}
-    optimizer = padam_optax.compress_state(padam_optax.padam(0.1), min_size=1)
+    optimizer = padam_optax.experimental.quantize_state(
+        padam_optax.padam(0.1), min_size=1
+    )
     state = optimizer.init(params)
-    with pytest.raises(ValueError, match=r"Pass decompress_state\(state\)"):
+    with pytest.raises(ValueError, match=r"Pass dequantize_state\(state\)"):
         read(state)
-    read(padam_optax.decompress_state(state))
+    read(padam_optax.experimental.dequantize_state(state))

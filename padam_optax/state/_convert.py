@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from padam_optax._fields import Path, fields, get, moments, replace
+from padam_optax.state._lookup import Path, fields, get, moments, replace
 
 
 def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptState:
@@ -42,13 +42,14 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
     >>> import jax.numpy as jnp
     >>> import optax
     >>> import padam_optax
+    >>> from padam_optax.state import convert_state
     >>> params = {"w": jnp.array([1.0, 2.0])}
     >>> theirs = optax.amsgrad(0.1)
     >>> ours = padam_optax.padam(0.1, p=0.5, bias_correction="before_max")
     >>> state = theirs.init(params)
     >>> for g in [3.0, -1.0]:
     ...     _, state = theirs.update({"w": jnp.array([g, 1.0])}, state)
-    >>> converted = padam_optax.convert_state(state, ours.init(params))
+    >>> converted = convert_state(state, ours.init(params))
     >>> g = {"w": jnp.array([1.0, 2.0])}
     >>> for opt, state in [(theirs, state), (ours, converted)]:
     ...     print(*(f"{u:.5f}" for u in opt.update(g, state)[0]["w"]))
@@ -126,6 +127,7 @@ def convert_torch_state(
     >>> import jax.numpy as jnp
     >>> import numpy as np
     >>> import padam_optax
+    >>> from padam_optax.state import convert_torch_state, second_moment
     >>> state_dict = {
     ...     "state": {
     ...         0: {
@@ -139,13 +141,13 @@ def convert_torch_state(
     ... }
     >>> opt = padam_optax.padam(0.1, p=0.25, bias_correction="official")
     >>> params = {"Dense_0": {"kernel": jnp.zeros((3, 1))}}
-    >>> state = padam_optax.convert_torch_state(
+    >>> state = convert_torch_state(
     ...     state_dict,
     ...     opt.init(params),
     ...     keys={"Dense_0": {"kernel": 0}},
     ...     layout=lambda path, array: array.T if path.endswith("kernel") else array,
     ... )
-    >>> padam_optax.second_moment(state)["Dense_0"]["kernel"].tolist()
+    >>> second_moment(state)["Dense_0"]["kernel"].tolist()
     [[1.0], [16.0], [9.0]]
     """
     key_of = {

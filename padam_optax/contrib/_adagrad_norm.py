@@ -7,8 +7,13 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax import _checks
-from padam_optax._leaves import check_inexact, map_updates, real_dtype, wide_dtype
+from padam_optax import _validation
+from padam_optax._tree import (
+    accumulator_dtype,
+    check_inexact,
+    compute_dtype,
+    tree_map_with_none,
+)
 
 
 class ScaleByAdagradNormState(NamedTuple):
@@ -67,8 +72,8 @@ def scale_by_adagrad_norm(
     Gradients (3, 4) and then (0, 12), of norms 5 and 12, make b 5 and then 13:
 
     >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> opt = padam_optax.scale_by_adagrad_norm(b0=0.0)
+    >>> from padam_optax.contrib import scale_by_adagrad_norm
+    >>> opt = scale_by_adagrad_norm(b0=0.0)
     >>> state = opt.init({"x": jnp.zeros([]), "y": jnp.zeros([])})
     >>> for x, y in [(3.0, 4.0), (0.0, 12.0)]:
     ...     u, state = opt.update({"x": jnp.array(x), "y": jnp.array(y)}, state)
@@ -80,11 +85,11 @@ def scale_by_adagrad_norm(
       Ward, Wu and Bottou, AdaGrad stepsizes: sharp convergence over nonconvex
       landscapes, ICML 2019 (arXiv 1806.01811).
     """
-    b0 = _checks.non_negative("b0", b0, "A small value is safe, e.g. 0.1.")
+    b0 = _validation.non_negative("b0", b0, "A small value is safe, e.g. 0.1.")
 
     def start(*params: Any) -> jax.Array:
         dtypes = [jax.dtypes.result_type(p) for p in params]
-        return jnp.full([], b0, real_dtype(jnp.float32, *dtypes))
+        return jnp.full([], b0, accumulator_dtype(jnp.float32, *dtypes))
 
     def init(params: optax.Params) -> ScaleByAdagradNormState:
         check_inexact(params, "params")
@@ -102,10 +107,12 @@ def scale_by_adagrad_norm(
         b = state.root_sum_of_squares
         if not per_leaf:
             b = _grow(b, jax.tree.leaves(updates))
-            scaled = map_updates(lambda g: _divide(g, b), updates)
+            scaled = tree_map_with_none(lambda g: _divide(g, b), updates)
         else:
-            b = map_updates(lambda g, b: _grow(b, jax.tree.leaves(g)), updates, b)
-            scaled = map_updates(_divide, updates, b)
+            b = tree_map_with_none(
+                lambda g, b: _grow(b, jax.tree.leaves(g)), updates, b
+            )
+            scaled = tree_map_with_none(_divide, updates, b)
         return scaled, ScaleByAdagradNormState(b)
 
     return optax.GradientTransformation(init, update)
@@ -146,9 +153,9 @@ def adagrad_norm(
 
     >>> import jax.numpy as jnp
     >>> import optax
-    >>> import padam_optax
+    >>> from padam_optax.contrib import adagrad_norm
     >>> for b0 in [1e-6, 1.0, 100.0]:
-    ...     opt = padam_optax.adagrad_norm(1.0, b0)
+    ...     opt = adagrad_norm(1.0, b0)
     ...     x = jnp.ones(2)
     ...     state = opt.init(x)
     ...     steps = 0
@@ -162,7 +169,7 @@ def adagrad_norm(
     b0=1     steps=68 b=102.6
     b0=100   steps=99 b=147.4
     """
-    learning_rate = _checks.learning_rate(learning_rate)
+    learning_rate = _validation.learning_rate(learning_rate)
     return optax.chain(
         scale_by_adagrad_norm(b0, per_leaf=per_leaf),
         optax.scale_by_learning_rate(learning_rate),
@@ -195,8 +202,8 @@ def _divide(g: Any, b: jax.Array) -> jax.Array | None:
     if g is None:
         return None
     g = jnp.asarray(g)
-    dtype = wide_dtype(g.dtype, b.dtype)
-    b = jnp.where(b > 0, b, 1).astype(real_dtype(dtype))
+    dtype = compute_dtype(g.dtype, b.dtype)
+    b = jnp.where(b > 0, b, 1).astype(accumulator_dtype(dtype))
     if jnp.iscomplexobj(g):
         quotient = jax.lax.complex(
             g.real.astype(b.dtype) / b, g.imag.astype(b.dtype) / b
