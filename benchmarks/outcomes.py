@@ -3,7 +3,7 @@
 import json
 import math
 import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,6 +28,7 @@ class Run(NamedTuple):
       seed: Its seed.
       lines: The records of its epochs.
       stopped: Why it ended early, else "".
+      stage: "tuning" or "final" of a sweep that tunes, else "".
     """
 
     optimizer: str
@@ -37,6 +38,7 @@ class Run(NamedTuple):
     seed: int
     lines: Sequence[Line]
     stopped: str
+    stage: str = ""
 
 
 class Outcome(NamedTuple):
@@ -76,6 +78,7 @@ class Measure(NamedTuple):
       error: What a plot shows of it, with its unit: the less the better.
       of: Reads it from the record of an epoch.
       of_error: Reads what the plot shows.
+      at_chance: What a network that guesses reaches, by the number of classes.
       more_is_better: Whether a larger value is a better one.
     """
 
@@ -83,6 +86,7 @@ class Measure(NamedTuple):
     error: str
     of: Callable[[Line], float]
     of_error: Callable[[Line], float]
+    at_chance: Callable[[int], float]
     more_is_better: bool
 
 
@@ -95,6 +99,7 @@ ACCURACY = Measure(
     "test error (%)",
     lambda line: 100 * line["test_accuracy"],
     lambda line: 100 * (1 - line["test_accuracy"]),
+    lambda classes: 100 / classes,
     more_is_better=True,
 )
 PERPLEXITY = Measure(
@@ -102,13 +107,41 @@ PERPLEXITY = Measure(
     "test perplexity per character",
     _perplexity,
     _perplexity,
+    float,
     more_is_better=False,
 )
 
 
-def measure_for(dataset: str) -> Measure:
-    """Return what networks are judged by on a data set."""
-    return PERPLEXITY if dataset == "tiny_shakespeare" else ACCURACY
+# The classes, or different characters, of a data set; ten if it is not named.
+_CLASSES = {"cifar100": 100, "imagenet2012": 1000, "tiny_shakespeare": 65}
+
+
+def classes(dataset: str) -> int:
+    """Return between how many classes a network chooses."""
+    return _CLASSES.get(dataset, 10)
+
+
+def measure_for(dataset: str, evaluated: str = "test") -> Measure:
+    """Return what networks are judged by on a data set.
+
+    Args:
+      dataset: Its name.
+      evaluated: The part of it that counts, as the records name it: test or validation.
+    """
+    measure = PERPLEXITY if dataset == "tiny_shakespeare" else ACCURACY
+    if evaluated == "test":
+        return measure
+
+    def read_as_test(read: Callable[[Line], float]) -> Callable[[Line], float]:
+        parts = ("loss", "accuracy")
+        return lambda line: read({f"test_{x}": line[f"{evaluated}_{x}"] for x in parts})
+
+    return measure._replace(
+        name=measure.name.replace("test", evaluated),
+        error=measure.error.replace("test", evaluated),
+        of=read_as_test(measure.of),
+        of_error=read_as_test(measure.of_error),
+    )
 
 
 def read(folder: Path) -> Outcome:
@@ -164,7 +197,8 @@ def _read_run(folder: Path, optimizer: str, about: Mapping[str, Any]) -> Run:
     recipe = config["recipes"][optimizer]
     label = recipe.get("label", optimizer)
     settings, seed = about["settings"], about["seed"]
-    return Run(optimizer, label, recipe, settings, seed, lines, stopped)
+    stage = about.get("stage") or ""
+    return Run(optimizer, label, recipe, settings, seed, lines, stopped, stage)
 
 
 def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
@@ -198,20 +232,29 @@ class Figure(NamedTuple):
 
     Attributes:
       mean: The mean; NaN of nothing.
-      deviation: The sample deviation; None of a single value.
+      deviation: The sample standard deviation; None of a single value.
       n: How many values.
+      diverged: How many of them are the chance level, because the run diverged.
     """
 
     mean: float
     deviation: float | None
     n: int
+    diverged: int = 0
 
     def __str__(self) -> str:
+        return self.write()
+
+    def write(self, places: int = 2) -> str:
+        """Write the mean and the deviation, and how many runs diverged."""
         if not self.n:
             return "-"
-        if self.deviation is None:
-            return f"{self.mean:.2f}"
-        return f"{self.mean:.2f}±{self.deviation:.2f}"
+        if self.diverged == self.n:
+            return f"diverged ({self.n} of {self.n})"
+        text = f"{self.mean:.{places}f}"
+        if self.deviation is not None:
+            text += f"±{self.deviation:.{places}f}"
+        return text + (f" ({self.diverged} of {self.n} diverged)" * bool(self.diverged))
 
 
 def summarise(values: Sequence[float]) -> Figure:
@@ -228,6 +271,20 @@ def summarise(values: Sequence[float]) -> Figure:
     return Figure(statistics.fmean(values), deviation, len(values))
 
 
+def epoch_at(share: float, epochs: int) -> int:
+    """Return the last epoch that ends within a share of the training, at least 1.
+
+    >>> epoch_at(1 / 4, 8), epoch_at(1 / 4, 6), epoch_at(1 / 4, 50)
+    (2, 1, 12)
+    """
+    return max(1, math.floor(share * epochs + 1e-9))
+
+
+def line_at(run: Run, epoch: int) -> Line | None:
+    """Return a run's record of an epoch, if it came that far."""
+    return next((line for line in run.lines if line["epoch"] == epoch), None)
+
+
 def at(runs: Iterable[Run], share: float, epochs: int) -> list[Line]:
     """Return each run's record after a share of the epochs, if it came that far.
 
@@ -236,8 +293,8 @@ def at(runs: Iterable[Run], share: float, epochs: int) -> list[Line]:
       share: In (0, 1].
       epochs: The length of a whole run.
     """
-    epoch = math.ceil(share * epochs)
-    return [line for run in runs for line in run.lines if line["epoch"] == epoch]
+    found = (line_at(run, epoch_at(share, epochs)) for run in runs)
+    return [line for line in found if line is not None]
 
 
 def figure_at(outcome: Outcome, runs: Iterable[Run], share: float) -> Figure:
@@ -245,11 +302,16 @@ def figure_at(outcome: Outcome, runs: Iterable[Run], share: float) -> Figure:
 
     Args:
       outcome: What the runs are of.
-      runs: Those to summarise; the ones that ended before are left out.
+      runs: Those to summarise. One that diverged before counts as the chance level;
+        one that was cut off is left out.
       share: In (0, 1].
     """
-    lines = at(runs, share, outcome.config["epochs"])
-    return summarise([*map(outcome.measure.of, lines)])
+    runs, measure = list(runs), outcome.measure
+    values = [measure.of(x) for x in at(runs, share, outcome.config["epochs"])]
+    epoch = epoch_at(share, outcome.config["epochs"])
+    diverged = sum(bool(run.stopped) and line_at(run, epoch) is None for run in runs)
+    chance = measure.at_chance(classes(outcome.config["dataset"]))
+    return summarise(values + diverged * [chance])._replace(diverged=diverged)
 
 
 def decades(lines: Iterable[Line]) -> Iterable[float]:
@@ -260,36 +322,93 @@ def decades(lines: Iterable[Line]) -> Iterable[float]:
             yield math.log10(quantiles[-1] / quantiles[0])
 
 
+def find(results: Path, entry: str) -> tuple[Outcome | None, list[Run]]:
+    """Find the runs of one optimizer.
+
+    Args:
+      results: A folder with a folder for each experiment.
+      entry: Experiment, optimizer and, of a sweep, settings: dilemma/padam p=0.5. A
+        setting that is "best" is chosen: on the validation set where the sweep has
+        tuned on one, else by the mean at the end. AMSGrad, p = 1/2, is not chosen.
+
+    Returns:
+      What the experiment's folder holds, None if there is none, and the runs with
+      these settings; of a sweep with finals, those.
+    """
+    experiment, _, chosen = entry.partition("/")
+    optimizer, *settings = chosen.split()
+    if not (results / experiment / "header.json").exists():
+        return None, []
+    outcome = read(results / experiment)
+    wanted = parse_settings("baseline", settings)
+    free = {name for name, value in wanted.items() if value == "best"}
+    given = {name: value for name, value in wanted.items() if name not in free}
+    runs = [
+        run
+        for run in outcome.runs
+        if run.optimizer == optimizer and given.items() <= run.settings.items()
+    ]
+    if free:
+        candidates = [run for run in runs if run.settings.get("p") != 0.5]
+        runs = _choose(outcome, candidates, free)
+    finals = [run for run in runs if run.stage != "tuning"]
+    return outcome, finals
+
+
+def _choose(outcome: Outcome, runs: Sequence[Run], free: Set[str]) -> list[Run]:
+    """Keep the runs with the best values of some settings."""
+    names = sorted(free)
+    by_value: dict[Key, list[Run]] = {}
+    for run in runs:
+        values = tuple(run.settings.get(name) for name in names)
+        by_value.setdefault(values, []).append(run)
+    means = {values: tuned_mean(outcome, same) for values, same in by_value.items()}
+    means = {values: mean for values, mean in means.items() if not math.isnan(mean)}
+    if not means:
+        return []
+    best = max if outcome.measure.more_is_better else min
+    return by_value[best(means, key=means.__getitem__)]
+
+
+def tuned_mean(outcome: Outcome, runs: Sequence[Run]) -> float:
+    """Return the mean by which settings are chosen, NaN without a finished run.
+
+    It is that of the tuning runs on the validation set where there are any, else that
+    of the runs on the test set.
+    """
+    tuning = [run for run in runs if run.stage == "tuning"]
+    if not tuning:
+        return figure_at(outcome, runs, 1).mean
+    dataset, last = outcome.config["dataset"], outcome.config["epochs"]
+    measure = measure_for(dataset, "validation")
+    chance = measure.at_chance(classes(dataset))
+    lines = [line_at(run, last) for run in tuning if not run.stopped]
+    values = [measure.of(line) for line in lines if line is not None]
+    values += [chance for run in tuning if run.stopped]
+    return summarise(values).mean
+
+
 def with_baseline(outcome: Outcome) -> list[Run]:
     """Put the runs of other experiments first that these are compared with."""
     name = outcome.folder.name
     baseline = EXPERIMENTS[name].baseline if name in EXPERIMENTS else ()
     found = []
     for entry in baseline:
-        experiment, _, chosen = entry.partition("/")
-        optimizer, *settings = chosen.split()
-        wanted = parse_settings("baseline", settings).items()
-        folder = outcome.folder.with_name(experiment)
-        if folder.exists():
-            found += [
-                run._replace(settings={**_fixed(config), **run.settings})
-                for _, config, _, runs in [read(folder)]
-                for run in runs
-                if run.optimizer == optimizer and wanted <= run.settings.items()
-            ]
+        other, runs = find(outcome.folder.parent, entry)
+        if other is not None:
+            same = fixed(other.config)
+            found += [run._replace(settings={**same, **run.settings}) for run in runs]
     return [*found, *outcome.runs]
 
 
-def _fixed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what a baseline changes in the recipe, but for what all leave out."""
+def fixed(config: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an experiment changes in the recipe, except what all leave out."""
     changes = parse_settings("recipe", config["recipe"])
     return {k: v for k, v in changes.items() if k != "weight_decay"}
 
 
-def find_robustness(
-    outcome: Outcome,
-) -> dict[str, dict[float, tuple[Figure, Figure]]]:
-    """Find the accuracies on the training and the test set by method and b0.
+def group_by_b0(outcome: Outcome) -> dict[str, dict[float, list[Run]]]:
+    """Group the runs of AdaGrad-Norm and of SGD with the steps 1/b0 by method and b0.
 
     Args:
       outcome: A sweep of AdaGrad-Norm over b0; that of SGD lies beside it, its name
@@ -299,7 +418,7 @@ def find_robustness(
     runs = list(outcome.runs)
     if others.exists():
         runs += read(others).runs
-    methods: dict[str, dict[float, tuple[Figure, Figure]]] = {}
+    methods: dict[str, dict[float, list[Run]]] = {}
     for same in group(runs).values():
         settings, label = same[0].settings, same[0].label
         if "b0" in settings:
@@ -308,13 +427,31 @@ def find_robustness(
             b0 = 1 / settings["learning_rate"]
             rate = "1/b0" if settings["schedule"] == "constant" else "1/(b0 √k)"
             label = f"{label}, {rate}"
-        ends = at(same, 1, outcome.config["epochs"])
-        train, test = (
-            summarise([100 * line[f"{where}_accuracy"] for line in ends])
-            for where in ("train", "test")
-        )
-        methods.setdefault(label, {})[float(f"{b0:g}")] = train, test
+        methods.setdefault(label, {})[float(f"{b0:g}")] = same
     return {label: dict(sorted(points.items())) for label, points in methods.items()}
+
+
+def find_robustness(
+    outcome: Outcome,
+) -> dict[str, dict[float, tuple[Figure, Figure]]]:
+    """Find the accuracies on the training and the test set by method and b0.
+
+    Args:
+      outcome: See `group_by_b0`.
+    """
+
+    def figures(runs: Sequence[Run]) -> tuple[Figure, Figure]:
+        test = figure_at(outcome, runs, 1)
+        ends = at(runs, 1, outcome.config["epochs"])
+        train = [100 * line["train_accuracy"] for line in ends]
+        chance = 100 / classes(outcome.config["dataset"])
+        train += test.diverged * [chance]
+        return summarise(train)._replace(diverged=test.diverged), test
+
+    return {
+        label: {b0: figures(runs) for b0, runs in points.items()}
+        for label, points in group_by_b0(outcome).items()
+    }
 
 
 def write_key(key: Key) -> str:

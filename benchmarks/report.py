@@ -4,14 +4,13 @@ Needs no JAX.
 """
 
 import base64
-from collections import Counter
 from collections.abc import Sequence, Set
 from pathlib import Path
 
 from markdown_it import MarkdownIt
 from rich.table import Table
 
-from benchmarks import claims, outcomes, records, sections
+from benchmarks import claims, outcomes, records, sections, summary
 from benchmarks.config import ReportConfig, UsageError
 from benchmarks.drawings import runs as run_drawings
 from benchmarks.experiments import EXPERIMENTS, gpu_commands
@@ -86,10 +85,7 @@ def _compose(
         "[results](results); nothing here is typed by hand.",
         "\n".join(contents),
         f"## {titles[0]}",
-        "The rules by which these are judged were made before the runs; they stand "
-        "in [experiments.py](experiments.py), with what was changed afterwards. *Open* "
-        "is what a single seed shows, or what has not been run.",
-        as_markdown(_tabulate(judged)),
+        *summary.write_claims(judged),
     ]
     for section in described:
         parts += [f"## {section.title}", section.text]
@@ -97,13 +93,6 @@ def _compose(
     done = {title.split(":")[0] for title in titles if not title.endswith("not run")}
     parts += [f"## {titles[-1]}", _list_not_run(done)]
     return "\n\n".join(parts) + "\n"
-
-
-def _tabulate(judged: Sequence[claims.Verdict]) -> Table:
-    table = Table("claim", "source", "found here", "verdict")
-    for verdict in judged:
-        table.add_row(*verdict)
-    return table
 
 
 def _list_not_run(done: Set[str]) -> str:
@@ -155,12 +144,7 @@ def _write_readme(path: Path, results: Path, judged: Sequence[claims.Verdict]) -
         ),
         None,
     )
-    counts = Counter(verdict.verdict for verdict in judged)
-    summary = (
-        f"Of {len(judged)} claims {counts[claims.HOLDS]} hold here, "
-        f"{counts[claims.FAILS]} do not, {counts[claims.OPEN]} are open."
-    )
-    parts = [_BEGIN, summary]
+    parts = [_BEGIN, *summary.count(judged)]
     if name is not None:
         outcome = outcomes.read(results / name)
         runs = {

@@ -1,6 +1,5 @@
 """What the report says of each folder of results. Needs no JAX."""
 
-import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -62,7 +61,7 @@ def describe_not_run(name: str) -> Section:
     """
     experiment = EXPERIMENTS[name]
     epochs = experiment.config.epochs
-    quarters = [str(math.ceil(epochs * k / 4)) for k in (1, 2, 3, 4)]
+    quarters = [outcomes.epoch_at(k / 4, epochs) for k in (1, 2, 3, 4)]
     table = Table("optimizer", *(f"epoch {epoch}" for epoch in quarters))
     for label, cells in experiment.published.items():
         table.add_row(label, *["not run"] * len(cells))

@@ -66,7 +66,10 @@ def _tabulate(outcome: Outcome, groups: Mapping[outcomes.Key, list[Run]]) -> Tab
     names = list(dict.fromkeys(name for key in groups for name, _ in key[1:]))
     table = Table("optimizer", *(name.replace("_", " ") for name in names))
     name = outcome.measure.name
-    for heading in (f"{name} after a quarter", f"{name} at the end", "runs"):
+    epochs = outcome.config["epochs"]
+    early = outcomes.epoch_at(1 / 4, epochs)
+    headings = (f"{name} after epoch {early} of {epochs}", "at the end", "runs")
+    for heading in headings:
         table.add_column(heading, justify="right")
     for (label, *pairs), runs in groups.items():
         point = dict(pairs)
@@ -96,7 +99,7 @@ def _view_best_rates(outcome: Outcome, trained: str, plot: Path) -> Parts:
             label = f"{name}, {outcomes.write_pair(('learning_rate', best))}"
             curves[label] = [run.lines for run in runs[best]]
     run_drawings.draw_curves(curves, plot, trained, measure)
-    note = "A dash: the loss was no number. Drawn is each one's best learning rate."
+    note = "A run that diverged counts as guessing. Drawn is each one's best rate."
     return [as_markdown(table), note], [plot]
 
 
@@ -106,17 +109,21 @@ def _view_rates(outcome: Outcome, trained: str, plot: Path) -> Parts:
     text, drawn = _view_grid(outcome, trained, curves)
     groups = outcomes.group(with_baseline(outcome))
     table = Table("run")
-    headings = ("decades from 5 to 95 %", "after a quarter", "at the end")
+    epochs = outcome.config["epochs"]
+    early = outcomes.epoch_at(1 / 4, epochs)
+    headings = (
+        "decades from 5 to 95 % at the end",
+        f"distance after epoch {early} of {epochs}",
+        "at the end",
+    )
     for heading in headings:
         table.add_column(heading, justify="right")
     for key, runs in groups.items():
-        early, last = (
-            outcomes.at(runs, share, outcome.config["epochs"]) for share in (1 / 4, 1)
-        )
+        first, last = (outcomes.at(runs, share, epochs) for share in (1 / 4, 1))
         spread = outcomes.summarise([*outcomes.decades(last)])
         moved = [
             outcomes.summarise([line["distance_from_start"] for line in lines])
-            for lines in (early, last)
+            for lines in (first, last)
         ]
         table.add_row(write_key(key), str(spread), *map(str, moved))
     sweep_drawings.draw_rates(
@@ -142,8 +149,8 @@ def _view_robustness(outcome: Outcome, trained: str, plot: Path) -> Parts:
         table.add_row(label, *("-" if c is None else str(c) for c in cells))
     sweep_drawings.draw_against(methods, "b0", trained, plot)
     text = (
-        "SGD's steps are 1/b0 and 1/(b0 √k). A dash, 0 in the plot: the loss was no "
-        "number."
+        "SGD's steps are 1/b0 and 1/(b0 √k). A run that diverged counts as guessing, "
+        "10 %."
     )
     return [as_markdown(table), text], [plot]
 

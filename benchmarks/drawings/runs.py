@@ -1,6 +1,5 @@
 """Tables and curves of training runs."""
 
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -33,10 +32,10 @@ def table(
       measure: What counts.
 
     Returns:
-      A table of means over the seeds and, of several, sample deviations; where a run
-      ended earlier it has a dash.
+      A table of means over the seeds and, of several, sample deviations, after the
+      last epochs that end within each quarter; where a run ended earlier it has a dash.
     """
-    quarters = [math.ceil(epochs * share / 4) for share in (1, 2, 3, 4)]
+    quarters = [outcomes.epoch_at(share / 4, epochs) for share in (1, 2, 3, 4)]
     seeds = max(map(len, runs.values()))
     spread = f", mean ± deviation of {seeds} seeds" if seeds > 1 else ""
     result = Table(

@@ -34,9 +34,9 @@ def test_table_shows_accuracy_at_each_quarter():
     ]
 
 
-def test_quarter_that_no_epoch_ends_is_shown_by_the_next():
+def test_a_quarter_is_the_last_epoch_that_ends_within_it():
     [[_, _, *accuracies, _]] = rows({"Padam": [lines(6)]}, epochs=6)
-    assert accuracies == ["2.00", "3.00", "5.00", "6.00"]
+    assert accuracies == ["1.00", "3.00", "4.00", "6.00"]
 
 
 def test_run_that_ended_early_has_dashes():
