@@ -19,6 +19,7 @@ from benchmarks.config import (
     UsageError,
     check_name,
 )
+from benchmarks.theory.config import TheoryConfig
 
 
 @dataclass(frozen=True)
@@ -110,6 +111,12 @@ def _regret(config: RegretConfig) -> int:
     return regret.run(config)
 
 
+def _theory(config: TheoryConfig) -> int:
+    from benchmarks.theory import command
+
+    return command.run(config)
+
+
 COMMANDS = {
     "train": (TrainConfig, _train),
     "sweep": (SweepConfig, _sweep),
@@ -118,6 +125,7 @@ COMMANDS = {
     "report": (ReportConfig, _report),
     "landscape": (LandscapeConfig, _landscape),
     "regret": (RegretConfig, _regret),
+    "theory": (TheoryConfig, _theory),
     "list": (ListConfig, _list),
 }
 # Those that take the name of an experiment as their first argument.
