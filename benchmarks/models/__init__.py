@@ -7,6 +7,7 @@ from typing import Literal, NamedTuple
 from flax import nnx
 
 from benchmarks.config import check_name
+from benchmarks.models.adam_cnn import adam_cnn
 from benchmarks.models.lenet import lenet
 from benchmarks.models.lstm import lstm
 from benchmarks.models.mlp import logistic, mlp
@@ -61,7 +62,28 @@ MODELS: dict[str, Model] = {
         vgg16_imagenet, 64, 32, "images", "VGG-16 with BatchNorm for 224x224 images"
     ),
     "lenet": Model(lenet, 6, 1, "images", "LeNet-5 with ReLU and max-pooling"),
-    "mlp": Model(mlp, 100, 0, "images", "two fully connected layers"),
+    "adam-cnn": Model(
+        adam_cnn, 64, 8, "images", "c64-c64-c128-1000, as Adam's on CIFAR-10"
+    ),
+    "adam-cnn-dropout": Model(
+        partial(adam_cnn, dropout=0.5),
+        64,
+        8,
+        "images",
+        "the same with dropout of 1/2 of the input and the dense layer",
+    ),
+    "mlp": Model(partial(mlp, 1), 100, 0, "images", "two fully connected layers"),
+    "mlp-3": Model(
+        partial(mlp, 2), 1000, 0, "images", "three of them, as Adam's on MNIST"
+    ),
+    "mlp-3-dropout": Model(
+        partial(mlp, 2, dropout=0.5),
+        1000,
+        0,
+        "images",
+        "the same with dropout of 1/2 of the hidden units",
+    ),
+    "mlp-5": Model(partial(mlp, 4), 100, 0, "images", "five fully connected layers"),
     "logistic": Model(logistic, 1, 0, "images", "multinomial logistic regression"),
     "lstm-1": Model(partial(lstm, 1), 128, 0, "text", "one LSTM layer on characters"),
     "lstm-2": Model(partial(lstm, 2), 128, 0, "text", "two LSTM layers on characters"),

@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 from flax import nnx
+from jax import lax
 from jax.nn import initializers
 
 from benchmarks.models.convolution import conv_general_dilated
@@ -81,6 +82,14 @@ class Layers:
             rngs=self.rngs,
         )
 
+    def dropout(self, rate: float) -> "Dropout":
+        """Make a dropout; to be called after all layers that have weights.
+
+        Its seed is drawn from the same source as they are: drawn last, it leaves them
+        what they are without dropout.
+        """
+        return Dropout(rate, self._axis_name, self.rngs)
+
     def dense(
         self, inputs: int, outputs: int, *, bias: bool = True, blocks: int = 1
     ) -> nnx.Linear:
@@ -114,6 +123,49 @@ def in_blocks(init: initializers.Initializer, blocks: int) -> initializers.Initi
         return jnp.concatenate([init(key, part, dtype) for key in keys], axis=-1)
 
     return joined
+
+
+class DropoutState(nnx.Variable):
+    """What decides which features a dropout sets to zero."""
+
+
+class Dropout(nnx.Module):
+    """Set features to zero at random in training, and scale up the others.
+
+    Which ones depends on the layer's seed and on the number of calls before, both of
+    which are part of the network's state: a run that is resumed goes on with the same
+    draws. They are made for the whole batch, so that each example has its own wherever
+    it is computed.
+
+    Args:
+      rate: The probability of a zero, in [0, 1).
+      axis_name: The mapped axis that divides the batch, if any.
+      rngs: The source of the seed.
+    """
+
+    def __init__(self, rate: float, axis_name: str | None, rngs: nnx.Rngs):
+        self.rate = rate
+        self.deterministic = False  # nnx's name: train() and eval() set it
+        self._axis_name = axis_name
+        self.seed = DropoutState(jax.random.bits(rngs.params()))
+        self.calls = DropoutState(jnp.uint32(0))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        """Map (n, ...) to the same shape; in evaluation to the same values."""
+        if self.deterministic or not self.rate:
+            return x
+        key = jax.random.fold_in(jax.random.key(self.seed[...]), self.calls[...])
+        self.calls[...] += jnp.uint32(1)
+        if self._axis_name is None:
+            keep = jax.random.bernoulli(key, 1 - self.rate, x.shape)
+        else:
+            devices = lax.axis_size(self._axis_name)
+            keep = jax.random.bernoulli(
+                key, 1 - self.rate, (devices * len(x), *x.shape[1:])
+            )
+            begin = lax.axis_index(self._axis_name) * len(x)
+            keep = lax.dynamic_slice_in_dim(keep, begin, len(x))
+        return jnp.where(keep, x / (1 - self.rate), 0).astype(x.dtype)
 
 
 class ConvNorm(nnx.Module):

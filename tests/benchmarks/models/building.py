@@ -13,6 +13,9 @@ from benchmarks.models.layers import Layers
 TINY = {
     "lenet": 3,
     "mlp": 4,
+    "mlp-3": 4,
+    "mlp-3-dropout": 4,
+    "mlp-5": 4,
     "logistic": 1,
     "lstm-1": 6,
     "lstm-2": 6,
@@ -83,6 +86,8 @@ def filled(make, seed=0):
     graph, state = nnx.split(nnx.eval_shape(make))
 
     def draw(path, leaf):
+        if path[-1] in ("seed", "calls"):  # of a dropout
+            return leaf.replace(jnp.zeros(leaf.shape, leaf.dtype))
         if path[-1] in ("scale", "var"):
             drawn = rng.uniform(0.5, 1.5, leaf.shape)
         else:

@@ -70,7 +70,14 @@ def test_wrn_16_4_has_the_parameters_of_its_layers(classes):
             6 * (75 + 1) + 16 * (150 + 1) + 120 * 401 + 84 * 121 + 10 * 85,
         ),
         ("mlp", (28, 28, 1), 100 * (784 + 1) + 10 * (100 + 1)),
+        ("mlp-3", (28, 28, 1), 1000 * 785 + 1000 * 1001 + 10 * 1001),
+        ("mlp-5", (28, 28, 1), 100 * 785 + 3 * 100 * 101 + 10 * 101),
         ("logistic", (28, 28, 1), 10 * (784 + 1)),
+        (  # 32x32 pixels are halved three times
+            "adam-cnn",
+            (32, 32, 3),
+            64 * 76 + 64 * 1601 + 128 * 1601 + 1000 * (16 * 128 + 1) + 10 * 1001,
+        ),
     ],
 )
 def test_small_networks_have_the_parameters_of_their_layers(name, shape, expected):
@@ -86,7 +93,8 @@ def test_language_models_have_the_parameters_of_their_layers(depth):
 
 
 def dtypes(model):
-    return {leaf.dtype.name for leaf in jax.tree.leaves(nnx.state(model))}
+    numbers = nnx.state(model, (nnx.Param, nnx.BatchStat))
+    return {leaf.dtype.name for leaf in jax.tree.leaves(numbers)}
 
 
 @every_model
