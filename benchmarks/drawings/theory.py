@@ -43,7 +43,7 @@ def _cell(errors: Any) -> str:
 
 def draw_least_squares(lines: Records, path: Path) -> None:
     """Draw p by learning rate as a heat map, with the maximum and without."""
-    figure, axes = plt.subplots(1, 2, figsize=(10, 4.3), layout="constrained")
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.3), layout="constrained")
     image = None
     for panel, maximum in zip(axes, (True, False), strict=True):
         errors = findings.fitted_errors(lines, maximum)
@@ -157,8 +157,8 @@ def adagrad_norm_table(lines: Records) -> Table:
         table.add_row(
             f"slope of log b, {kind}",
             str(len(found)),
-            f"{min(found):.4f}",
-            f"{max(found):.4f}",
+            f"{min(found):z.4f}",
+            f"{max(found):z.4f}",
         )
     return table
 
@@ -259,7 +259,7 @@ def draw_nonconvex(lines: Records, path: Path) -> None:
     axes[0, 0].legend(frameon=False)
     draws = len(next(iter(cells.values())).values)
     figure.suptitle(
-        f"Best of five c, mean and range of {draws} draws; grey: the claimed slopes"
+        f"Best of five c, mean and range of {draws} draws; gray: the claimed slopes"
     )
     _save(figure, path)
 
@@ -286,7 +286,12 @@ def _draw_guides(panel: Any, slopes: tuple[float, ...]) -> None:
         y = np.sqrt(low * high) * (x / np.sqrt(left * right)) ** slope
         panel.loglog(x, y, color="0.6", linewidth=1, linestyle="--", zorder=0)
         panel.annotate(
-            f"{slope:g}", (x[-1], y[-1]), color="0.4", fontsize=8, ha="right"
+            f"{slope:g}",
+            (x[-1], y[-1]),
+            color="0.4",
+            fontsize=8,
+            ha="right",
+            va="bottom",
         )
     panel.set(xlim=(left, right), ylim=(low, high))
 

@@ -66,28 +66,27 @@ def judge_least_squares(lines: Records) -> Iterator[Finding]:
         verdict = (HOLDS if right else FAILS) if all(d for _, d in kept) else UNDECIDED
         if not right:
             verdict = FAILS
-        parts = []
-        for p in (0.5, 0.375, 0.25, 0.125):
-            found = [e for draw in errors[p] for e in draw if e is not None]
-            total = sum(map(len, errors[p]))
-            if found:
-                low, high = 100 * min(found), 100 * max(found)
-                spread = (
-                    f"{low:.0f}" if high - low < 0.5 else f"{low:.0f} to {high:.0f}"
-                )
-                parts.append(
-                    f"p = {p:g}: {spread} % ({len(found)} of {total} runs fit)"
-                )
-            else:
-                parts.append(f"p = {p:g}: no run fits")
+        found = (_write_errors(p, errors[p]) for p in (0.5, 0.25, 0.125))
         method = "with the maximum" if maximum else "without the maximum"
         yield Finding(
             "On a constructed over-parameterized problem p = 1/2 generalizes badly at "
             f"every learning rate, p ≤ 1/4 well at every one ({method})",
             "Gu's slides, after Wilson et al. 2017, section 3.3",
-            f"test error at training error 0: {'; '.join(parts)}; constructed problem",
+            f"test error: {'; '.join(found)}; constructed problem",
             verdict,
         )
+
+
+def _write_errors(p: float, draws: list[list[Any]]) -> str:
+    found = [100 * e for draw in draws for e in draw if e is not None]
+    total = sum(map(len, draws))
+    if not found:
+        return f"p = {p:g}: none of {total} runs fits"
+    bad, good = sum(e > 30 for e in found), sum(e < 1 for e in found)
+    return (
+        f"p = {p:g}: above 30 % in {bad}, below 1 % in {good} of the {len(found)} runs "
+        f"that fit (of {total})"
+    )
 
 
 def judge_condition_number(lines: Records) -> Iterator[Finding]:
@@ -134,7 +133,7 @@ def judge_adagrad_norm(lines: Records) -> Iterator[Finding]:
     yield Finding(
         "b_k goes to a constant in whole batches and grows as c √k in mini-batches",
         source,
-        f"slope of log b: at most {max(whole):.1g} in whole batches, "
+        f"slope of log b: at most {max(whole):z.4f} in whole batches, "
         f"{min(slopes):.3f} to {max(slopes):.3f} in mini-batches, where b_k is "
         f"{min(ratios):.2f} to {max(ratios):.2f} of the gradient noise's c √k; "
         "least squares",
