@@ -13,6 +13,8 @@ from benchmarks.drawings import speed as speed_drawings
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.outcomes import Outcome
 from benchmarks.surfaces import SURFACES, panel
+from benchmarks.theory import section as theory_section
+from benchmarks.theory.plans import STUDIES
 from benchmarks.views import as_markdown
 
 
@@ -136,11 +138,20 @@ def _describe_landscape(folder: Path, plots: Path) -> Section:
     return Section("Trajectories on surfaces", "\n\n".join(parts), [plot])
 
 
+def _describe_theory(folder: Path, plots: Path) -> Section:
+    config, header = outcomes.read_settings(folder)
+    text = theory_section.describe(folder, plots)
+    signed = _sign(Outcome(folder, config, header, []))
+    title = "Theorems and formulas on constructed problems"
+    return Section(title, f"{text}\n\n{signed}", [])
+
+
 # Which records tell of which kind of experiment.
 _KINDS: dict[str, Callable[[Path, Path], Section]] = {
     "speed.jsonl": _describe_speed,
     "counterexample.jsonl": _describe_regret,
     "rosenbrock.jsonl": _describe_landscape,
+    **dict.fromkeys((f"{name}.jsonl" for name in STUDIES), _describe_theory),
     "sweep.jsonl": _describe_training,
     "*-seed*.jsonl": _describe_training,
 }
@@ -172,11 +183,14 @@ def _sign(outcome: Outcome) -> str:
         count = header["cpu_count"]
         cores = f", {count} core{'s' if count > 1 else ''}"
     seeds = config.get("seeds", 1)
+    draws = ""
+    if seeds is not None:
+        draws = f"{seeds} seed{'s' if seeds > 1 else ''} from {header['seed']}; "
     seconds = [line["seconds"] for run in outcome.runs for line in run.lines]
     took = f"{sum(seconds) / 60:.0f} minutes of training; " if seconds else ""
     return (
         f"`python -m benchmarks {' '.join(header['command'])}`; "
-        f"{seeds} seed{'s' if seeds > 1 else ''} from {header['seed']}; {took}"
+        f"{draws}{took}"
         f"{devices['count']} x {devices['kind']}{cores}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
         + f"; commit {header['git_revision'][:10]}"
