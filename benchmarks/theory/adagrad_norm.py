@@ -15,7 +15,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from padam_optax import adagrad_norm
+from padam_optax.contrib import adagrad_norm
 
 B0S = tuple(float(b0) for b0 in np.logspace(-3, 3, 25))
 LARGEST_CURVATURES = (0.5, 4.0, 20.0)
