@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from benchmarks.claims.paired import judge_comparisons
+from benchmarks.claims.studies import judge_studies
 from benchmarks.claims.sweeps import judge_p_and_rate, judge_robustness
 from benchmarks.claims.theory import judge_surfaces, judge_theory
 from benchmarks.claims.training import COMPARISONS
@@ -22,6 +23,7 @@ _JUDGES: tuple[Callable[[Path], Iterable[Verdict]], ...] = (
     judge_robustness,
     judge_theory,
     judge_surfaces,
+    judge_studies,
 )
 
 

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from scipy import stats
 
-HOLDS, FAILS, UNDECIDED = "holds", "does not hold", "undecided"
+from benchmarks.statistics import FAILS, HOLDS, UNDECIDED, interval
+
 Records = Sequence[Mapping[str, Any]]
 
 FITTED = 1e-4
@@ -22,7 +22,7 @@ class Finding(NamedTuple):
       claim: What is claimed.
       source: By whom.
       found: The figures here.
-      verdict: HOLDS, FAILS or UNDECIDED.
+      verdict: HOLDS, FAILS or UNDECIDED of benchmarks.statistics.
     """
 
     claim: str
@@ -235,15 +235,15 @@ def judge_nonconvex(lines: Records) -> Iterator[Finding]:
     )
     by_method = slopes_in_dimension(cells)
     ends = [
-        interval(by_method[small, share] - by_method[large, share])
+        interval((by_method[small, share] - by_method[large, share]).tolist())
         for share in dict.fromkeys(share for _, share in by_method)
         for small in ("p = 1/8", "p = 1/4")
         for large in ("p = 1/2", "SGD")
     ]
     verdict = UNDECIDED
-    if all(high < 0 for _, high in ends):
+    if all(found.high < 0 for found in ends):
         verdict = HOLDS
-    elif any(low > -0.05 for low, _ in ends):
+    elif any(found.low > -0.05 for found in ends):
         verdict = FAILS
     means = defaultdict(list)
     for (method, _), found in by_method.items():
@@ -259,16 +259,6 @@ def judge_nonconvex(lines: Records) -> Iterator[Finding]:
         "least; consistency, not proof",
         verdict,
     )
-
-
-def interval(differences: np.ndarray) -> tuple[float, float]:
-    """Return the ends of the 95 % t-interval of the mean; infinite for one draw."""
-    if len(differences) < 2:
-        return -math.inf, math.inf
-    error = stats.sem(differences)
-    half = float(stats.t.ppf(0.975, len(differences) - 1) * error)
-    mean = float(differences.mean())
-    return mean - half, mean + half
 
 
 def judge_step_size(lines: Records) -> Iterator[Finding]:

@@ -1,11 +1,10 @@
 """What the report says of the studies of theory. Needs no JAX."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 from benchmarks import records
 from benchmarks.drawings import theory as drawings
-from benchmarks.theory.findings import JUDGES, Finding
+from benchmarks.theory.findings import JUDGES
 from benchmarks.theory.plans import PLANS
 from benchmarks.views import as_markdown
 
@@ -49,19 +48,3 @@ def describe(folder: Path, plots: Path) -> str:
             as_markdown(table),
         ]
     return "\n\n".join(parts)
-
-
-def judge(folder: Path) -> Iterator[tuple[str, Finding]]:
-    """Judge every study that has records, by the rules in `plans.py`.
-
-    Args:
-      folder: As the command left it, or none.
-
-    Yields:
-      The study's name and a finding of it.
-    """
-    for name, judge_study in JUDGES.items():
-        path = folder / f"{name}.jsonl"
-        if path.exists():
-            for finding in judge_study(records.read(path)):
-                yield name, finding

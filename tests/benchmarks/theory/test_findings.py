@@ -1,10 +1,7 @@
 """Verdicts from made-up records, by the rules as they are written."""
 
-import math
-
 import numpy as np
 import pytest
-from scipy import stats
 
 from benchmarks.theory import findings
 from benchmarks.theory.findings import FAILS, HOLDS, UNDECIDED
@@ -117,13 +114,6 @@ def test_slopes_are_those_of_the_best_rate(in_steps, in_dimension, verdicts):
     assert "edge" not in found[0].found
     cell = findings.best_cells(lines)["SGD", 0.1, 10, 100]
     assert (cell.factor, cell.at_edge, cell.sum_over_root) == (2, False, 2.0)
-
-
-def test_the_interval_is_students():
-    values = np.array([1.0, 2.0, 4.0])
-    expected = stats.ttest_1samp(values, 0).confidence_interval()
-    assert findings.interval(values) == pytest.approx((expected.low, expected.high))
-    assert findings.interval(values[:1]) == (-math.inf, math.inf)
 
 
 @pytest.mark.parametrize(

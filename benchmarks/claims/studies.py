@@ -1,0 +1,34 @@
+"""The rows of the studies in the report's table of claims. Needs no JAX."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import records
+from benchmarks.claims.verdict import SEEDS, THEOREM, Verdict
+from benchmarks.statistics import NOT_RUN
+from benchmarks.theory.findings import JUDGES
+from benchmarks.theory.plans import PLANS
+
+# The others measure a formula or a theorem.
+_OF_SOURCES = ("least-squares",)
+
+
+def judge_studies(results: Path) -> Iterator[Verdict]:
+    """Judge every study by its rule in `plans.py`.
+
+    Args:
+      results: A folder with a folder for each experiment.
+
+    Yields:
+      The rows; of a study without records one that says so.
+    """
+    folder = results / "theory"
+    for name, judge in JUDGES.items():
+        kind = SEEDS if name in _OF_SOURCES else THEOREM
+        path = folder / f"{name}.jsonl"
+        if not path.exists():
+            title = f"{PLANS[name].title} ({name})"
+            yield Verdict(title, "theory", "not run", NOT_RUN, kind, "theory")
+            continue
+        for claim, source, found, verdict in judge(records.read(path)):
+            yield Verdict(claim, source, found, verdict, kind, "theory")
