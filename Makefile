@@ -9,23 +9,44 @@ BIN := $(VENV)/bin
 export XDG_CACHE_HOME := $(CURDIR)/$(VENV)/cache
 export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 
-.PHONY: train test lint types clean
+# Worker processes that share the tests. Beyond four, starting JAX costs more than it
+# saves.
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
+
+.PHONY: train test test-all test-slow test-floor test-wheel lint types clean
 
 train: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks train
 
+# Lint, types, doctests and all tests but the slow ones, in minutes.
 test: lint types
-	$(BIN)/python -m pytest
+	$(PYTEST) -m "not slow"
+
+# The slow ones too.
+test-all: lint types
+	$(PYTEST)
+
+test-slow: $(VENV)/dev.stamp
+	$(PYTEST) -m slow
+
+# The library's tests at exactly the oldest versions that pyproject.toml allows:
+# make test-floor PYTHON=python3.11
+test-floor:
+	./.ci/test-floor.sh "$(PYTHON)" "$(VENV)-floor"
+
+# Build sdist and wheel; the library's tests against the wheel, in another folder.
+test-wheel:
+	./.ci/test-wheel.sh "$(PYTHON)" "$(VENV)-wheel"
 
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
 types: $(VENV)/dev.stamp
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	rm -rf $(VENV) runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* dist runs .pytest_cache .ruff_cache .hypothesis
 
 # uv where it is installed, else pip. A stamp is written only after the install has
 # finished, so an interrupted set-up is taken up again by the next call.

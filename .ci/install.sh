@@ -1,8 +1,10 @@
 #!/usr/bin/env bash
-# Install this project, editable, into a virtual environment.
-# usage: install.sh PYTHON VENV bench|dev
+# Install the project, editable, with one of its dependency groups into a virtual
+# environment; further arguments are requirements, such as jax==0.6.2.
+# usage: install.sh PYTHON VENV test|bench|dev [REQUIREMENT...]
 set -euo pipefail
-python=$1 venv=$2 what=$3
+python=$1 venv=$2 group=$3
+shift 3
 
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || {
   echo "Python 3.11 or newer is needed, $python is $("$python" -V 2>&1)." \
@@ -10,15 +12,13 @@ python=$1 venv=$2 what=$3
   exit 1
 }
 
-groups=()
-[ "$what" = dev ] && groups=(--group dev)
-echo "Setting up $venv (about a minute the first time)..."
+echo "Setting up $venv with $("$python" -V) (about a minute the first time)..."
 if command -v uv >/dev/null; then
   [ -x "$venv/bin/python" ] || uv venv --quiet --python "$python" "$venv"
-  uv pip install --quiet --python "$venv/bin/python" -e '.[bench]' "${groups[@]}"
+  uv pip install --quiet --python "$venv/bin/python" -e . --group "$group" "$@"
 else
   [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"
   # Dependency groups need pip 25.1.
   "$venv/bin/python" -m pip install --quiet --upgrade 'pip>=25.1'
-  "$venv/bin/python" -m pip install --quiet -e '.[bench]' "${groups[@]}"
+  "$venv/bin/python" -m pip install --quiet -e . --group "$group" "$@"
 fi

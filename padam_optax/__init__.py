@@ -22,6 +22,8 @@ from padam_optax._second_moments import (
     yogi_average,
 )
 
+__version__ = "0.1.0"
+
 __all__ = [
     "MovingAverageState",
     "RunningMaxState",
