@@ -19,9 +19,12 @@ import pytest
 from orbax.checkpoint import v1 as ocp
 
 from benchmarks import data, feeds
+from benchmarks import records as benchmarks_records
 from benchmarks.__main__ import main
 from benchmarks.augmentation import Pixels
 from benchmarks.config import ROOT
+from benchmarks.drawings import runs as drawings
+from tests.helpers import processes
 
 pytestmark = [
     pytest.mark.usefixtures("standard_promotion"),
@@ -42,20 +45,29 @@ def command(out, *options):
     return ["train", *options, "--out", str(out), "--resume"]
 
 
-def start(out, cache, *options, devices=1):
+@pytest.fixture(autouse=True)
+def no_pictures(monkeypatch):
+    """Leave out what takes longer than the training."""
+    monkeypatch.setattr(drawings, "draw_curves", lambda *_: None)
+
+
+def start(out, cache, *options):
     """Start the program; what it compiles is taken from the cache if it is there."""
     environment = {
         **os.environ,
-        "XLA_FLAGS": (  # compiles in half the time
-            f"--xla_force_host_platform_device_count={devices} "
-            "--xla_backend_optimization_level=0"
-        ),
+        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half the time
         "JAX_COMPILATION_CACHE_DIR": str(cache),
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
     }
+    return popen(
+        [sys.executable, "-m", "benchmarks", *command(out, *options)], environment
+    )
+
+
+def popen(words, environment=None):
     return subprocess.Popen(
-        [sys.executable, "-m", "benchmarks", *command(out, *options)],
+        words,
         cwd=ROOT,
         env=environment,
         stdout=subprocess.PIPE,
@@ -66,20 +78,12 @@ def start(out, cache, *options, devices=1):
 
 def finish(process):
     """Return its exit status and what it wrote to stderr."""
-    try:
-        _, errors = process.communicate(timeout=120)
-    finally:
-        process.kill()  # does nothing to one that has ended
-    return process.returncode, errors
+    status, _, errors = processes.finish(process)
+    return status, errors
 
 
 def wait_until(process, condition):
-    """Wait for something to see while the program runs."""
-    end = time.monotonic() + 120
-    while not condition():
-        assert process.poll() is None, f"too late: {process.communicate()}"
-        assert time.monotonic() < end
-        time.sleep(0.001)
+    processes.wait_until(condition, process)
 
 
 def kill(process):
@@ -164,6 +168,7 @@ def test_without_checkpoints_a_run_begins_anew_and_finished_ones_stay(tmp_path):
     assert finished.read_text() == before
 
 
+@pytest.mark.slow
 def test_run_killed_again_and_again_is_the_run_that_was_not(tmp_path, cache, whole):
     moments = ["record"] * 6 + ["record, half written"] * 2 + ["save"] * 2
     rng = random.Random(0)
@@ -207,6 +212,7 @@ def test_run_killed_again_and_again_is_the_run_that_was_not(tmp_path, cache, who
     assert_same(out, whole)
 
 
+@pytest.mark.slow
 def test_sigterm_saves_and_exits_and_the_run_goes_on(tmp_path, cache, whole):
     out = tmp_path / "run"
     process = start(out, cache, *SETTINGS, *NEVER)
@@ -228,6 +234,7 @@ def test_sigterm_saves_and_exits_and_the_run_goes_on(tmp_path, cache, whole):
     assert last_arrays(out) == last_arrays(whole)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
 def test_full_disk_ends_the_run_and_leaves_the_last_checkpoint(tmp_path, cache, whole):
     out = tmp_path / "run"
@@ -252,6 +259,7 @@ def checkpoints_that_can_be_read(out):
     return [ocp.load(path) for path in folders]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux")
 def test_records_that_do_not_fit_the_disk_end_the_run(tmp_path, cache, whole):
     out = tmp_path / "run"
@@ -269,17 +277,99 @@ def test_records_that_do_not_fit_the_disk_end_the_run(tmp_path, cache, whole):
     assert [{**json.loads(line), "seconds": None} for line in written] == expected
 
 
+# A run that kills itself: before the third record, within it, or within a save.
+SUICIDE = """
+import os, signal, sys
+from benchmarks import records
+from benchmarks.__main__ import main
+from benchmarks.checkpoints import Checkpoints
+
+moment = sys.argv.pop(1)
+append, save, calls = records.append, Checkpoints.save, []
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def dying_append(path, record):
+    calls.append(path)
+    if moment == "record" and len(calls) == 3:
+        die()
+    append(path, record)
+    if moment == "half a record" and len(calls) == 2:
+        with path.open("a") as file:
+            file.write('{"run": "pad')
+        die()
+
+def dying_save(*arguments):
+    save(*arguments)
+    if moment == "save" and len(calls) == 2:
+        die()
+
+records.append, Checkpoints.save = dying_append, dying_save
+sys.exit(main())
+"""
+
+
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "save",
+        pytest.param("record", marks=pytest.mark.slow),
+        pytest.param("half a record", marks=pytest.mark.slow),
+    ],
+)
+def test_killed_run_is_the_run_that_was_not(tmp_path, finished, moment):
+    out = tmp_path / "run"
+    words = [sys.executable, "-c", SUICIDE, moment, *command(out, *SMALL, *ALWAYS)]
+    assert finish(popen(words))[0] == -signal.SIGKILL
+    assert size(out) == 2
+    assert main(command(out, *SMALL, *ALWAYS)) == 0
+    assert records(out) == records(finished)
+    last = last_arrays(out)
+    assert last == {key: last_arrays(finished)[key] for key in last}
+
+
+def stop_after(monkeypatch, count):
+    """Send SIGTERM once this many records are written."""
+    append, calls = benchmarks_records.append, []
+
+    def append_and_stop(path, record):
+        append(path, record)
+        calls.append(path)
+        if len(calls) == count:
+            terminate()
+
+    monkeypatch.setattr(benchmarks_records, "append", append_and_stop)
+
+
+def test_sigterm_saves_between_epochs(tmp_path, finished, monkeypatch, capsys):
+    out = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        stop_after(patch, 2)
+        assert main(command(out, *SMALL, *NEVER)) == 143
+    error = capsys.readouterr().err
+    assert f"--out {out} --resume" in error
+    assert error.count("\n") == 1
+    # The next epoch was under way, and is the last of which there is a record.
+    assert size(out) == 3
+    steps = records(out)["padam-seed0.jsonl"][-1]["step"]
+    assert checkpoints(out) == {"padam-seed0": [steps]}
+    assert main(command(out, *SMALL, *NEVER)) == 0
+    assert records(out) == records(finished)
+    assert last_arrays(out) == last_arrays(finished)
+
+
 @pytest.fixture(scope="module")
-def stopped(tmp_path_factory, cache):
-    """A small run that is whole, and one that was stopped; both on one device."""
+def stopped(tmp_path_factory):
+    """A run that is whole, and one that was stopped; both on one device."""
     folder = tmp_path_factory.mktemp("devices")
     whole, stopped = folder / "whole", folder / "stopped"
-    assert finish(start(whole, cache, *SMALL)) == (0, "")
-    process = start(stopped, cache, *SMALL, *NEVER)
-    wait_until(process, lambda: (stopped / "checkpoints").exists())
-    process.terminate()
-    assert finish(process)[0] == 143
-    assert size(stopped) == 1
+    one = [*SMALL, "--devices", "1"]
+    with jax.numpy_dtype_promotion("standard"), pytest.MonkeyPatch.context() as patch:
+        assert main(command(whole, *one)) == 0
+        stop_after(patch, 1)
+        assert main(command(stopped, *one, *NEVER)) == 143
+    assert 1 <= size(stopped) < 4
     return whole, stopped
 
 
@@ -292,11 +382,10 @@ def test_run_goes_on_on_other_devices(tmp_path, stopped, where):
     shutil.copytree(part, out)
     assert jax.device_count() == 8
     assert main(command(out, *SMALL, *where)) == 0
-    first, *others = (out / "padam-seed0.jsonl").read_text().splitlines(keepends=True)
-    assert first == (part / "padam-seed0.jsonl").read_text()
+    before = (part / "padam-seed0.jsonl").read_text()
+    assert (out / "padam-seed0.jsonl").read_text().startswith(before)
     expected = records(whole)["padam-seed0.jsonl"]
-    for line, wanted in zip([first, *others], expected, strict=True):
-        found = json.loads(line)
+    for found, wanted in zip(records(out)["padam-seed0.jsonl"], expected, strict=True):
         assert found["step"] == wanted["step"]
         for name in ("train_loss", "test_loss"):
             assert found[name] == pytest.approx(wanted[name], rel=1e-4)
