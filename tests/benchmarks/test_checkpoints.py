@@ -337,6 +337,24 @@ def test_folder_that_cannot_be_written_to_is_named(tmp_path):
         Checkpoints(tmp_path / "file" / "run", JIT, 2, 0)
 
 
+def test_save_that_fails_is_named(tmp_path):
+    folder = tmp_path / "run"
+    checkpoints = Checkpoints(folder, JIT, 2, 0)
+    checkpoints.save(1, make(1), 0.5, {})
+    checkpoints.close()
+    checkpoints = Checkpoints(folder, JIT, 2, 0)
+    shutil.rmtree(folder)
+    folder.touch()
+
+    def save_and_wait():
+        checkpoints.save(2, make(2), 0.5, {})
+        checkpoints.close()
+
+    with pytest.raises(UsageError, match="cannot be written to .*run .*--resume"):
+        save_and_wait()
+
+
+@pytest.mark.slow
 def test_nothing_is_said_while_all_goes_well(tmp_path):
     program = (
         "import sys, pathlib, jax.numpy as jnp;"

@@ -1,14 +1,16 @@
-"""Every experiment of the list starts, and its first step goes down."""
+"""Every experiment of the list starts and takes a step."""
 
 from dataclasses import replace
 
+import chex
 import jax
+import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 from PIL import Image
 
-from benchmarks import data, speed, train
+from benchmarks import data, optimizers, speed, train
 from benchmarks.__main__ import _parse, main
 from benchmarks.augmentation import Pixels, Tokens
 from benchmarks.data.imagenet import ImageStream
@@ -50,33 +52,101 @@ def make_source(name):
     return data.Source(name, 16, 16, shape, classes, kind, lambda: contents)
 
 
-@pytest.mark.usefixtures("quick_compilation")
-@pytest.mark.parametrize("name", EXPERIMENTS)
-def test_an_experiment_trains_a_step(name):
-    experiment = EXPERIMENTS[name]
+class Traced(Parallel):
+    """One device on which programs are traced and return zeros."""
+
+    def initialise(self, init, params):
+        return zeros(jax.eval_shape(init, params))
+
+    def compile(self, function, *arguments, **_):
+        shapes = jax.eval_shape(function, *arguments)
+        return lambda *_: zeros(shapes)
+
+
+def zeros(tree):
+    def make(x):
+        if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            return jax.random.key(0)
+        return np.zeros(x.shape, x.dtype)
+
+    return jax.tree.map(make, tree)
+
+
+def take_a_step(name, mode):
+    """Train a narrow network of an experiment for one step, from zeros if traced."""
     config = replace(
-        experiment.config, width=2, batch_size=16, epochs=1, workers=0, augment=False
+        EXPERIMENTS[name].config,
+        width=2,
+        batch_size=16,
+        epochs=1,
+        workers=0,
+        augment=False,
     )
-    mode, source = Parallel(count=1), make_source(config.dataset)
+    source = make_source(config.dataset)
     train.check(config, source, mode)
     trainer = train.Trainer(config, source, mode)
-    # All optimizers are built; that with which the list begins takes the step, and the
-    # others in other tests.
+    # All optimizers are built, and the first of the list takes the step.
     for optimizer in config.optimizers:
         trainer.build_optimizer(optimizer, config.seed)
     first = config.optimizers[0]
     progress = Progress(name, 0, optax.constant_schedule(0.0), 1, shown=False)
     prepared = trainer.prepare(first)
-    state = trainer.initial_state(first, config.seed)
-    before = jax.device_get(state.params)
-    state, fetch = prepared.train(state, config.seed, {}, None, progress)
-    metrics = fetch()
-    assert int(state.step) == 1
+    before = trainer.initial_state(first, config.seed)
+    copy = jax.device_get(before.params)
+    after, fetch = prepared.train(before, config.seed, {}, None, progress)
+    return copy, after, fetch()
+
+
+# One of those that train the same network on the same data.
+DIFFERENT = {
+    (e.config.dataset, e.config.model): name for name, e in EXPERIMENTS.items()
+}
+
+
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_suits_its_data_and_its_optimizers_can_be_built(name):
+    config = EXPERIMENTS[name].config
+    source = replace(make_source(config.dataset), train_size=config.batch_size)
+    train.check(config, source, Parallel(count=1))
+    for optimizer, settings in train.find_recipes(config).items():
+        optimizers.build(
+            optimizer, settings, lambda count: 0.1, optimizers.Run(100, 16, 0)
+        )
+
+
+@pytest.mark.parametrize("name", DIFFERENT.values())
+def test_a_step_of_an_experiment_can_be_traced(name, monkeypatch):
+    build = train.Trainer._build
+
+    def build_zeros(trainer, seed):
+        graphs = []
+
+        def weights():
+            graph, weights = build(trainer, seed)
+            graphs.append(graph)
+            return weights
+
+        shapes = jax.eval_shape(weights)
+        return graphs[0], zeros(shapes)
+
+    monkeypatch.setattr(train.Trainer, "_build", build_zeros)
+    before, after, metrics = take_a_step(name, Traced(count=1))
+    chex.assert_trees_all_equal_shapes_and_dtypes(before, after.params)
+    assert metrics.loss.shape == metrics.accuracy.shape == (1,)
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize("name", EXPERIMENTS)
+def test_an_experiment_trains_a_step(name):
+    before, after, metrics = take_a_step(name, Parallel(count=1))
+    assert int(after.step) == 1
     assert np.isfinite(metrics.loss).all()
-    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, state.params)
+    moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, after.params)
     assert max(jax.tree.leaves(jax.device_get(moved))) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
 def test_commands_for_a_gpu_leave_records_only(tmp_path):
     small = "--dataset digits --model mlp --width 2 --epochs 1 --batch-size 1024"

@@ -120,8 +120,24 @@ def assert_close(actual, expected):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", MODES)
-@pytest.mark.parametrize("name", ["padam", "amsgrad", "momentum", "lbfgs"])
+def fast(*arguments):
+    """Whether a combination is among those that are tried by default."""
+    return arguments in {
+        ("padam", "jit, state divided"),
+        ("padam", "pmap"),
+        ("lbfgs", "pmap"),  # averages inside its line search
+    }
+
+
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize(
+    ("name", "mode"),
+    [
+        pytest.param(name, mode, marks=() if fast(name, mode) else pytest.mark.slow)
+        for name in ("padam", "amsgrad", "momentum", "lbfgs")
+        for mode in MODES
+    ],
+)
 def test_eight_devices_give_the_numbers_of_one(name, mode):
     one, losses_of_one, test_of_one = twenty_steps_on_one_device(name)
     eight, losses, test = twenty_steps(MODES[mode], name)
@@ -135,7 +151,17 @@ def test_eight_devices_give_the_numbers_of_one(name, mode):
     assert_close(eight.stats, one.stats)
 
 
-@pytest.mark.parametrize("mode", [ONE, *MODES.values()], ids=["one", *MODES])
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize(
+    "mode",
+    [
+        pytest.param(ONE, marks=pytest.mark.slow),
+        pytest.param(MODES["jit"], marks=pytest.mark.slow),
+        MODES["jit, state divided"],
+        MODES["pmap"],
+    ],
+    ids=["one", *MODES],
+)
 def test_parts_of_a_batch_give_the_numbers_of_the_whole(mode):
     settings = {"model": "mlp", "augment": False, "epochs": 2}
     whole, _, test_of_whole = take_steps(
@@ -157,7 +183,10 @@ def bytes_per_device(tree):
     return list(sizes.values())
 
 
-@pytest.mark.parametrize("name", ["padam", "amsgrad"])
+@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.parametrize(
+    "name", ["padam", pytest.param("amsgrad", marks=pytest.mark.slow)]
+)
 def test_each_device_keeps_an_eighth_of_the_state(name):
     trainer = make_trainer(MODES["jit, state divided"], name)
     state, _, _ = take_steps(trainer, name)

@@ -45,6 +45,14 @@ def command(out, *options):
     return ["train", *options, "--out", str(out), "--resume"]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def compile_quickly():
+    """Compile fast rather than for speed, in every run that is compared."""
+    jax.config.update("jax_disable_most_optimizations", True)
+    yield
+    jax.config.update("jax_disable_most_optimizations", False)
+
+
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Leave out what takes longer than the training."""
@@ -320,8 +328,9 @@ sys.exit(main())
 )
 def test_killed_run_is_the_run_that_was_not(tmp_path, finished, moment):
     out = tmp_path / "run"
+    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     words = [sys.executable, "-c", SUICIDE, moment, *command(out, *SMALL, *ALWAYS)]
-    assert finish(popen(words))[0] == -signal.SIGKILL
+    assert finish(popen(words, environment))[0] == -signal.SIGKILL
     assert size(out) == 2
     assert main(command(out, *SMALL, *ALWAYS)) == 0
     assert records(out) == records(finished)
@@ -374,7 +383,13 @@ def stopped(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "where", [[], ["--shard-optimizer"], ["--parallel", "pmap"]], ids=" ".join
+    "where",
+    [
+        pytest.param([], marks=pytest.mark.slow),
+        ["--shard-optimizer"],
+        pytest.param(["--parallel", "pmap"], marks=pytest.mark.slow),
+    ],
+    ids=" ".join,
 )
 def test_run_goes_on_on_other_devices(tmp_path, stopped, where):
     whole, part = stopped
@@ -452,7 +467,14 @@ def whole_stream(tmp_path_factory):
     return out
 
 
-@pytest.mark.parametrize("last", [1, 4, 8])
+@pytest.mark.parametrize(
+    "last",
+    [
+        4,
+        pytest.param(1, marks=pytest.mark.slow),
+        pytest.param(8, marks=pytest.mark.slow),
+    ],
+)
 def test_stream_cut_off_within_an_epoch_goes_on_exactly(stream, whole_stream, last):
     status, out = stream(ALWAYS, last, interrupt)
     assert status == 130
@@ -462,7 +484,10 @@ def test_stream_cut_off_within_an_epoch_goes_on_exactly(stream, whole_stream, la
     assert last_arrays(out) == last_arrays(whole_stream)
 
 
-@pytest.mark.parametrize(("last", "saved", "epochs"), [(3, 4, 0), (6, 7, 1)])
+@pytest.mark.parametrize(
+    ("last", "saved", "epochs"),
+    [pytest.param(3, 4, 0, marks=pytest.mark.slow), (6, 7, 1)],
+)
 def test_stream_is_saved_within_an_epoch_on_sigterm(
     stream, whole_stream, capsys, last, saved, epochs
 ):
@@ -524,7 +549,11 @@ def test_folder_without_a_run_is_refused(tmp_path, capsys):
     assert [path.name for path in tmp_path.iterdir()] == ["holiday.txt"]
 
 
-@pytest.mark.parametrize("left", [(), ("config.tmp",)], ids=["empty", "begun"])
+@pytest.mark.parametrize(
+    "left",
+    [("config.tmp",), pytest.param((), marks=pytest.mark.slow)],
+    ids=["begun", "empty"],
+)
 def test_folder_of_a_run_that_had_hardly_begun_is_begun_anew(tmp_path, finished, left):
     for name in left:
         (tmp_path / name).write_text('{"dataset": "dig')
@@ -556,7 +585,9 @@ def test_records_that_lack_what_the_checkpoint_has_passed_are_refused(
     assert records(out) == records(finished)
 
 
-@pytest.mark.parametrize("damage", ["cut", "empty"])
+@pytest.mark.parametrize(
+    "damage", ["cut", pytest.param("empty", marks=pytest.mark.slow)]
+)
 def test_damaged_checkpoint_is_named_and_the_one_before_will_do(
     tmp_path, capsys, damage
 ):

@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,19 +19,11 @@ from benchmarks import records, sweep
 from benchmarks.config import SweepConfig, TrainConfig, UsageError
 from benchmarks.parallel import Parallel
 from benchmarks.preemption import PreemptedError
+from tests.helpers.processes import PATIENCE, wait_until
+from tests.helpers.sweeps import GRID, make_config
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 ROOT = Path(__file__).resolve().parents[2]
-GRID = ("learning_rate=0.1,0.01",)
-
-
-def make_config(out, grid=GRID, heartbeat=20, **settings):
-    """A sweep whose runs take a moment."""
-    own = {k: settings.pop(k) for k in ("storage", "study") if k in settings}
-    small = {"model": "logistic", "epochs": 2, "batch_size": 256, "augment": False}
-    common = {"optimizers": ("sgd",), "out": out, "resume": True}
-    config = TrainConfig(**{**small, **common, **settings})
-    return SweepConfig(config, grid, heartbeat=heartbeat, **own)
 
 
 class Told:
@@ -69,15 +60,6 @@ def find_trials(out):
     }
 
 
-def wait_until(condition, process=None):
-    for _ in range(12000):
-        if found := condition():
-            return found
-        assert process is None or process.poll() is None, "the worker ended"
-        time.sleep(0.01)
-    raise TimeoutError
-
-
 def read_records(out):
     """The records of each run, but for their times."""
     return {
@@ -93,7 +75,7 @@ import itertools, sys, time
 from pathlib import Path
 from benchmarks import records
 from benchmarks.sweep import run
-from tests.benchmarks.test_sweep import make_config
+from tests.helpers.sweeps import make_config
 
 out, hang_at = Path(sys.argv[1]), int(sys.argv[2])
 append, files = records.append, []
@@ -111,6 +93,7 @@ sys.exit(run(make_config(out, heartbeat=2, **settings)))
 """
 
 
+@pytest.mark.slow
 def test_two_workers_share_a_sweep_and_one_takes_up_what_the_killed_one_left(tmp_path):
     environment = {
         **os.environ,
@@ -138,8 +121,8 @@ def test_two_workers_share_a_sweep_and_one_takes_up_what_the_killed_one_left(tmp
         # The other one has nothing to do any more but to wait.
         wait_until(lambda: len(find_trials(out)[TrialState.COMPLETE]) == 3, other)
         victim.kill()
-        assert other.wait(120) == 0
-        assert alone.wait(120) == 0
+        assert other.wait(PATIENCE) == 0
+        assert alone.wait(PATIENCE) == 0
     finally:
         for process in processes:
             process.kill()
@@ -292,14 +275,14 @@ def test_a_worker_given_up_by_mistake_shares_no_folder_with_its_successor(
         inside.append(name)
         most.append(len(inside))
         entered.set()
-        go_on.wait(60)
+        go_on.wait(PATIENCE)
         inside.remove(name)
 
     pretend_to_train(monkeypatch, work)
     workers = [make_worker(config) for _ in range(2)]
     pool = ThreadPoolExecutor()
     first = pool.submit(workers[0].work)
-    assert entered.wait(60)
+    assert entered.wait(PATIENCE)
     number = find_trials(config.train.out)[TrialState.RUNNING][0].number
     workers[1].study.tell(number, state=TrialState.FAIL)
     second = pool.submit(workers[1].work)
@@ -310,8 +293,8 @@ def test_a_worker_given_up_by_mistake_shares_no_folder_with_its_successor(
         )
     )
     go_on.set()
-    first.result(60)
-    second.result(60)
+    first.result(PATIENCE)
+    second.result(PATIENCE)
     assert most == [1, 1]
     assert len(find_trials(config.train.out)[TrialState.COMPLETE]) == 1
 

@@ -43,7 +43,8 @@ def source():
 
 
 def make_trainer(source, mode=None, **settings):
-    settings = {"width": 4, "epochs": 2, "batch_size": 32, **settings}
+    small = {"model": "mlp", "width": 4, "epochs": 2, "batch_size": 32}
+    settings = {**small, **settings}
     return train.Trainer(TrainConfig(**settings), source, mode or Parallel(count=1))
 
 
@@ -117,7 +118,6 @@ def trainer_of_all(source):
         return make_trainer(
             source,
             optimizers=tuple(OPTIMIZERS),
-            width=2,
             epochs=4,
             schedule="constant",
         )

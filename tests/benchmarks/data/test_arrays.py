@@ -12,7 +12,7 @@ from benchmarks import data
 from benchmarks.augmentation import Pixels
 from benchmarks.config import UsageError
 from benchmarks.data import arrays, cache
-from tests.benchmarks import tiny_images
+from tests.helpers import tiny_images
 
 
 @pytest.fixture(autouse=True)

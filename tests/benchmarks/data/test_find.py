@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks import data
 from benchmarks.config import UsageError
-from tests.benchmarks import tiny_images
+from tests.helpers import tiny_images
 
 
 @pytest.mark.parametrize(

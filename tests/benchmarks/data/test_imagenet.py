@@ -13,8 +13,7 @@ from benchmarks import data
 from benchmarks.augmentation import Pixels
 from benchmarks.config import UsageError
 from benchmarks.data.imagenet import ImageStream, draw_box
-from tests.benchmarks import tiny_images
-from tests.benchmarks.data import tiny_imagenet
+from tests.helpers import tiny_imagenet, tiny_images
 
 NORMALISED = Pixels(
     mean=(0.485, 0.456, 0.406), std=(0.229, 0.224, 0.225), padding=0, flip=False

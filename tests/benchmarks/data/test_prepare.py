@@ -6,7 +6,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 
 import numpy as np
 import pytest
@@ -15,7 +14,7 @@ import tensorflow_datasets as tfds
 from benchmarks.config import ROOT, UsageError
 from benchmarks.data import prepare as module
 from benchmarks.data.prepare import NAMES, Archive, prepare, registered
-from tests.benchmarks.data import archives
+from tests.helpers import archives
 
 FIRST = "train-images-idx3-ubyte.gz"  # the file of mnist that is downloaded first
 CONTENT = archives.ARCHIVES["mnist"][FIRST]
@@ -245,16 +244,14 @@ def _nameless(server, monkeypatch):
         (_nameless, "no answer within 0.5 seconds"),
     ],
 )
-def test_a_host_that_does_not_answer_is_one_error_soon(
+def test_a_host_that_does_not_answer_is_one_error(
     fault, reason, server, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(module, "TIMEOUT", 0.5)
     fault(server, monkeypatch)
-    start = time.monotonic()
     message = f"{server.root}/mnist/{FIRST} .*{reason}.* by hand to {tmp_path}"
     with pytest.raises(UsageError, match=message) as error:
         prepare("mnist", tmp_path)
-    assert time.monotonic() - start < 5
     assert "\n" not in str(error.value)
     assert not (tmp_path / "mnist").exists()
 
@@ -263,7 +260,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 from benchmarks.data import prepare
-from tests.benchmarks.data import archives
+from tests.helpers import archives
 
 def dying(**kwargs):
     for key, example in mnist(**kwargs):

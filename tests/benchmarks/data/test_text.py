@@ -6,7 +6,7 @@ import pytest
 from benchmarks import data
 from benchmarks.augmentation import Tokens
 from benchmarks.config import UsageError
-from tests.benchmarks.data import tiny_text
+from tests.helpers import tiny_text
 
 # The distinct characters of the training text, in the order of their bytes.
 VOCABULARY = "\n ,.:abehinoqrstu"

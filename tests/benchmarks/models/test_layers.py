@@ -7,8 +7,8 @@ import pytest
 from flax import nnx
 
 from benchmarks.models.layers import ConvNorm, global_mean, in_blocks, max_pool
-from tests.benchmarks.models import reference
-from tests.benchmarks.models.building import filled, images, layers
+from tests.helpers import layers_reference as reference
+from tests.helpers.building import filled, images, layers
 
 
 @pytest.mark.parametrize(

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from tests.benchmarks.models import reference
-from tests.benchmarks.models.building import abstract, apply, build, filled, images
+from tests.helpers import layers_reference as reference
+from tests.helpers.building import abstract, apply, build, filled, images
 
 
 @pytest.mark.parametrize("shape", [(28, 28, 1), (31, 8, 1), (32, 36, 3)])

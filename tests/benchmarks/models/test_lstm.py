@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from benchmarks.models.lstm import LSTM
-from tests.benchmarks.models import reference
-from tests.benchmarks.models.building import apply, build, filled, inputs, layers
+from tests.helpers import layers_reference as reference
+from tests.helpers.building import apply, build, filled, inputs, layers
 
 
 def sigmoid(x):

@@ -3,8 +3,8 @@
 import jax
 import numpy as np
 
-from tests.benchmarks.models import reference
-from tests.benchmarks.models.building import build, inputs, parameters
+from tests.helpers import layers_reference as reference
+from tests.helpers.building import build, inputs, parameters
 
 
 def test_two_layers_have_a_relu_between_them():

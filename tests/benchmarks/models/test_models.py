@@ -11,7 +11,7 @@ from jax.extend.core import jaxprs_in_params
 from benchmarks import models
 from benchmarks.config import UsageError
 from benchmarks.models.initializers import INITIALIZERS, Initializer
-from tests.benchmarks.models.building import (
+from tests.helpers.building import (
     abstract,
     apply,
     build,

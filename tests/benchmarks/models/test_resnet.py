@@ -6,8 +6,8 @@ import pytest
 from flax import nnx
 
 from benchmarks.models.resnet import ResNet, basic, bottleneck
-from tests.benchmarks.models import reference
-from tests.benchmarks.models.building import abstract, apply, filled, images, layers
+from tests.helpers import layers_reference as reference
+from tests.helpers.building import abstract, apply, filled, images, layers
 
 
 def block_in_numpy(x, block, strides):

@@ -6,8 +6,8 @@ import pytest
 from flax import nnx
 
 from benchmarks.models.vgg import VGG
-from tests.benchmarks.models import reference
-from tests.benchmarks.models.building import (
+from tests.helpers import layers_reference as reference
+from tests.helpers.building import (
     abstract,
     apply,
     build,
