@@ -31,9 +31,9 @@ class ListConfig:
             "experiments", "gpu", "optimizers", "models", "initializers", "datasets"
         ]
     ] = "experiments"
-    """experiments: what each shows, what to expect, its cost; gpu: commands of ten
-    minutes each for one GPU; optimizers: formula, source and recipe of each; models;
-    initializers; datasets."""
+    """experiments: what each shows, what to expect, its cost; gpu: commands for one
+    GPU, which resume when they were cut off; optimizers: formula, source and recipe of
+    each; models; initializers; datasets."""
 
 
 @dataclass(frozen=True)

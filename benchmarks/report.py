@@ -114,7 +114,9 @@ def _list_not_run(done: Set[str]) -> str:
     )
     return "\n\n".join(
         [
-            "For one GPU, meant to take ten minutes each at most, in this order:",
+            "For one GPU, in this order. A command that is cut off, as by `timeout "
+            "600`, goes on from its last checkpoint when it is given again; the first "
+            "one decides the claims of the slides' CIFAR-10 table:",
             f"```sh\n{gpu}\n```",
             "`python -m benchmarks report --add OUT/*` puts their records into this "
             "report, beside the published figures. All that has no results:",

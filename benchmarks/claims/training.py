@@ -142,7 +142,7 @@ def _choice_of_p(
         (SOUTHAMPTON, "0.0625", ("0.25", "0.125")),
     )
     say = {"0.25": "1/4", "0.125": "1/8", "0.0625": "1/16"}
-    where = " at learning rate 0.1" if experiment == "dilemma" else ""
+    where = "" if experiment == "subset" else " at learning rate 0.1"
     return [
         Comparison(
             f"p = {say[best]} ends better than p = {say[other]}{where}",
@@ -218,6 +218,7 @@ def _dilemma() -> list[Comparison]:
             after_results=True,
         ),
         *_choice_of_p("dilemma", "small", paired.END, existed=True),
+        *_choice_of_p("choice-of-p", "full, CIFAR-10", paired.END, existed=False),
     ]
 
 

@@ -1,5 +1,7 @@
 """Every experiment of the list starts and takes a step."""
 
+import os
+import signal
 from dataclasses import replace
 
 import chex
@@ -10,7 +12,7 @@ import optax
 import pytest
 from PIL import Image
 
-from benchmarks import data, optimizers, speed, train
+from benchmarks import data, optimizers, records, speed, train
 from benchmarks.__main__ import _parse, main
 from benchmarks.augmentation import Pixels, Tokens
 from benchmarks.data.imagenet import ImageStream
@@ -148,18 +150,33 @@ def test_an_experiment_trains_a_step(name):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("quick_compilation")
-def test_commands_for_a_gpu_leave_records_only(tmp_path):
-    small = "--dataset digits --model mlp --width 2 --epochs 1 --batch-size 1024"
+@pytest.mark.parametrize("name", ["slides-cifar10", "choice-of-p"])
+def test_a_command_for_a_gpu_that_is_cut_off_goes_on(name, tmp_path, monkeypatch):
+    small = "--dataset digits --model mlp --width 2 --epochs 4 --batch-size 1024"
     options = [*small.split(), "--optimizers", "padam", "--devices", "1"]
-    commands = gpu_commands(out=str(tmp_path))
-    for command in (commands[0], commands[-2]):
-        here = command.index("--data-dir")
-        del command[here : here + 2]  # digits need none
-        assert main([*command, *options]) == 0
-    left = {path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")}
-    assert "slides-cifar10/padam-seed0.jsonl" in left
-    assert "choice-of-p/padam-p0.125-seed0/padam-seed0.jsonl" in left
-    assert not any("checkpoints" in name for name in left)
+    command = next(x for x in gpu_commands(out=str(tmp_path)) if x[1] == name)
+    here = command.index("--data-dir")
+    del command[here : here + 2]  # digits need none
+    # As `timeout` does: SIGTERM once the first epoch of the second run is recorded.
+    append, cut = records.append, []
+
+    def append_and_cut(path, line):
+        append(path, line)
+        if path.name == "padam-seed1.jsonl" and not cut:
+            cut.append(path.read_bytes())
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(records, "append", append_and_cut)
+    assert main([*command, *options]) == 143
+    assert main([*command, *options]) == 0
+    # Its first epoch is not trained again: "seconds" would differ.
+    found = list((tmp_path / name).rglob("padam-seed1.jsonl"))
+    assert any(path.read_bytes().startswith(cut[0]) for path in found)
+    assert all(len(records.read(path)) == 4 for path in found)
+    copy = records.publish(tmp_path / name, tmp_path / "results")
+    left = [path.relative_to(copy).as_posix() for path in copy.rglob("*")]
+    assert any(path.endswith("padam-seed2.jsonl") for path in left)
+    assert not any("checkpoints" in path for path in left)
 
 
 def test_commands_for_a_gpu_exist(tmp_path):
@@ -172,8 +189,9 @@ def test_commands_for_a_gpu_exist(tmp_path):
             assert speed.find_shapes(config.trees[0]) == [(100_000_000,)]
             continue
         config = getattr(config, "train", config)
-        assert (config.dtype, config.keep, config.resume) == ("bfloat16", 0, True)
-        assert config.epochs == 100
+        assert (config.dtype, config.keep, config.resume) == ("bfloat16", 1, True)
+        # Fewer seeds would decide none of the claims.
+        assert (config.epochs, config.seeds) == (100, 3)
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
