@@ -327,8 +327,9 @@ def find(results: Path, entry: str) -> tuple[Outcome | None, list[Run]]:
 
     Args:
       results: A folder with a folder for each experiment.
-      entry: Experiment, optimizer and, of a sweep, settings: dilemma/padam p=0.5. A
-        setting that is "best" is chosen: on the validation set where the sweep has
+      entry: Experiment, optimizer and settings: dilemma/padam p=0.5. An optimizer of
+        that name with a p of its own, such as padam-p0.5, is meant, too. A setting
+        that is "best" is chosen: on the validation set where the sweep has
         tuned on one, else by the mean at the end. AMSGrad, p = 1/2, is not chosen.
 
     Returns:
@@ -346,13 +347,19 @@ def find(results: Path, entry: str) -> tuple[Outcome | None, list[Run]]:
     runs = [
         run
         for run in outcome.runs
-        if run.optimizer == optimizer and given.items() <= run.settings.items()
+        if (run.optimizer == optimizer or run.optimizer.startswith(f"{optimizer}-p0"))
+        and given.items() <= settings_of(run).items()
     ]
     if free:
-        candidates = [run for run in runs if run.settings.get("p") != 0.5]
+        candidates = [run for run in runs if settings_of(run).get("p") != 0.5]
         runs = _choose(outcome, candidates, free)
     finals = [run for run in runs if run.stage != "tuning"]
     return outcome, finals
+
+
+def settings_of(run: Run) -> dict[str, Any]:
+    """Return the settings of a run, whether its recipe or the grid gave them."""
+    return {**run.recipe, **run.settings}
 
 
 def _choose(outcome: Outcome, runs: Sequence[Run], free: Set[str]) -> list[Run]:
@@ -360,7 +367,7 @@ def _choose(outcome: Outcome, runs: Sequence[Run], free: Set[str]) -> list[Run]:
     names = sorted(free)
     by_value: dict[Key, list[Run]] = {}
     for run in runs:
-        values = tuple(run.settings.get(name) for name in names)
+        values = tuple(settings_of(run).get(name) for name in names)
         by_value.setdefault(values, []).append(run)
     means = {values: tuned_mean(outcome, same) for values, same in by_value.items()}
     means = {values: mean for values, mean in means.items() if not math.isnan(mean)}

@@ -33,13 +33,13 @@ def judge_p_and_rate(results: Path) -> Iterator[Verdict]:
         outcome, runs = outcomes.find(results, f"{name}/padam")
         if outcome is not None:
             tuning = [run for run in outcome.runs if run.stage == "tuning"]
-            runs = [run for run in tuning if "p" in run.settings] or runs
+            runs = [run for run in tuning if "p" in outcomes.settings_of(run)] or runs
         if outcome is None or not runs:
             yield Verdict(
                 _RATE, SOUTHAMPTON, "not run", NOT_RUN, experiment=name, scale=scale
             )
             continue
-        rates = {run.settings["learning_rate"] for run in runs}
+        rates = {outcomes.settings_of(run)["learning_rate"] for run in runs}
         best = {
             seed: _best_rates(outcome, [run for run in runs if run.seed == seed])
             for seed in sorted({run.seed for run in runs})
@@ -70,8 +70,8 @@ def judge_p_and_rate(results: Path) -> Iterator[Verdict]:
 def _best_rates(outcome: Outcome, runs: Sequence[Run]) -> dict[float, float]:
     """Return the best learning rate of each p, rising."""
     means: dict[float, dict[float, float]] = {}
-    for (_, *pairs), same in outcomes.group(runs).items():
-        point = dict(pairs)
+    for same in outcomes.group(runs).values():
+        point = outcomes.settings_of(same[0])
         mean = outcomes.tuned_mean(outcome, same)
         if not math.isnan(mean):
             means.setdefault(point["p"], {})[point["learning_rate"]] = mean

@@ -1,5 +1,6 @@
 """Claims are judged by paired intervals, from records alone."""
 
+import json
 import math
 
 import numpy as np
@@ -221,6 +222,27 @@ def test_p_is_chosen_on_the_validation_set(tmp_path):
     assert "Padam, p = 1/4" in row.found
     row = find(tmp_path, "Padam ends better than AMSGrad", "subset")
     assert row.interval.mean == pytest.approx(100 * (1.83 - 0.94) / 3)
+
+
+def test_optimizers_with_a_p_of_their_own_are_found_by_it(tmp_path):
+    runs = [
+        run
+        for p, validation in ((0.5, 0.9), (0.25, 0.6), (0.125, 0.5))
+        for run in tuned(f"padam-p{p}", {"learning_rate": 0.1}, validation, (0.6, 0.6))
+    ]
+    write_tuned(tmp_path / "subset", runs)
+    for path in (tmp_path / "subset").glob("run*/config.json"):
+        config = json.loads(path.read_text())
+        for name, recipe in config["recipes"].items():
+            recipe["p"] = float(name.removeprefix("padam-p"))
+        path.write_text(json.dumps(config))
+    for entry, optimizer in (
+        ("subset/padam p=0.5", "padam-p0.5"),
+        ("subset/padam p=best", "padam-p0.25"),
+    ):
+        _, found = outcomes.find(tmp_path, entry)
+        assert {run.optimizer for run in found} == {optimizer}
+        assert [run.seed for run in found] == [0, 1]
 
 
 def test_the_last_five_epochs_are_averaged():
