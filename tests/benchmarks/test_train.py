@@ -123,7 +123,18 @@ def trainer_of_all(source):
         )
 
 
-@pytest.mark.parametrize("name", OPTIMIZERS)
+# One with plain updates, one with a line search, one with random keys; that each of the
+# others can be built and takes a step is tested with the table.
+FAST = ("padam", "lbfgs", "santa-sss")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+        for name in OPTIMIZERS
+    ],
+)
 def test_every_optimizer_trains_the_network_on_digits(trainer_of_all, name):
     records = run(trainer_of_all, name)
     assert [line["epoch"] for line in records] == [1, 2, 3, 4]
@@ -161,6 +172,7 @@ def test_diagnostics_show_how_far_the_weights_have_come(source):
     assert len(records[0]["effective_learning_rate"]) == 5
 
 
+@pytest.mark.slow
 def test_parts_of_a_batch_make_the_step_of_the_whole(source):
     """A network without BatchNorm, whose statistics would be those of the parts."""
     settings = {"model": "lenet", "optimizers": ("padam",), "augment": False}
