@@ -139,8 +139,7 @@ def scale_by_partial_adaptive(
     """
     b1 = _validation.decay_rate("b1", b1)
     b2 = _validation.decay_rate("b2", b2)
-    eps = _validation.non_negative("eps", eps, "The usual value is 1e-8.")
-    eps_root = _validation.non_negative("eps_root", eps_root, "The usual value is 0.")
+    eps, eps_root = _validation.epsilons(eps, eps_root)
     p = _validation.exponent(p)
     if bias_correction not in _BIAS_CORRECTIONS:
         raise ValueError(

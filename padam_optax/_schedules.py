@@ -6,7 +6,6 @@ they pass through, and refuse to leave [0, 1/2].
 """
 
 import itertools
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -118,7 +117,7 @@ def piecewise_p_schedule(
         _validation.exponent_or_zero(f"values[{i}]", value)
         for i, value in enumerate(values)
     ]
-    boundaries = [_steps("boundaries", boundary, 1) for boundary in boundaries]
+    boundaries = [_updates("boundaries", boundary, 1) for boundary in boundaries]
     is_increasing = all(a < b for a, b in itertools.pairwise(boundaries))
     if len(values) != len(boundaries) + 1 or not is_increasing:
         raise ValueError(
@@ -225,12 +224,10 @@ def learning_rate_for(
     p = p if callable(p) else _validation.exponent_or_zero("p", p)
     p_ref = _validation.exponent_or_zero("p_ref", p_ref)
     learning_rate_ref = _validation.learning_rate(learning_rate_ref)
-    median_root_nu = _validation.number(
+    median_root_nu = _validation.positive(
         "median_root_nu",
         median_root_nu,
-        "a positive finite number",
-        lambda x: 0 < x < math.inf,
-        "Measure it with median_root_nu(state) after some steps.",
+        "Measure it with diagnostics.median_root_nu(state) after some steps.",
     )
 
     def rate(p: Any, learning_rate: Any) -> Any:
@@ -258,17 +255,11 @@ def _transition(
         _validation.exponent_or_zero("init_value", init_value),
         _validation.exponent_or_zero("end_value", end_value),
         # With 0 Optax would stay at init_value for ever.
-        _steps("transition_steps", steps, 1),
-        _steps("transition_begin", begin, 0),
+        _updates("transition_steps", steps, 1),
+        _updates("transition_begin", begin, 0),
     )
 
 
-def _steps(name: str, value: Any, at_least: int) -> int:
-    number = _validation.number(
-        name,
-        value,
-        f"a whole number >= {at_least}",
-        lambda x: at_least <= x < math.inf and x == int(x),
-        "It counts updates.",
-    )
-    return int(number)
+def _updates(name: str, value: Any, at_least: int) -> int:
+    remedy = "It counts updates."
+    return _validation.whole_number(name, value, remedy, at_least=at_least)

@@ -51,7 +51,28 @@ def tree_map_with_none(
     f: Callable[..., Any], updates: optax.Updates, *rest: Any
 ) -> Any:
     """Map ``f`` over the leaves, giving it the None of a parameter without gradient."""
-    return jax.tree.map(f, updates, *rest, is_leaf=lambda leaf: leaf is None)
+    return jax.tree.map(f, updates, *rest, is_leaf=is_none)
+
+
+def mask_leaves(mask: Any, params: optax.Params, like: Any) -> list[bool]:
+    """Return whether a mask selects each leaf of ``like``, where None is a leaf.
+
+    Args:
+      mask: A tree of bools like the parameters, a prefix of one, a function from the
+        parameters to one, or None, which selects every leaf.
+      params: The argument of a mask that is a function.
+      like: A tree like the parameters.
+    """
+    if callable(mask):
+        mask = mask(params)
+    leaves, structure = jax.tree.flatten(like, is_leaf=is_none)
+    numbered = structure.unflatten(range(len(leaves)))  # without None
+    return jax.tree.leaves(jax.tree.broadcast(mask is None or mask, numbered))
+
+
+def is_none(leaf: Any) -> bool:
+    """Return whether a leaf is None, that of a parameter without gradient."""
+    return leaf is None
 
 
 def as_hyperparam(value: Any, dtype: Any) -> Any:

@@ -60,6 +60,33 @@ def non_negative(name: str, value: Any, remedy: str) -> Any:
     )
 
 
+def positive(name: str, value: Any, remedy: str) -> Any:
+    """Return ``value`` as `number` does, if it is finite and above 0."""
+    return number(
+        name, value, "a finite number > 0", lambda x: 0 < x < math.inf, remedy
+    )
+
+
+def whole_number(name: str, value: Any, remedy: str, *, at_least: int = 0) -> Any:
+    """Return a concrete number as an int and a traced one as it is, if it is whole."""
+    result = number(
+        name,
+        value,
+        f"a whole number in [{at_least}, 2**31)",
+        lambda x: at_least <= x < 2**31 and x == int(x),
+        remedy,
+    )
+    return int(result) if isinstance(result, float) else result
+
+
+def epsilons(eps: Any, eps_root: Any) -> tuple[Any, Any]:
+    """Return both as `number` does, if they are finite and at least 0."""
+    return (
+        non_negative("eps", eps, "The usual value is 1e-8."),
+        non_negative("eps_root", eps_root, "The usual value is 0."),
+    )
+
+
 def decay_rate(name: str, value: Any) -> Any:
     """Return ``value`` as `number` does, if it is in [0, 1)."""
     return number(
@@ -120,12 +147,13 @@ def exponent(
     return number("p", value, "in (0, 1/2]", lambda x: 0 < x <= 0.5, remedy)
 
 
-def exponent_or_zero(name: str, value: Any) -> Any:
+def exponent_or_zero(name: str, value: Any, remedy: str = "") -> Any:
     """Return ``value`` as `number` does, if it is in [0, 1/2].
 
-    0 is the limit that a schedule of p may reach, SGD with momentum.
+    0 is SGD with momentum, the limit that a schedule of p may reach.
     """
-    remedy = "p is the exponent of v_hat itself, 1/2 for Adam and AMSGrad."
     if callable(value):
-        remedy = "Of a schedule, pass the value."
+        remedy = "Evaluate the schedule and pass its value."
+    elif not remedy:
+        remedy = "p is the exponent of v_hat itself, 1/2 for Adam and AMSGrad."
     return number(name, value, "in [0, 1/2]", lambda x: 0 <= x <= 0.5, remedy)

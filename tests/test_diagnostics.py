@@ -213,12 +213,12 @@ def test_rates_can_be_traced_and_cost_one_trace():
     ("kwargs", "error", "message"),
     [
         ({"p": 0.7}, ValueError, r"p must be in \[0, 1/2\], got 0\.7"),
-        ({"p": lambda count: 0.1}, TypeError, "p must be .* Of a schedule, pass the v"),
+        ({"p": lambda count: 0.1}, TypeError, "p must be .* got <function"),
         ({"learning_rate": -1.0}, ValueError, "learning_rate must be a finite number"),
         (
             {"learning_rate": lambda count: 0.1},
             TypeError,
-            "learning_rate must be .* Of a schedule, pass the value",
+            "learning_rate must be .* got <function",
         ),
         ({"eps": -1.0}, ValueError, "eps must be a finite number >= 0, got -1"),
         ({"eps_root": np.nan}, ValueError, "eps_root must be a finite number >= 0"),

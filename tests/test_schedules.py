@@ -84,11 +84,11 @@ def test_padam_follows_a_schedule(schedule):
         ),
         (
             lambda: padam_optax.linear_p_schedule(0.5, 0.1, 0),
-            r"transition_steps must be a whole number >= 1, got 0\.",
+            r"transition_steps must be a whole number in \[1, .*, got 0\.",
         ),
         (
             lambda: padam_optax.cosine_p_schedule(0.5, 0.1, 2.5),
-            r"transition_steps must be a whole number >= 1, got 2\.5",
+            r"transition_steps must be a whole number in \[1, .*, got 2\.5",
         ),
         (
             lambda: padam_optax.cosine_p_schedule(np.nan, 0.1, 2),
@@ -96,11 +96,11 @@ def test_padam_follows_a_schedule(schedule):
         ),
         (
             lambda: padam_optax.cosine_p_schedule(0.5, 0.1, 2, -1),
-            r"transition_begin must be a whole number >= 0, got -1",
+            r"transition_begin must be a whole number in \[0, .*, got -1",
         ),
         (
             lambda: padam_optax.linear_p_schedule(0.5, 0.1, np.inf),
-            r"transition_steps must be a whole number >= 1, got inf",
+            r"transition_steps must be a whole number in \[1, .*, got inf",
         ),
         (
             lambda: padam_optax.piecewise_p_schedule([0.5, 0.6], [3]),
@@ -128,11 +128,11 @@ def test_padam_follows_a_schedule(schedule):
         ),
         (
             lambda: padam_optax.learning_rate_for(0.1, 0.5, 0.1, 0.0),
-            r"median_root_nu must be a positive finite number, got 0\.0\. Measure",
+            r"median_root_nu must be a finite number > 0, got 0\.0",
         ),
         (
             lambda: padam_optax.learning_rate_for(0.1, 0.5, 0.1, jnp.nan),
-            r"median_root_nu must be a positive finite number, got nan",
+            r"median_root_nu must be a finite number > 0, got nan",
         ),
     ],
 )
@@ -142,9 +142,7 @@ def test_bad_values_are_named_with_range_and_remedy(make, message):
 
 
 def test_a_schedule_where_a_number_is_needed_is_a_type_error():
-    with pytest.raises(
-        TypeError, match=r"p_ref must be .* Of a schedule, pass the val"
-    ):
+    with pytest.raises(TypeError, match="p_ref must be .* got <function"):
         padam_optax.learning_rate_for(0.1, lambda count: 0.5, 0.1, 1.0)
 
 

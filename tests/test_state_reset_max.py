@@ -257,7 +257,7 @@ def test_what_cannot_be_reset_is_refused():
     with pytest.raises(ValueError, match="must hold mu, nu and nu_max"):
         opt.init(jnp.ones(2))
     for bad in ({-1}, {2.5}, {np.nan}, {np.inf}):
-        with pytest.raises(ValueError, match="at must be whole numbers >= 0, got"):
+        with pytest.raises(ValueError, match="at must be .* got"):
             padam_optax.state.reset_max_at(PADAM, bad)
-    with pytest.raises(TypeError, match="at must be whole numbers >= 0"):
+    with pytest.raises(TypeError, match="at must be .* got"):
         padam_optax.state.reset_max_at(PADAM, {"3"})

@@ -174,22 +174,18 @@ def santa(
         "It is the size of the data set: the mean gradient times it is the gradient of "
         "the summed loss, with which Santa works.",
     )
-    burn_in = _validation.number(
-        "burn_in",
-        burn_in,
-        "a whole number in [0, 2**31)",
-        lambda n: 0 <= n < 2**31 and n == int(n),
-        "It is the number of exploration steps; 0 only refines.",
+    burn_in = _validation.whole_number(
+        "burn_in", burn_in, "It is the number of exploration steps; 0 only refines."
     )
     if not callable(inverse_temperature):
-        inverse_temperature = _positive(
+        inverse_temperature = _validation.positive(
             "inverse_temperature",
             inverse_temperature,
             "1 samples the posterior; larger is colder. Use burn_in=0 for no noise.",
         )
     friction = _validation.non_negative("friction", friction, "A usual value is 0.1.")
     b2 = _validation.decay_rate("b2", b2)
-    eps = _positive("eps", eps, "A usual value is 1e-5.")
+    eps = _validation.positive("eps", eps, "A usual value is 1e-5.")
     noise_exponent = _validation.non_negative(
         "noise_exponent", noise_exponent, "Use 1.5, or 1 for the printed listing."
     )
@@ -294,12 +290,6 @@ def santa(
         )
 
     return optax.GradientTransformation(init, update)
-
-
-def _positive(name: str, value: Any, remedy: str) -> Any:
-    return _validation.number(
-        name, value, "a finite number > 0", lambda x: 0 < x < float("inf"), remedy
-    )
 
 
 def _check_key(key: Any) -> None:

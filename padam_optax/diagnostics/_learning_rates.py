@@ -73,10 +73,10 @@ def effective_learning_rates(
     [0.1  0.01 0.  ]
     """
     learning_rate = _validation.non_negative(
-        "learning_rate", learning_rate, "Of a schedule, pass the value."
+        "learning_rate", learning_rate, "Evaluate a schedule and pass its value."
     )
     p = _validation.exponent_or_zero("p", p)
-    eps, eps_root = _epsilons(eps, eps_root)
+    eps, eps_root = _validation.epsilons(eps, eps_root)
 
     def rate(v: jax.Array) -> jax.Array:
         x = _root(v, eps, eps_root)
@@ -121,7 +121,8 @@ def median_root_nu(
     0.3
     """
     # The root is increasing: that of the median is the median of the roots.
-    return _root(tree_quantiles(second_moment(state), 0.5), *_epsilons(eps, eps_root))
+    eps, eps_root = _validation.epsilons(eps, eps_root)
+    return _root(tree_quantiles(second_moment(state), 0.5), eps, eps_root)
 
 
 def fraction_where_max_active(
@@ -226,13 +227,6 @@ def fraction_of_increased_lrs(
         return (old > 0) & (new > old * (1 + 16 * jnp.finfo(old.dtype).eps))
 
     return reduce_leaves(_share, per_leaf, jax.tree.map(grew, before, after))
-
-
-def _epsilons(eps: Any, eps_root: Any) -> tuple[Any, Any]:
-    return (
-        _validation.non_negative("eps", eps, "The usual value is 1e-8."),
-        _validation.non_negative("eps_root", eps_root, "The usual value is 0."),
-    )
 
 
 def _root(v: jax.Array, eps: Any, eps_root: Any) -> jax.Array:

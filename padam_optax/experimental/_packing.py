@@ -10,6 +10,7 @@ import optax
 from jax.core import Tracer
 
 from padam_optax import _validation
+from padam_optax._tree import is_none, mask_leaves
 
 # XLA compiles equal kernels once. Equal buffers repeat each other's kernels; out of one
 # large buffer every leaf would be cut by a kernel of its own, a minute's compilation.
@@ -107,11 +108,8 @@ def pack_small_leaves(
 
     def groups_of(tree: Any) -> list[list[int]]:
         """Return the positions of the leaves of each buffer."""
-        leaves, structure = jax.tree.flatten(tree, is_leaf=_is_none)
-        allowed = mask(tree) if callable(mask) else True if mask is None else mask
-        allowed = jax.tree.leaves(
-            jax.tree.broadcast(allowed, structure.unflatten(range(len(leaves))))
-        )
+        leaves = jax.tree.leaves(tree, is_leaf=is_none)
+        allowed = mask_leaves(mask, tree, like=tree)
         alike: dict[Any, list[int]] = {}
         for i, (leaf, may) in enumerate(zip(leaves, allowed, strict=True)):
             if may and leaf is not None:
@@ -148,7 +146,7 @@ def pack_small_leaves(
 def _pack(tree: Any, groups: list[list[int]]) -> Any:
     if not groups:
         return tree
-    paths = jax.tree.leaves_with_path(tree, is_leaf=_is_none)
+    paths = jax.tree.leaves_with_path(tree, is_leaf=is_none)
     leaves = dict(enumerate(leaf for _, leaf in paths))
     buffers: list[Any] = []
     for group in groups:
@@ -167,7 +165,7 @@ def _pack(tree: Any, groups: list[list[int]]) -> Any:
 def _unpack(packed: Any, like: Any, groups: list[list[int]]) -> Any:
     if not groups:
         return packed
-    leaves, structure = jax.tree.flatten(like, is_leaf=_is_none)
+    leaves, structure = jax.tree.flatten(like, is_leaf=is_none)
     new: dict[int, Any] = {}
     for group, buffer in zip(groups, packed.buffers, strict=True):
         for i, piece in zip(group, jnp.split(buffer, len(group)), strict=True):
@@ -184,7 +182,7 @@ def _join(leaves: list[Any]) -> jax.Array:
 
 
 def _check_placement(params: optax.Params, groups: list[list[int]]) -> None:
-    paths = jax.tree.leaves_with_path(params, is_leaf=_is_none)
+    paths = jax.tree.leaves_with_path(params, is_leaf=is_none)
     for i in itertools.chain.from_iterable(groups):
         path, leaf = paths[i]
         sharding = None if isinstance(leaf, Tracer) else getattr(leaf, "sharding", None)
@@ -194,7 +192,3 @@ def _check_placement(params: optax.Params, groups: list[list[int]]) -> None:
                 f"be packed, got {sharding}. Leave such leaves out: mask="
                 "jax.tree.map(lambda x: x.sharding.is_fully_replicated, params)."
             )
-
-
-def _is_none(leaf: Any) -> bool:
-    return leaf is None

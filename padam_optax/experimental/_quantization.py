@@ -140,7 +140,9 @@ def quantize_state(
             f"format must be '16-bit' or '8-bit', got {format!r}. Of the momentum "
             "alone in bfloat16, mu_dtype of the optimizer takes care."
         )
-    min_size, seed = _whole("min_size", min_size), _whole("seed", seed)
+    fixed = "It is fixed when the optimizer is built."
+    min_size = _validation.whole_number("min_size", min_size, fixed)
+    seed = _validation.whole_number("seed", seed, fixed)
     if debias_b2 is not None:
         debias_b2 = _validation.decay_rate("debias_b2", debias_b2)
 
@@ -235,19 +237,6 @@ def dequantize_state(state: optax.OptState) -> optax.OptState:
         return _map_moments(decode_leaf, node.inner_state)
 
     return jax.tree.map(decompress, state, is_leaf=is_compressed)
-
-
-def _whole(name: str, value: Any) -> int:
-    """Return a whole number >= 0 as an int."""
-    return int(
-        _validation.number(
-            name,
-            value,
-            "a whole number >= 0",
-            lambda x: 0 <= x < 2**31 and x == int(x),
-            "It is fixed when the optimizer is built.",
-        )
-    )
 
 
 def _has_amsgrad(state: optax.OptState) -> bool:

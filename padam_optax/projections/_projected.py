@@ -16,7 +16,7 @@ from jax.lax import stop_gradient
 
 from padam_optax import _validation
 from padam_optax._inverse_power import inverse_power, root
-from padam_optax._tree import accumulator_dtype, as_hyperparam
+from padam_optax._tree import accumulator_dtype, as_hyperparam, is_none, mask_leaves
 from padam_optax.projections._sets import Constraint
 from padam_optax.state._lookup import fields, second_moment
 
@@ -96,17 +96,14 @@ def projected(
     References:
       Chen, Zhou, Tang, Yang, Cao and Gu, IJCAI 2020 (arXiv 1806.06763), Algorithm 1.
     """
-    eps = _validation.non_negative("eps", eps, "The usual value is 1e-8.")
-    eps_root = _validation.non_negative("eps_root", eps_root, "The usual value is 0.")
+    eps, eps_root = _validation.epsilons(eps, eps_root)
     number: Any = p
     if not callable(p):
         remedy = (
             "Give the exponent with which the optimizer divides: 1/2 for AMSGrad and "
             "Adam, 0 for SGD."
         )
-        number = _validation.number(
-            "p", p, "in [0, 1/2]", lambda x: 0 <= x <= 0.5, remedy
-        )
+        number = _validation.exponent_or_zero("p", p, remedy)
     weighted = callable(p) or isinstance(number, Tracer) or number > 0
     inner = optax.with_extra_args_support(optimizer)
 
@@ -130,13 +127,10 @@ def projected(
             )
         q = 2 * (p(_count(state)) if callable(p) else number)
         updates, state = inner.update(updates, state, params, **extra_args)
-        steps, tree = jax.tree.flatten(updates, is_leaf=_is_none)
+        steps, tree = jax.tree.flatten(updates, is_leaf=is_none)
         thetas = tree.flatten_up_to(params)
         vs = tree.flatten_up_to(_second_moment(state)) if weighted else steps
-        chosen = mask(params) if callable(mask) else True if mask is None else mask
-        chosen = jax.tree.leaves(
-            jax.tree.broadcast(chosen, tree.unflatten(range(len(steps))))
-        )
+        chosen = mask_leaves(mask, params, like=updates)
         index = [
             i
             for i, (u, v) in enumerate(zip(steps, vs, strict=True))
@@ -154,10 +148,6 @@ def projected(
         return tree.unflatten(steps), state
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
-
-
-def _is_none(leaf: Any) -> bool:
-    return leaf is None
 
 
 def _end_of_step(theta: Any, u: Any) -> jax.Array:

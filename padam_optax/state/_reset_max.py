@@ -126,13 +126,7 @@ def reset_max_at(
 
 def _one_of(counts: Collection[int]) -> Callable[[jax.Array], jax.Array]:
     chosen = [
-        _validation.number(
-            "at",
-            count,
-            "whole numbers >= 0",
-            lambda x: 0 <= x < 2**31 and x == int(x),
-            "They count the updates before the reset.",
-        )
+        _validation.whole_number("at", count, "It counts the updates before the reset.")
         for count in counts
     ]
     known = np.asarray(chosen, np.int32)
