@@ -39,6 +39,7 @@ CIRCUMSTANCES = (
     "workers",
     "checkpoint_seconds",
     "keep",
+    "diagnostics",
     "tensorboard",
     "profile",
     "out",
@@ -64,13 +65,27 @@ class TrainConfig:
     data_dir: Path | None = None
     """Folder with data sets prepared in array_record format; by default what
     TFDS_DATA_DIR names, else ~/tensorflow_datasets."""
+    examples: int | None = None
+    """Train on this many examples only: the first ones of each class, as many of each;
+    by default on all."""
+    validate: bool = False
+    """Evaluate on examples held out from the training set instead of the test set,
+    which is not used: with --examples on the next as many of each class, else on the
+    last tenth of the training set."""
+    side: int | None = None
+    """Reduce images to this height and width: means over square blocks of pixels,
+    rounded to 8 bits; it must divide the images' own side."""
+    label_noise: float = 0.0
+    """Share of the training labels that are replaced by another class, drawn once and
+    the same for all seeds; labels of validation and test sets stay right."""
     workers: int = 8
     """Threads that read and decode images of sets too large for memory."""
     optimizers: tuple[str, ...] = ("momentum", "adam", "amsgrad", "padam")
     """Which to compare; `python -m benchmarks list optimizers` shows all there are."""
     recipe: tuple[str, ...] = ()
     """Settings that replace those of the optimizers' recipes, as p=0.25
-    learning_rate=0.01; each optimizer must have them."""
+    learning_rate=0.01, which each optimizer must have; with a name in front, as
+    adam:b2=0.999, those of one optimizer."""
     model: str = "vgg-small"
     """The network; `python -m benchmarks list models` shows all there are."""
     width: int | None = None
@@ -150,11 +165,28 @@ class TrainConfig:
         _check_at_least("--timeout", self.timeout, 1)
         _check_at_least("--keep", self.keep, 0)
         _check_at_least("--seeds", self.seeds, 1)
-        if self.width is not None:
-            _check_at_least("--width", self.width, 1)
+        for option, value in (
+            ("--width", self.width),
+            ("--examples", self.examples),
+            ("--side", self.side),
+        ):
+            if value is not None:
+                _check_at_least(option, value, 1)
+        if not 0 <= self.label_noise <= 1:
+            raise UsageError(
+                f"--label-noise must be in [0, 1], got {self.label_noise}."
+            )
         _check_seed(self.seed, self.seeds)
         _check_each_once("--optimizers", self.optimizers)
-        parse_settings("--recipe", self.recipe)
+        for name in self.optimizers:
+            parse_settings("--recipe", recipe_of(name, self.recipe))
+        for setting in self.recipe:
+            name, colon, _ = setting.partition("=")[0].partition(":")
+            if colon and name not in self.optimizers:
+                raise UsageError(
+                    f"--recipe {setting}: {name} is not among --optimizers "
+                    f"{' '.join(self.optimizers)}; add it, or leave this out."
+                )
         bounds = (0.0, *self.milestones, 1.0)
         if not all(a < b for a, b in itertools.pairwise(bounds)):
             given = " ".join(str(m) for m in self.milestones)
@@ -188,6 +220,11 @@ class TrainConfig:
                 "--resume needs --out, the folder of the run to go on with."
             )
 
+    @property
+    def evaluated(self) -> Literal["validation", "test"]:
+        """What the runs are evaluated on, as the records name it."""
+        return "validation" if self.validate else "test"
+
     def _check_processes(self) -> None:
         if self.devices is not None:
             _check_at_least("--devices", self.devices, 1)
@@ -219,6 +256,22 @@ class TrainConfig:
                 f"--process-id must be in [0, {self.num_processes}), got "
                 f"{self.process_id}."
             )
+
+
+def recipe_of(optimizer: str, settings: Iterable[str]) -> tuple[str, ...]:
+    """Return the settings that are for an optimizer, without its name.
+
+    >>> recipe_of("adam", ["weight_decay=0", "adam:b2=0.9", "padam:p=0.25"])
+    ('weight_decay=0', 'b2=0.9')
+    """
+    split = (
+        (setting, *setting.partition("=")[0].partition(":")) for setting in settings
+    )
+    return tuple(
+        setting.removeprefix(f"{optimizer}:")
+        for setting, name, colon, _ in split
+        if not colon or name == optimizer
+    )
 
 
 def parse_settings(argument: str, settings: Iterable[str]) -> dict[str, float | str]:
@@ -520,7 +573,17 @@ class SweepConfig:
     """The runs, but for what the grid says."""
     grid: tuple[str, ...] = ()
     """Settings and their values, as p=0.25,0.125 learning_rate=0.1,0.01: of the
-    optimizers' recipes, or of a run, as batch_size or model."""
+    optimizers' recipes, or of a run, as batch_size or model; *0.1 is a tenth of what
+    an optimizer's recipe says. Without any, the runs of the optimizers and seeds."""
+    tune: str | None = None
+    """A setting of --grid to choose for each optimizer, and for each point of the rest
+    of the grid, by itself: the best value on the validation set (see --validate), by
+    the mean over the seeds. --grid names the values to start with; while the smallest
+    or the largest is the best, the next one is tried, too, up to four of them."""
+    finals: int = 0
+    """With --tune: so many runs, with the seeds 0, 1, 2, ..., of each optimizer with
+    the chosen value, measured on the test set; --seed and --seeds are those that
+    tune."""
     storage: str | None = None
     """URL of the database by which the workers divide the runs, as
     postgresql://user@host/name; by default the SQLite file sweep.db in --out, for
@@ -534,6 +597,7 @@ class SweepConfig:
     def __post_init__(self) -> None:
         """Refuse what cannot be divided among workers."""
         _check_at_least("--heartbeat", self.heartbeat, 1)
+        _check_at_least("--finals", self.finals, 0)
         if self.train.coordinator is not None:
             raise UsageError(
                 "--coordinator does not suit a sweep, whose workers take runs of their "

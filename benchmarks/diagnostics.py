@@ -27,7 +27,7 @@ def make(
       A function from initial and present weights, optimizer's state and learning rate
       to arrays: distance_from_start; with a second moment and p the quantiles of the
       effective learning rates; with a maximum the fraction of coordinates where it is
-      active.
+      active; with AdaGrad-Norm its b.
     """
     try:
         padam_optax.state.second_moment(
@@ -37,6 +37,7 @@ def make(
     except ValueError:
         has_rates = False
     has_max = bool(optax.tree.get_all_with_path(opt_state, "nu_max"))
+    has_norm = bool(optax.tree.get_all_with_path(opt_state, "root_sum_of_squares"))
 
     def read(start, params, opt_state, learning_rate):
         opt_state = padam_optax.experimental.dequantize_state(opt_state)
@@ -53,6 +54,8 @@ def make(
                     opt_state, corrected_b2
                 )
             )
+        if has_norm:
+            result["b"] = optax.tree.get(opt_state, "root_sum_of_squares")
         return result
 
     return read

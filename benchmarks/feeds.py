@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -50,8 +50,10 @@ class Resident:
     def __init__(self, config: TrainConfig, dataset: data.Dataset, programs: Programs):
         self.mode = programs.mode
         self.programs = programs
-        self.train = self.mode.place(dataset.train)
-        self.test = self.mode.place(dataset.test)
+        self.splits = {
+            "train": self.mode.place(dataset.train),
+            "test": self.mode.place(dataset.test),
+        }
         self.batch_size = config.batch_size // config.accumulate
         self.steps = len(dataset.train.labels) // config.batch_size * config.accumulate
 
@@ -63,14 +65,14 @@ class Resident:
             lambda state, split, seed: self.programs.train_epoch(
                 tx, state, split, seed, (self.steps, self.batch_size)
             ),
-            *(state, self.train, self.mode.place(jnp.uint32(0))),
+            *(state, self.splits["train"], self.mode.place(jnp.uint32(0))),
             donate=True,
         )
 
         def train(state, seed, notes, pause, progress):
             del notes, pause  # there is nothing to see before the end
             seed = self.mode.place(jnp.uint32(seed))
-            state, metrics = program(state, self.train, seed)
+            state, metrics = program(state, self.splits["train"], seed)
 
             def fetch():
                 fetched = jax.device_get(metrics)
@@ -82,15 +84,17 @@ class Resident:
 
         return train
 
-    def compile_evaluate(self, weights: Any) -> Callable[[Any], Metrics]:
-        """Compile the evaluation of weights on the test split."""
+    def compile_evaluate(
+        self, weights: Any, split: Literal["train", "test"] = "test"
+    ) -> Callable[[Any], Metrics]:
+        """Compile the evaluation of weights on a split, never augmented."""
         program = self.mode.compile(
-            lambda weights, split: self.programs.evaluate(
-                weights, split, self.batch_size
+            lambda weights, examples: self.programs.evaluate(
+                weights, examples, self.batch_size
             ),
-            *(weights, self.test),
+            *(weights, self.splits[split]),
         )
-        return lambda weights: program(weights, self.test)
+        return lambda weights: program(weights, self.splits[split])
 
 
 class Streamed:

@@ -40,7 +40,7 @@ def profile(config: TrainConfig) -> int:
       The exit status, 0.
     """
     mode = train.start(config)
-    source = data.find(config.dataset, config.data_dir)
+    source = data.find_for(config)
     train.check(config, source, mode)
     name = config.optimizers[0]
     # Only one optimizer is built.
@@ -148,7 +148,7 @@ def _compile_bare(
             return state
 
         return bare
-    inputs, labels = (x[: feed.batch_size] for x in feed.train)
+    inputs, labels = (x[: feed.batch_size] for x in feed.splits["train"])
     placed = mode.place((programs.preprocessing.test(inputs), labels))
 
     def steps(state, batch):

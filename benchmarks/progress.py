@@ -55,7 +55,7 @@ class Progress:
         self._bar.update(examples)
 
     def tested(self, accuracy: float) -> None:
-        """Show the last test accuracy from now on."""
+        """Show the last accuracy on the test or validation set from now on."""
         self._test = f", test {accuracy:.1%}"
 
     def close(self) -> None:

@@ -1,5 +1,6 @@
 """A run's folder: config, header and one JSON line per epoch. Standard library only."""
 
+import dataclasses
 import json
 import os
 import platform
@@ -13,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.config import CIRCUMSTANCES, ROOT, RUNS, UsageError
+from benchmarks.config import CIRCUMSTANCES, ROOT, RUNS, TrainConfig, UsageError
 
 _VERSIONED = (
     "jax",
@@ -101,19 +102,8 @@ def open_run(
       UsageError: If the folder cannot be created, or holds something else.
     """
     kept = None if out is None else out / "config.json"
-    config = json.loads(json.dumps(config, default=str))
     if resume and kept is not None and kept.exists():
-        former = _read_json(kept)
-        different = [
-            f"{key} was {former.get(key)}, is {config.get(key)}"
-            for key in sorted({*former, *config} - set(CIRCUMSTANCES))
-            if former.get(key) != config.get(key)
-        ]
-        if different:
-            raise UsageError(
-                f"--resume: the run in {out} had other settings: "
-                f"{'; '.join(different)}. Give the same ones, or another --out."
-            )
+        check_settings(kept, config)
         return kept.parent
     # A process that was killed at once may have left the beginning of the settings.
     begun = {"config.tmp"}
@@ -125,6 +115,45 @@ def open_run(
     folder = create_folder(out, name)
     write_json(folder / "config.json", config)
     return folder
+
+
+def check_settings(kept: Path, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that had other settings.
+
+    Settings that did not exist when the run was made had their defaults. How an
+    optimizer is described does not matter.
+
+    Args:
+      kept: The config.json of the run.
+      config: The settings now, and what follows from them.
+
+    Raises:
+      UsageError: Naming each setting that differs.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    former, wanted = (
+        _without_descriptions({**defaults, **settings})
+        for settings in (_read_json(kept), config)
+    )
+    different = [
+        f"{key} was {former.get(key)}, is {wanted.get(key)}"
+        for key in sorted({*former, *wanted} - set(CIRCUMSTANCES))
+        if former.get(key) != wanted.get(key)
+    ]
+    if different:
+        raise UsageError(
+            f"--resume: the run in {kept.parent} had other settings: "
+            f"{'; '.join(different)}. Give the same ones, or another --out."
+        )
+
+
+def _without_descriptions(settings: Mapping[str, Any]) -> dict[str, Any]:
+    plain = json.loads(json.dumps(settings, default=str))
+    for recipe in plain.get("recipes", {}).values():
+        if isinstance(recipe, dict):
+            recipe.pop("label", None)
+            recipe.pop("formula", None)
+    return plain
 
 
 def write_header(folder: Path, content: Mapping[str, Any]) -> None:
@@ -258,7 +287,9 @@ def _writing(path: Path) -> Iterator[None]:
 def publish(run: Path, results: Path) -> Path:
     """Copy the records of a run, but not what only its machine knows.
 
-    That is checkpoints, and in settings and command folders and workers' names.
+    That is checkpoints, and in settings and command folders and workers' names. Of a
+    sweep only finished runs are copied, so that an unfinished one can be published: a
+    copy of its records goes on where they end, with --out and --resume, anywhere.
 
     Args:
       run: The folder of a run or of a sweep.
@@ -275,8 +306,12 @@ def publish(run: Path, results: Path) -> Path:
     target = results / run.resolve().name
     fresh = target.with_name(f".{target.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
+    finished = _find_finished(run)
     for path in sorted(run.rglob("*.json*")):
-        if "checkpoints" in path.relative_to(run).parts:
+        *folders, _ = path.relative_to(run).parts
+        if "checkpoints" in folders:
+            continue
+        if finished is not None and folders and folders[0] not in finished:
             continue
         copy = fresh / path.relative_to(run)
         copy.parent.mkdir(parents=True, exist_ok=True)
@@ -298,6 +333,15 @@ def publish(run: Path, results: Path) -> Path:
         shutil.rmtree(target)
     fresh.replace(target)
     return target
+
+
+def _find_finished(run: Path) -> set[str] | None:
+    """Return the names of a sweep's finished runs; None if it is no sweep."""
+    path = run / "sweep.jsonl"
+    if not path.exists():
+        return None
+    states = ("complete", "stopped")
+    return {line["run"] for line in read(path) if line["state"] in states}
 
 
 def _without_folders(command: list[str]) -> list[str]:

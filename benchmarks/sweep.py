@@ -8,68 +8,47 @@ may do so at once, for of a run's trials only the first that has not failed coun
 import contextlib
 import dataclasses
 import fcntl
-import functools
 import itertools
 import json
-import math
 import os
-import re
 import socket
 import sys
 import time
-import typing
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import jax
 import optuna
 import sqlalchemy
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
 from optuna.trial import FrozenTrial, Trial, TrialState
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import data, models, optimizers, outcomes, records, train
+from benchmarks import (
+    data,
+    grids,
+    models,
+    optimizers,
+    outcomes,
+    records,
+    train,
+    tuning,
+)
 from benchmarks.config import CIRCUMSTANCES, SweepConfig, TrainConfig, UsageError
+from benchmarks.grids import Grid, Run
 from benchmarks.parallel import Parallel
 from benchmarks.preemption import PreemptedError, Preemption
 
-Value = float | int | bool | str
-
-# Fields of TrainConfig that are no single number or name, or have an option already.
-_NOT_IN_GRID = ("optimizers", "recipe", "milestones", "seed", "seeds", *CIRCUMSTANCES)
 _SECONDS_BETWEEN_LOOKS = 0.2
 
-
-class Run(NamedTuple):
-    """One run of the sweep.
-
-    Attributes:
-      optimizer: Its optimizer.
-      point: The settings of the grid that it has, by name.
-      config: All it needs but its folder.
-    """
-
-    optimizer: str
-    point: Mapping[str, Value]
-    config: TrainConfig
-
-    @property
-    def name(self) -> str:
-        """What its folder is called."""
-        parts = [f"{name}{_write(value)}" for name, value in self.point.items()]
-        text = "-".join([self.optimizer, *parts, f"seed{self.config.seed}"])
-        return re.sub(r"[^\w.+-]", "_", text)
-
-
-class _Grid(optuna.samplers.GridSampler):
-    """The grid, all of whose points wait in the queue from the beginning."""
-
-    def after_trial(self, *arguments: Any) -> None:
-        # The queue says when the sweep is over. Optuna's sampler looks for the mark of
-        # a point it has drawn, which those from a queue do not have.
-        pass
+_Space = FloatDistribution | IntDistribution | CategoricalDistribution
 
 
 def run(config: SweepConfig) -> int:
@@ -83,17 +62,20 @@ def run(config: SweepConfig) -> int:
     Raises:
       UsageError: If the grid, the storage or a run of the sweep is not possible.
     """
-    grid = read_grid(config)
-    runs = plan(config.train, grid)
+    grid = grids.read_grid(config)
+    tuning.check(config, grid)
+    runs = tuning.plan(config, grid, {})
     mode = train.start(config.train)
     _check(runs, mode)
     folder = records.create_folder(config.train.out, config.study)
     with _storage_errors(config), Preemption() as preemption:
-        worker = Worker(config, grid, runs, folder, mode, preemption)
+        worker = Worker(config, grid, folder, mode, preemption)
+        worker.adopt()
         worker.write_settings()
+        more = f", then {config.finals} of each with the best value" * bool(config.tune)
         print(
-            f"sweep of {len(runs)} runs in {folder}; who starts the same command with "
-            f"--out {folder} --resume takes part."
+            f"sweep of {len(runs)} runs{more} in {folder}; who starts the same command "
+            f"with --out {folder} --resume takes part."
         )
         try:
             worker.work()
@@ -106,7 +88,7 @@ def run(config: SweepConfig) -> int:
             return 143
         finally:
             results = worker.write_results()
-    Console().print(_table(results, grid, config))
+    Console().print(_table(results, config))
     print(f"runs: {folder / 'sweep.jsonl'}")
     stopped = [result for result in results if result["state"] == "stopped"]
     for result in stopped:
@@ -114,129 +96,22 @@ def run(config: SweepConfig) -> int:
     return 1 if stopped else 0
 
 
-def read_grid(config: SweepConfig) -> dict[str, tuple[Value, ...]]:
-    """Read the values of each setting of the grid.
-
-    Args:
-      config: What the user asked for.
-
-    Returns:
-      The values by the setting's name, in the order given.
-
-    Raises:
-      UsageError: If a setting does not exist, or a value is not possible or not new.
-    """
-    if not config.grid:
-        raise UsageError("--grid is missing: give settings as p=0.25,0.125.")
-    fixed = {setting.partition("=")[0] for setting in config.train.recipe}
-    grid: dict[str, tuple[Value, ...]] = {}
-    for setting in config.grid:
-        name, equals, texts = setting.partition("=")
-        if not (name and equals and all(texts.split(","))) or name in grid:
-            raise UsageError(
-                f"--grid takes settings like p=0.25,0.125, each once, got {setting!r}."
-            )
-        if name in fixed:
-            raise UsageError(f"--grid and --recipe both set {name}; leave one out.")
-        read = _find_reader(name, config.train)
-        values = []
-        for text in texts.split(","):
-            value = read(text)
-            if value is None:
-                raise UsageError(f"--grid {name} cannot be {text!r}.")
-            values.append(value)
-        if len(set(values)) < len(values):
-            raise UsageError(f"--grid takes each value once, got {setting!r}.")
-        grid[name] = tuple(values)
-    return grid
-
-
-def _find_reader(name: str, config: TrainConfig) -> Callable[[str], Value | None]:
-    """Return what makes a value of a text, or None of one that is not possible."""
-    fields = typing.get_type_hints(TrainConfig)
-    if name in fields and name not in _NOT_IN_GRID:
-        return lambda text: _read_as(fields[name], text)
-    kinds = set()
-    for optimizer in config.optimizers:
-        recipe = optimizers.lookup(optimizer).recipe
-        if name not in recipe:
-            known = [field for field in fields if field not in _NOT_IN_GRID]
-            raise UsageError(
-                f"--grid {name}: {optimizer} has no such setting; it has "
-                f"{', '.join(recipe)}; every run has {', '.join(known)}."
-            )
-        kinds.add(str if isinstance(recipe[name], str) else float)
-    return lambda text: _read_as(str if str in kinds else float, text)
-
-
-def _read_as(kind: Any, text: str) -> Value | None:
-    parts = typing.get_args(kind)
-    if typing.get_origin(kind) is Literal:
-        return text if text in parts else None
-    if parts:  # X | None
-        kind = parts[0]
-    if kind is bool:
-        return {"true": True, "false": False}.get(text.lower())
-    try:
-        value = kind(text)
-    except ValueError:
-        return None
-    return value if kind is str or math.isfinite(value) else None
-
-
-def _write(value: Value) -> str:
-    """Write a value as short as it is exact."""
-    if isinstance(value, float) and float(f"{value:g}") == value:
-        return f"{value:g}"
-    return str(value)
-
-
-def plan(config: TrainConfig, grid: Mapping[str, Sequence[Value]]) -> dict[str, Run]:
-    """List the runs of a sweep: those with other seeds only beside each other.
-
-    Args:
-      config: What they have in common.
-      grid: The values of each setting.
-
-    Returns:
-      The runs by name.
-
-    Raises:
-      UsageError: If a combination of settings is not possible.
-    """
-    runs = []
-    for optimizer in config.optimizers:
-        for values in itertools.product(*grid.values()):
-            point = dict(zip(grid, values, strict=True))
-            fields = {
-                k: v for k, v in point.items() if k in TrainConfig.__annotations__
-            }
-            changes = [f"{k}={v}" for k, v in point.items() if k not in fields]
-            for seed in range(config.seed, config.seed + config.seeds):
-                own = dataclasses.replace(
-                    config,
-                    **fields,
-                    optimizers=(optimizer,),
-                    recipe=(*config.recipe, *changes),
-                    seed=seed,
-                    seeds=1,
-                    out=None,
-                    resume=False,
-                )
-                runs.append(Run(optimizer, point, own))
-    return {run.name: run for run in runs}
-
-
 def _check(runs: Mapping[str, Run], mode: Parallel) -> None:
     """Refuse now what would end a run at its start."""
-    find = functools.cache(data.find)
+    sources: dict[Any, data.Source] = {}
     for run in runs.values():
         config = run.config
         recipe = train.find_recipes(config)[run.optimizer]
         sizes = optimizers.Run(steps=1, num_examples=1, seed=0)
         optimizers.build(run.optimizer, recipe, lambda count: 0.1, sizes)
         models.lookup(config.model)
-        train.check(config, find(config.dataset, config.data_dir), mode)
+        finals = (False,) if run.stage == "tuning" else ()
+        for validate in (config.validate, *finals):
+            own = dataclasses.replace(config, validate=validate)
+            key = (own.dataset, own.examples, validate, own.side, own.label_noise)
+            if key not in sources:
+                sources[key] = data.find_for(own)
+            train.check(own, sources[key], mode)
 
 
 class Worker:
@@ -245,8 +120,7 @@ class Worker:
     Args:
       config: The sweep.
       grid: The values of each setting.
-      runs: The runs by name.
-      folder: Where each of them has its folder.
+      folder: Where each run has its folder.
       mode: Where to run.
       preemption: Says when to stop.
     """
@@ -254,23 +128,22 @@ class Worker:
     def __init__(
         self,
         config: SweepConfig,
-        grid: Mapping[str, Sequence[Value]],
-        runs: Mapping[str, Run],
+        grid: Grid,
         folder: Path,
         mode: Parallel,
         preemption: Preemption,
     ):
         self.config = config
-        self.runs = runs
+        self.grid = grid
         self.folder = folder
         self.mode = mode
         self.preemption = preemption
         self.grace = 3 * config.heartbeat
-        seeds = range(config.train.seed, config.train.seed + config.train.seeds)
-        self.space = {"optimizer": config.train.optimizers, **grid, "seed": list(seeds)}
         with self._lock("storage"):  # Optuna makes tables, and then their indices
             self.study = self._open()
+        self.runs = self._plan(self._find_trials())
         self._silent: dict[int, float] = {}
+        self._about: dict[str, dict[str, Any]] = {}  # of each data set
         self._trainer: tuple[Any, train.Trainer] | None = None
 
     def _open(self) -> optuna.Study:
@@ -278,14 +151,14 @@ class Worker:
         storage = _open_storage(_url(self.config, self.folder), self.config.heartbeat)
         study = optuna.create_study(
             storage=storage,
-            sampler=_Grid(self.space),
+            sampler=optuna.samplers.RandomSampler(),
             study_name=self.config.study,
             direction="maximize",
             load_if_exists=True,
         )
         settings = dataclasses.asdict(self.config.train)
         settings = {k: v for k, v in settings.items() if k not in CIRCUMSTANCES}
-        settings |= {"grid": self.space}
+        settings |= self._describe()
         settings["recipes"] = train.find_recipes(self.config.train)
         settings = json.loads(json.dumps(settings, default=str))
         # In this order, for another worker may be writing its settings, then trials.
@@ -304,19 +177,32 @@ class Worker:
             raise UsageError(
                 f"the study {self.config.study!r} in this storage had other settings: "
                 f"{'; '.join(different)}. Give the same ones, or another --study, or "
-                "another --out."
+                "another --out; or remove the storage, to go on with the runs that fit."
             )
         return study
 
+    def _describe(self) -> dict[str, Any]:
+        """Describe the grid, and what is tuned."""
+        common = self.config.train
+        seeds = range(common.seed, common.seed + common.seeds)
+        grid = {"optimizer": common.optimizers, **self.grid, "seed": list(seeds)}
+        return {"grid": grid, "tune": self.config.tune, "finals": self.config.finals}
+
     def write_settings(self) -> None:
-        """Write what all runs have in common, unless another worker has done it."""
+        """Write what all runs have in common, once for each storage.
+
+        A folder of records that came without a storage keeps its header; how it went on
+        stands beside it.
+        """
         with self._lock("settings"):
-            if not (self.folder / "header.json").exists():
-                common = self.config.train
-                settings = {**dataclasses.asdict(common), "grid": self.space}
-                records.write_json(self.folder / "config.json", settings)
-                header = self._header(common.seed)
-                records.write_json(self.folder / "header.json", header)
+            written = (self.folder / "header.json").exists()
+            if written and self.study.user_attrs.get("described"):
+                return
+            common = self.config.train
+            settings = {**dataclasses.asdict(common), **self._describe()}
+            records.write_json(self.folder / "config.json", settings)
+            records.write_header(self.folder, self._header(common.seed))
+            self.study.set_user_attr("described", True)
 
     def work(self) -> None:
         """Take one run after the other until none is left or under way.
@@ -326,7 +212,7 @@ class Worker:
         """
         while True:
             self._give_up_the_dead()
-            trials = self._find_trials()
+            trials = self.adopt()
             if self.runs.keys() - trials.keys():
                 with self._lock("queue"):  # spares Optuna's tables the doubles
                     trials = self._find_trials()
@@ -334,31 +220,134 @@ class Worker:
                         if name not in trials:
                             self._enqueue(name)
                 trials = self._find_trials()
-            states = {trial.state for trial in trials.values()}
+            states = {trials[name].state for name in self.runs if name in trials}
             if TrialState.WAITING in states:
                 self._take_one()
+                self.write_results()
             elif TrialState.RUNNING in states:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
-            elif len(trials) == len(self.runs):
+            elif self.runs.keys() <= trials.keys():
                 return
             if self.preemption.noted():
                 raise PreemptedError("between two runs")
+
+    def adopt(self) -> dict[str, FrozenTrial]:
+        """Find all runs that are needed, and add to the study those done elsewhere.
+
+        These are the runs whose folder has the records of every epoch, or the reason
+        why they ended early, but no checkpoints: as published records are.
+
+        Returns:
+          The trial that counts of each run that has one.
+
+        Raises:
+          UsageError: If one of them had other settings.
+        """
+        while True:
+            trials = self._find_trials()
+            self.runs = self._plan(trials)
+            if not any(
+                name not in trials and self._find_finished(name) for name in self.runs
+            ):
+                return trials
+            with self._lock("queue"):
+                trials = self._find_trials()
+                for name in self.runs:
+                    lines = self._find_finished(name) if name not in trials else []
+                    if lines:
+                        self._add(name, lines)
+
+    def _plan(self, trials: Mapping[str, FrozenTrial]) -> dict[str, Run]:
+        """List the runs that are needed after these."""
+        scores = {}
+        for name, trial in trials.items():
+            if trial.state.is_finished() and trial.user_attrs.get("stage") == "tuning":
+                record = trial.user_attrs["record"]
+                stopped = trial.state == TrialState.PRUNED
+                scores[name] = tuning.score(
+                    None if stopped else record,
+                    trial.user_attrs["classes"],
+                    trial.user_attrs["kind"] == "images",
+                )
+        return tuning.plan(self.config, self.grid, scores)
+
+    def _find_finished(self, name: str) -> list[dict[str, Any]]:
+        """Return the records of a run that needs no more, [] if it does."""
+        run, folder = self.runs[name], self.folder / name
+        if (folder / "checkpoints").exists() or not (folder / "config.json").exists():
+            return []
+        path = folder / f"{run.optimizer}-seed{run.config.seed}.jsonl"
+        lines = train.read_lines(path)
+        ended = bool(lines) and "stopped" in lines[-1]
+        if not ended and len(lines) < run.config.epochs:
+            return []
+        records.check_settings(folder / "config.json", self._settings(name))
+        return lines
+
+    def _add(self, name: str, lines: list[dict[str, Any]]) -> None:
+        """Add a run that was done elsewhere to the study."""
+        stopped = lines[-1].get("stopped")
+        kept = lines[:-1] if stopped else lines
+        params = self._params(name)
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.PRUNED if stopped else TrialState.COMPLETE,
+                value=None if stopped else self._value(name, kept[-1]),
+                params={key: value for key, (value, _) in params.items()},
+                distributions={key: space for key, (_, space) in params.items()},
+                user_attrs={
+                    **self._notes(name),
+                    "record": kept[-1] if kept else None,
+                    "stopped": stopped,
+                },
+            )
+        )
 
     def _find_trials(self) -> dict[str, FrozenTrial]:
         """Return the trial that counts of each run that has one."""
         trials: dict[str, FrozenTrial] = {}
         for trial in self.study.get_trials(deepcopy=False):
             name = trial.user_attrs.get("run")
-            if name in self.runs and trial.state != TrialState.FAIL:
+            if name is not None and trial.state != TrialState.FAIL:
                 trials.setdefault(name, trial)
         return trials
 
     def _enqueue(self, name: str) -> None:
-        run = self.runs[name]
+        params = self._params(name)
         self.study.enqueue_trial(
-            {"optimizer": run.optimizer, **run.point, "seed": run.config.seed},
-            user_attrs={"run": name},
+            {key: value for key, (value, _) in params.items()},
+            user_attrs=self._notes(name),
         )
+
+    def _notes(self, name: str) -> dict[str, Any]:
+        """Say what a trial is for, and what its value is measured by."""
+        run = self.runs[name]
+        dataset = run.config.dataset
+        if dataset not in self._about:
+            source = data.find(dataset, run.config.data_dir)
+            self._about[dataset] = {"classes": source.classes, "kind": source.kind}
+        return {"run": name, "stage": run.stage, **self._about[dataset]}
+
+    def _value(self, name: str, record: Mapping[str, Any]) -> float:
+        return record[f"{self.runs[name].config.evaluated}_accuracy"]
+
+    def _params(self, name: str) -> dict[str, tuple[Any, _Space]]:
+        """Return a run's settings as Optuna shows them: each has one possible value.
+
+        Values may be added while a sweep tunes, and Optuna lets choices not change.
+        """
+        run = self.runs[name]
+        settings = {"optimizer": run.optimizer, **run.point, "seed": run.config.seed}
+        choices = {"optimizer": self.config.train.optimizers, **self.grid}
+        params: dict[str, tuple[Any, _Space]] = {}
+        for key, value in settings.items():
+            if isinstance(value, float):
+                params[key] = value, FloatDistribution(value, value)
+            elif isinstance(value, int) and not isinstance(value, bool):
+                params[key] = value, IntDistribution(value, value)
+            else:
+                params[key] = value, CategoricalDistribution(choices[key])
+        return params
 
     def _give_up_the_dead(self) -> None:
         """Declare the trials failed whose workers give no sign of life."""
@@ -384,8 +373,13 @@ class Worker:
             counting = self._find_trials().get(name)
             if counting is None or counting.number != trial.number:
                 return None  # a double, or made since the queue was empty: it fails
-            for setting, values in self.space.items():
-                trial.suggest_categorical(setting, values)
+            for setting, (value, space) in self._params(name).items():
+                if isinstance(space, FloatDistribution):
+                    trial.suggest_float(setting, value, value)
+                elif isinstance(space, IntDistribution):
+                    trial.suggest_int(setting, value, value)
+                else:
+                    trial.suggest_categorical(setting, space.choices)
             trial.set_user_attr("worker", f"{socket.gethostname()} {os.getpid()}")
             training = True
             with self._lock(name):
@@ -395,7 +389,7 @@ class Worker:
             if problem:
                 trial.set_user_attr("stopped", problem)
                 raise optuna.TrialPruned
-            return lines[-1]["test_accuracy"]
+            return self._value(name, lines[-1])
 
         try:
             self.study.optimize(carry_out, n_trials=1)
@@ -410,18 +404,23 @@ class Worker:
         run, folder = self.runs[name], self.folder / name
         print(name, flush=True)
         config = dataclasses.replace(run.config, out=folder, resume=True)
-        row = optimizers.lookup(run.optimizer)
-        recipe = train.find_recipes(config)[run.optimizer]
-        described = {
-            run.optimizer: {"label": row.label, "formula": row.formula, **recipe}
-        }
-        settings = {**dataclasses.asdict(config), "recipes": described}
-        records.open_run(folder, config.dataset, settings, resume=True)
+        records.open_run(folder, config.dataset, self._settings(name), resume=True)
         records.write_header(folder, self._header(config.seed))
         trainer = self._find_trainer(run, config)
         return train.train_one(
             trainer, run.optimizer, config.seed, folder, self.preemption
         )
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        """Return what the config.json of a run says."""
+        run, folder = self.runs[name], self.folder / name
+        config = dataclasses.replace(run.config, out=folder, resume=True)
+        row = optimizers.lookup(run.optimizer)
+        recipe = train.find_recipes(config)[run.optimizer]
+        described = {
+            run.optimizer: {"label": row.label, "formula": row.formula, **recipe}
+        }
+        return {**dataclasses.asdict(config), "recipes": described}
 
     def _header(self, seed: int) -> dict[str, Any]:
         header = records.header(self.mode.describe(), seed)
@@ -433,11 +432,11 @@ class Worker:
 
     def _find_trainer(self, run: Run, config: TrainConfig) -> train.Trainer:
         """Make a trainer, or take that of the last run if only the seed is another."""
-        key = run.optimizer, run.point
+        key = run.optimizer, run.point, run.stage
         if self._trainer is None or self._trainer[0] != key:
             self._trainer = None  # free its memory first, programs included
             jax.clear_caches()
-            source = data.find(config.dataset, config.data_dir)
+            source = data.find_for(config)
             self._trainer = key, train.Trainer(config, source, self.mode)
         return self._trainer[1]
 
@@ -470,8 +469,9 @@ class Worker:
                     "optimizer": run.optimizer,
                     "settings": dict(run.point),
                     "seed": run.config.seed,
+                    "stage": run.stage,
                     "state": _STATES[trial.state if trial else TrialState.WAITING],
-                    "test_accuracy": trial.value if trial else None,
+                    f"{run.config.evaluated}_accuracy": trial.value if trial else None,
                     "stopped": notes.get("stopped"),
                     "record": notes.get("record"),
                     "worker": notes.get("worker"),
@@ -563,29 +563,27 @@ def _storage_errors(config: SweepConfig) -> Iterator[None]:
         ) from error
 
 
-def _table(
-    results: Sequence[Mapping[str, Any]],
-    grid: Mapping[str, Sequence[Value]],
-    config: SweepConfig,
-) -> Table:
-    """Tabulate the test accuracy after the last epoch, means over the seeds."""
-    seeds = config.train.seeds
-    spread = f", mean ± deviation of {seeds} seeds" if seeds > 1 else ""
-    table = Table(title=f"{config.study}: test accuracy in % at the end{spread}")
-    for name in ("optimizer", *grid):
+def _table(results: Sequence[Mapping[str, Any]], config: SweepConfig) -> Table:
+    """Tabulate the accuracy after the last epoch, means over the seeds."""
+    table = Table(title=f"{config.study}: accuracy in % at the end, mean ± deviation")
+    settings = list(results[0]["settings"])
+    for name in ("optimizer", *settings, "measured on", "seeds"):
         table.add_column(name, no_wrap=True)
     table.add_column("accuracy", justify="right", no_wrap=True)
-    for i in range(0, len(results), seeds):  # other seeds stand beside each other
-        same = results[i : i + seeds]
-        values = [
-            100 * one["test_accuracy"] for one in same if one["state"] == "complete"
-        ]
-        if len(values) < seeds:
-            accuracy = f"{seeds - len(values)} of {seeds} diverged"
+
+    def kind(result: Mapping[str, Any]) -> tuple[Any, ...]:
+        on = "validation" if "validation_accuracy" in result else "test"
+        return (result["optimizer"], *result["settings"].values(), on)
+
+    # Those with other seeds stand beside each other.
+    for (optimizer, *values, on), group in itertools.groupby(results, kind):
+        same = list(group)
+        found = [r[f"{on}_accuracy"] for r in same if r["state"] == "complete"]
+        if len(found) < len(same):
+            accuracy = f"{len(same) - len(found)} of {len(same)} diverged"
         else:
-            accuracy = str(outcomes.summarise(values))
-        settings = map(_write, same[0]["settings"].values())
-        table.add_row(
-            optimizers.lookup(same[0]["optimizer"]).label, *settings, accuracy
-        )
+            accuracy = str(outcomes.summarise([100 * value for value in found]))
+        label = optimizers.lookup(optimizer).label
+        written = map(grids.write, values)
+        table.add_row(label, *written, on, str(len(same)), accuracy)
     return table

@@ -28,7 +28,7 @@ from benchmarks import (
     schedules,
 )
 from benchmarks.checkpoints import Checkpoints, NoCheckpoints
-from benchmarks.config import TrainConfig, UsageError, parse_settings
+from benchmarks.config import TrainConfig, UsageError, parse_settings, recipe_of
 from benchmarks.drawings import runs as drawings
 from benchmarks.feeds import DivergedError
 from benchmarks.models import initializers
@@ -140,8 +140,14 @@ class Trainer:
 
     @functools.cached_property
     def evaluate(self) -> Callable[[Any], Any]:
-        """Measure parameters and statistics on the test split."""
+        """Measure parameters and statistics on the test or validation split."""
         return self.feed.compile_evaluate(self.initial_weights(self.config.seed))
+
+    @functools.cached_property
+    def evaluate_training_set(self) -> Callable[[Any], Any]:
+        """Measure them on the training set, without augmentation and dropout."""
+        weights = self.initial_weights(self.config.seed)
+        return self.feed.compile_evaluate(weights, "train")
 
     def _prepare_to_show(self, name: str, state: TrainState) -> Callable[..., Any]:
         if not self.config.diagnostics:
@@ -183,13 +189,16 @@ class Trainer:
           progress: Shows what is reached.
 
         Yields:
-          The record of each epoch.
+          The record of each epoch: the metrics of its steps, of the test or validation
+          set after it, and after the last epoch those of the whole training set in
+          evaluation mode, if it is in memory.
 
         Raises:
           DivergedError: After the last epoch whose losses were finite.
           PreemptedError: When it was told to stop, after saving.
         """
         prepared, evaluate = self.prepare(name), self.evaluate
+        evaluated = self.config.evaluated
         start = self.initial_weights(seed)[0]
         state, notes = self.initial_state(name, seed), {}
         if checkpoints.latest is not None:
@@ -206,16 +215,21 @@ class Trainer:
             if stop:
                 raise PreemptedError(f"{name}, seed {seed}, within epoch {epoch}")
 
-        def fetch(epoch, training, testing, shown):
+        def fetch(epoch, training, measured, shown):
             nonlocal started
             try:
-                training, testing = training(), jax.device_get(testing)
+                training, measured = training(), jax.device_get(measured)
             except DivergedError as error:
                 raise DivergedError(f"{error} {epoch}") from error
-            if not math.isfinite(testing.loss):
-                raise DivergedError(
-                    f"the test loss is {testing.loss} after epoch {epoch}"
-                )
+            found = {}
+            for split, metrics in measured.items():
+                if not math.isfinite(metrics.loss):
+                    raise DivergedError(
+                        f"the {split.replace('_', ' ')} loss is {metrics.loss} after "
+                        f"epoch {epoch}"
+                    )
+                found[f"{split}_loss"] = float(metrics.loss)
+                found[f"{split}_accuracy"] = float(metrics.accuracy)
             step = epoch * self.steps_per_epoch
             now = time.perf_counter()
             record = {
@@ -226,24 +240,26 @@ class Trainer:
                 "learning_rate": float(prepared.schedule(step - 1)),
                 "train_loss": float(np.mean(training.loss, dtype=np.float64)),
                 "train_accuracy": float(np.mean(training.accuracy, dtype=np.float64)),
-                "test_loss": float(testing.loss),
-                "test_accuracy": float(testing.accuracy),
+                **found,
                 "seconds": now - started,
                 **diagnostics.to_record(shown),
             }
             started = now
-            progress.tested(record["test_accuracy"])
+            progress.tested(record[f"{evaluated}_accuracy"])
             return record
 
         waiting = None
         for epoch in range(done + 1, self.config.epochs + 1):
             state, training = prepared.train(state, seed, notes, pause, progress)
-            testing = evaluate((state.params, state.stats))
+            weights = (state.params, state.stats)
+            measured = {evaluated: evaluate(weights)}
+            if epoch == self.config.epochs and self.source.resident:
+                measured["final_train"] = self.evaluate_training_set(weights)
             rate = prepared.schedule(epoch * self.steps_per_epoch - 1)
             shown = prepared.show(start, state, rate)
             if waiting:
                 yield fetch(*waiting)
-            waiting, notes = (epoch, training, testing, shown), {}
+            waiting, notes = (epoch, training, measured, shown), {}
 
             step, last = epoch * self.feed.steps, epoch == self.config.epochs
             stop = preemption.noted()
@@ -253,7 +269,8 @@ class Trainer:
                 yield record
                 waiting = None
             if save:
-                checkpoints.save(step, state, record["test_accuracy"], {})
+                accuracy = record[f"{evaluated}_accuracy"]
+                checkpoints.save(step, state, accuracy, {})
             if stop and not last:
                 raise PreemptedError(f"{name}, seed {seed}, after epoch {epoch}")
 
@@ -301,8 +318,12 @@ def check(config: TrainConfig, source: data.Source, mode: Parallel) -> None:
 
 def find_recipes(config: TrainConfig) -> dict[str, dict[str, Any]]:
     """Return the settings of each optimizer, as the command line changed them."""
-    changes = parse_settings("--recipe", config.recipe)
-    return {name: optimizers.recipe(name, changes) for name in config.optimizers}
+    return {
+        name: optimizers.recipe(
+            name, parse_settings("--recipe", recipe_of(name, config.recipe))
+        )
+        for name in config.optimizers
+    }
 
 
 def start(config: TrainConfig) -> Parallel:
@@ -334,7 +355,7 @@ def compare(config: TrainConfig) -> int:
     if config.initializer is not None:
         initializers.lookup(config.initializer)
     # Before the processes join: one that fails afterwards keeps the others waiting.
-    source = data.find(config.dataset, config.data_dir)
+    source = data.find_for(config)
     mode = start(config)
     check(config, source, mode)
 
@@ -373,13 +394,25 @@ def compare(config: TrainConfig) -> int:
     if mode.is_first_process:
         title = f"{config.dataset}, {config.model}, {config.epochs} epochs"
         console = Console()
-        measure = outcomes.measure_for(config.dataset)
+        measure = outcomes.measure_for(config.dataset, config.evaluated)
         console.print(drawings.table(runs, config.epochs, title, measure))
         drawings.draw_curves(runs, folder / "curves.png", title, measure)
         print(f"records: {folder}\nplot:    {folder / 'curves.png'}")
         for line in diverged:
             print(line, file=sys.stderr)
     return 1 if diverged else 0
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read what a run has written, nothing if it has not begun.
+
+    Raises:
+      UsageError: If it is damaged, naming it.
+    """
+    try:
+        return records.read(path) if path.exists() else []
+    except ValueError as error:
+        raise UsageError(f"{error} Correct it, or give another --out.") from error
 
 
 def train_one(
@@ -403,11 +436,9 @@ def train_one(
     """
     config, mode, run = trainer.config, trainer.mode, f"{name}-seed{seed}"
     path = folder / f"{run}.jsonl"
-    try:
-        lines = records.read(path) if path.exists() else []
-    except ValueError as error:
-        raise UsageError(f"{error} Mend it, or give another --out.") from error
+    lines = read_lines(path)
     saved = folder / "checkpoints" / run
+    was_saved = saved.exists()  # published records have no checkpoints
     with (
         Checkpoints(saved, mode, config.keep, config.checkpoint_seconds)
         if config.keep
@@ -416,7 +447,7 @@ def train_one(
         whole = config.epochs * trainer.feed.steps
         stopped = bool(lines) and "stopped" in lines[-1]
         complete = len(lines) == config.epochs
-        if config.keep:
+        if config.keep and was_saved:
             complete &= checkpoints.latest == whole
         if mode.agree(stopped or complete):
             return (lines[:-1], lines[-1]["stopped"]) if stopped else (lines, "")

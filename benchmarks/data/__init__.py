@@ -5,6 +5,7 @@ fit into memory are read as arrays, others are streamed while training.
 """
 
 from benchmarks.data.base import Dataset, Source, Split, Stream
+from benchmarks.data.selection import find_for
 from benchmarks.data.sources import NAMES, find
 
-__all__ = ["NAMES", "Dataset", "Source", "Split", "Stream", "find"]
+__all__ = ["NAMES", "Dataset", "Source", "Split", "Stream", "find", "find_for"]

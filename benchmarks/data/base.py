@@ -93,6 +93,7 @@ class Source:
       classes: Number of classes, or of different characters.
       kind: What the inputs are.
       read: Reads it into memory or opens the stream.
+      resident: Whether it is read into memory as a whole.
     """
 
     name: str
@@ -102,6 +103,7 @@ class Source:
     classes: int
     kind: Literal["images", "text"]
     read: Callable[[], Dataset | Stream]
+    resident: bool = True
 
 
 def check_label(where: str, label: int, classes: int) -> None:

@@ -51,7 +51,7 @@ def find_stream(name: str, builder: Any, test_split: str) -> Source:
 
     sizes = splits["train"].num_examples, splits[test_split].num_examples
     shape = (ImageStream.size, ImageStream.size, 3)
-    return Source(name, *sizes, shape, classes, "images", read)
+    return Source(name, *sizes, shape, classes, "images", read, resident=False)
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from benchmarks import train
 from benchmarks.config import TrainConfig, UsageError, check_name, parse_settings
 
 
@@ -100,3 +101,14 @@ def test_settings_are_numbers_where_they_can_be():
         "burn_in": 0.001,
         "bias_correction": "none",
     }
+
+
+def test_a_setting_may_be_for_one_optimizer():
+    recipe = ("weight_decay=0", "adam:b2=0.9")
+    config = TrainConfig(optimizers=("momentum", "adam"), recipe=recipe)
+    found = train.find_recipes(config)
+    assert found["adam"]["b2"] == 0.9
+    assert found["adam"]["weight_decay"] == found["momentum"]["weight_decay"] == 0
+    assert "b2" not in found["momentum"]
+    with pytest.raises(UsageError, match="--recipe adam:b2=0.9: adam is not among"):
+        TrainConfig(optimizers=("momentum",), recipe=recipe)

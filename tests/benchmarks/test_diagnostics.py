@@ -44,6 +44,15 @@ def test_sgd_shows_how_far_it_has_come():
     assert set(record) == {"distance_from_start"}
 
 
+def test_adagrad_norm_shows_its_b():
+    start, params, state = run(padam_optax.contrib.adagrad_norm(0.1, b0=2.0))
+    record = diagnostics.to_record(
+        diagnostics.make(state, 0.5, None)(start, params, state, 0.1)
+    )
+    # ‖g‖² is 1 + 100 + 9 + 1 in the first step and 0.01 + 1 + 9 + 0.01 in the second.
+    assert record["b"] == pytest.approx(np.sqrt(4 + 111 + 10.02), rel=1e-6)
+
+
 def test_a_compressed_state_shows_what_the_plain_one_shows():
     plain = padam_optax.padam(0.1, b2=0.5, p=0.25)
     packed = padam_optax.experimental.quantize_state(plain, "16-bit", min_size=0)

@@ -254,7 +254,7 @@ def compile_epoch(mode):
         lambda state, split, seed: trainer.feed.programs.train_epoch(
             tx, state, split, seed, (5, 128)
         ),
-        *(state, trainer.feed.train, mode.place(jnp.uint32(0))),
+        *(state, trainer.feed.splits["train"], mode.place(jnp.uint32(0))),
         donate=True,
     )
 

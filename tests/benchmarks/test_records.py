@@ -1,3 +1,4 @@
+import dataclasses
 import json
 import re
 import subprocess
@@ -7,7 +8,7 @@ import jax
 import pytest
 
 from benchmarks import records
-from benchmarks.config import ROOT, UsageError
+from benchmarks.config import ROOT, TrainConfig, UsageError
 
 
 def test_records_come_back_as_they_were_written(tmp_path):
@@ -101,3 +102,18 @@ def test_records_and_reports_need_no_jax():
         "assert 'jax' not in sys.modules"
     )
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_what_did_not_exist_when_a_run_was_made_had_its_default(tmp_path):
+    kept = tmp_path / "config.json"
+    recipe = {"label": "Padam", "p": 0.125}
+    kept.write_text(json.dumps({"epochs": 3, "recipes": {"padam": recipe}}))
+    renamed = {"padam": {"label": "Padam (p = 1/8)", "p": 0.125}}
+    config = {**dataclasses.asdict(TrainConfig(epochs=3)), "recipes": renamed}
+    records.check_settings(kept, config)
+    records.check_settings(kept, {**config, "diagnostics": True})  # changes no number
+    for name, value in (("examples", 100), ("validate", True), ("label_noise", 0.1)):
+        with pytest.raises(UsageError, match=f"{name} was .*, is {value}"):
+            records.check_settings(kept, {**config, name: value})
+    with pytest.raises(UsageError, match="recipes was"):
+        records.check_settings(kept, {**config, "recipes": {"padam": {"p": 0.25}}})

@@ -85,7 +85,7 @@ def test_what_changes_no_number_may_differ(tmp_path):
         ({"dataset": "mnist"}, "dataset was digits, is mnist"),
         ({"recipes": {"padam": 0.5}}, "recipes was {'padam': 0.125}, is {'padam': 0."),
         ({"new": 1}, "new was None, is 1"),
-        ({"epochs": 4, "seed": 1}, "epochs was 3, is 4; seed was None, is 1"),
+        ({"epochs": 4, "seed": 1}, "epochs was 3, is 4; seed was 0, is 1"),
     ],
 )
 def test_other_settings_are_refused_by_name(tmp_path, changes, message):

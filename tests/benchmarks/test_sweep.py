@@ -1,9 +1,11 @@
 """Sweeps: every run done once, whatever happens to the workers."""
 
 import contextlib
+import dataclasses
 import itertools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +17,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from benchmarks import records, sweep
+from benchmarks import grids, records, sweep
 from benchmarks.config import SweepConfig, TrainConfig, UsageError
 from benchmarks.parallel import Parallel
 from benchmarks.preemption import PreemptedError
@@ -37,9 +39,8 @@ class Told:
 
 def make_worker(config):
     config.train.out.mkdir(exist_ok=True)
-    grid = sweep.read_grid(config)
-    runs = sweep.plan(config.train, grid)
-    return sweep.Worker(config, grid, runs, config.train.out, Parallel(), Told())
+    grid = grids.read_grid(config)
+    return sweep.Worker(config, grid, config.train.out, Parallel(), Told())
 
 
 def pretend_to_train(monkeypatch, work):
@@ -330,7 +331,6 @@ def test_a_storage_that_cannot_be_used_is_refused_in_one_line(tmp_path, url, mes
 @pytest.mark.parametrize(
     ("grid", "settings", "message"),
     [
-        ((), {}, "--grid is missing"),
         (("p",), {}, "--grid takes settings like p=0.25,0.125, each once, got 'p'"),
         (("p=0.1,",), {}, "got 'p=0.1,'"),
         (("epochs=1", "epochs=2"), {}, "each once, got 'epochs=2'"),
@@ -347,6 +347,9 @@ def test_a_storage_that_cannot_be_used_is_refused_in_one_line(tmp_path, url, mes
         (("model=logistic,vgg",), {}, "--model 'vgg' does not exist"),
         (("batch_size=256,2000",), {}, "--batch-size must be at most"),
         (GRID, {"recipe": ("learning_rate=1",)}, "--grid and --recipe both set"),
+        (GRID, {"recipe": ("sgd:learning_rate=1",)}, "--grid and --recipe both set"),
+        (("learning_rate=*0",), {}, r"--grid learning_rate cannot be '\*0'"),
+        (("epochs=*2",), {}, r"--grid epochs cannot be '\*2'"),
     ],
 )
 def test_what_the_grid_cannot_be_is_refused_before_any_work(
@@ -363,7 +366,7 @@ def test_a_grid_sets_recipes_and_fields(tmp_path):
     config = make_config(
         tmp_path, grid, optimizers=("padam", "padamw"), seeds=2, seed=7
     )
-    runs = sweep.plan(config.train, sweep.read_grid(config))
+    runs = grids.plan(config.train, grids.read_grid(config))
     assert len(runs) == 16
     assert list(itertools.islice(runs, 2)) == [
         "padam-p0.25-width2-augmentTrue-dtypebfloat16-seed7",
@@ -373,6 +376,169 @@ def test_a_grid_sets_recipes_and_fields(tmp_path):
     assert (last.optimizers, last.recipe) == (("padamw",), ("p=0.0625",))
     assert (last.seed, last.seeds, last.width, last.augment) == (8, 1, 2, False)
     assert last.dtype == "bfloat16"
+
+
+def tune(out, rates="0.01,0.1,1", **settings):
+    """A sweep that tunes and then tests twice."""
+    config = make_config(
+        out, (f"learning_rate={rates}",), seed=100, keep=0, augment=False, **settings
+    )
+    return dataclasses.replace(config, tune="learning_rate", finals=2)
+
+
+# 1 is the best rate of those to start with, so that 10 is tried as well.
+STAGES = [
+    ("sgd-learning_rate0.01-seed100", "tuning"),
+    ("sgd-learning_rate0.1-seed100", "tuning"),
+    ("sgd-learning_rate1-seed100", "tuning"),
+    ("sgd-learning_rate10-seed100", "tuning"),
+    ("sgd-learning_rate1-seed0", "final"),
+    ("sgd-learning_rate1-seed1", "final"),
+]
+
+
+def pretend_to_tune(monkeypatch, work=lambda name: None):
+    """Let the accuracy be the better the nearer the rate is to 1; let 10 diverge."""
+
+    def train(self, name):
+        work(name)
+        rate = self.runs[name].point["learning_rate"]
+        on = self.runs[name].config.evaluated
+        record = {"epoch": 2, f"{on}_accuracy": 0.1 + 0.5 * rate, f"{on}_loss": 1.0}
+        return [record], "the loss is nan" * (rate == 10)
+
+    monkeypatch.setattr(sweep.Worker, "_train", train)
+
+
+def test_a_sweep_tunes_extends_the_grid_and_tests_the_best(
+    tmp_path, monkeypatch, capsys
+):
+    done = []
+    pretend_to_tune(monkeypatch, done.append)
+    assert sweep.run(tune(tmp_path / "sweep")) == 1  # a run diverged
+    assert done == [name for name, _ in STAGES]
+    lines = records.read(tmp_path / "sweep" / "sweep.jsonl")
+    assert [(line["run"], line["stage"]) for line in lines] == STAGES
+    assert lines[0]["validation_accuracy"] == pytest.approx(0.105)
+    assert "test_accuracy" not in lines[0]
+    assert lines[-1]["test_accuracy"] == pytest.approx(0.6)
+    assert lines[3]["state"] == "stopped"
+    assert "1 of 1 diverged" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("killed", [1, 3, 4])
+def test_a_tuning_sweep_goes_on_wherever_it_was_stopped(tmp_path, monkeypatch, killed):
+    done = []
+
+    def stop(name):
+        done.append(name)
+        if len(done) == killed:
+            raise KeyboardInterrupt
+
+    pretend_to_tune(monkeypatch, stop)
+    with pytest.raises(KeyboardInterrupt):
+        sweep.run(tune(tmp_path / "sweep"))
+    assert sweep.run(tune(tmp_path / "sweep")) == 1
+    assert sorted(done) == sorted([*(name for name, _ in STAGES), done[killed - 1]])
+
+
+def test_two_workers_tune_together(tmp_path, monkeypatch):
+    done = []
+    pretend_to_tune(monkeypatch, done.append)
+    config = tune(tmp_path / "sweep")
+    gate = threading.Barrier(2)
+
+    def work(_):
+        gate.wait()
+        make_worker(config).work()
+
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, range(2)))
+    assert sorted(done) == sorted(name for name, _ in STAGES)
+
+
+@pytest.mark.usefixtures("quick_compilation")
+def test_published_records_are_enough_to_go_on(tmp_path, monkeypatch):
+    """A part of a sweep is done here; the rest elsewhere, without its database."""
+    first, results = tmp_path / "here" / "sweep", tmp_path / "results"
+    first.parent.mkdir()
+    settings = {"examples": 200, "side": 4, "batch_size": 64, "rates": "100,1000"}
+    work = sweep.Worker._train
+    started = []
+
+    def stop(self, name):
+        started.append(name)
+        if len(started) == 4:
+            raise PreemptedError
+        return work(self, name)
+
+    monkeypatch.setattr(sweep.Worker, "_train", stop)
+    assert sweep.run(tune(first, **settings)) == 143
+    begun = first / started[3]
+    begun.mkdir()
+    (begun / "header.json").write_text("{}")
+    published = records.publish(first, results)
+    shutil.rmtree(begun)
+    names = [line["run"] for line in records.read(published / "sweep.jsonl")][:3]
+    assert sorted(p.name for p in published.iterdir() if p.is_dir()) == sorted(names)
+    before = {path: path.read_bytes() for path in published.glob("*/*")}
+    assert all(
+        "validation_loss" in path.read_text() for path in published.glob("*/*.jsonl")
+    )
+    assert not any("test_" in path.read_text() for path in published.glob("*/*.jsonl"))
+
+    # Elsewhere the runs that are there are neither done again nor changed.
+    status = sweep.run(tune(published, **settings))
+    assert status in (0, 1)
+    assert not {*started[4:]} & {*names}
+    assert {path: path.read_bytes() for path in before} == before
+    header = json.loads((published / "header.json").read_text())
+    assert len(header["resumed"]) == 1
+    # As if nothing had happened.
+    assert sweep.run(tune(first, **settings)) == status
+    assert read_records(published) == read_records(first)
+    finals = [
+        x for x in records.read(published / "sweep.jsonl") if x["stage"] == "final"
+    ]
+    assert len(finals) == 2
+    assert all("final_train_loss" in line["record"] for line in finals)
+
+    # More seeds are added to what is there; other settings are refused.
+    (published / "sweep.db").unlink()
+    more = dataclasses.replace(tune(published, **settings), finals=3)
+    del started[:]
+    assert sweep.run(more) == status
+    (name,) = started
+    assert name.endswith("seed2")
+    (published / "sweep.db").unlink()
+    with pytest.raises(UsageError, match="epochs was 2, is 3"):
+        sweep.run(tune(published, epochs=3, **settings))
+
+
+def test_a_sweep_without_a_grid_runs_optimizers_and_seeds(tmp_path):
+    config = make_config(tmp_path, (), optimizers=("sgd", "adam"), seeds=2)
+    runs = grids.plan(config.train, grids.read_grid(config))
+    assert list(runs) == ["sgd-seed0", "sgd-seed1", "adam-seed0", "adam-seed1"]
+
+
+def test_a_relative_value_multiplies_the_recipe(tmp_path):
+    recipe = ("adam:b2=0.9", "weight_decay=0")
+    config = make_config(
+        tmp_path,
+        ("learning_rate=*1,*3.16",),
+        optimizers=("sgd", "adam"),
+        recipe=recipe,
+    )
+    runs = grids.plan(config.train, grids.read_grid(config))
+    assert list(runs) == [
+        "sgd-learning_rate0.1-seed0",
+        "sgd-learning_rate0.316-seed0",
+        "adam-learning_rate0.001-seed0",
+        "adam-learning_rate0.00316-seed0",
+    ]
+    sgd, _, adam, _ = (run.config.recipe for run in runs.values())
+    assert sgd == ("weight_decay=0", "learning_rate=0.1")
+    assert adam == ("b2=0.9", "weight_decay=0", "learning_rate=0.001")
 
 
 def test_a_sweep_takes_no_coordinator():

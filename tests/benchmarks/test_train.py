@@ -100,11 +100,11 @@ def test_an_epoch_needs_nothing_from_the_host_and_gives_its_state_away(source):
         lambda state, split, seed: feed.programs.train_epoch(
             tx, state, split, seed, shape
         ),
-        *(state, feed.train, seed),
+        *(state, feed.splits["train"], seed),
         donate=True,
     )
     with jax.transfer_guard("disallow"):
-        after, metrics = epoch(state, feed.train, seed)
+        after, metrics = epoch(state, feed.splits["train"], seed)
         trainer.evaluate((after.params, after.stats))
     assert metrics.loss.shape == (6,)
     assert int(after.step) == 6
@@ -205,3 +205,45 @@ def test_images_too_small_for_the_network_are_refused():
     source = data.Source("specks", 200, 90, (4, 8, 1), 10, "images", lambda: None)
     with pytest.raises(UsageError, match="at least 8x8 pixels, those of specks have 4"):
         train.check(TrainConfig(), source, Parallel())
+
+
+def test_the_last_record_has_what_the_whole_training_set_ends_with(source):
+    trainer = make_trainer(source, model="logistic", augment=False, optimizers=("sgd",))
+    first, last = run(trainer, "sgd")
+    assert not [name for name in first if name.startswith("final")]
+    # A linear layer on normalized pixels, in NumPy.
+    state = {}
+    trainer = make_trainer(source, model="logistic", augment=False, optimizers=("sgd",))
+    evaluate = trainer.feed.compile_evaluate
+
+    def keep(weights, split="test"):
+        compiled = evaluate(weights, split)
+
+        def measure(weights):
+            state[split] = jax.device_get(weights)
+            return compiled(weights)
+
+        return measure
+
+    trainer.feed.compile_evaluate = keep
+    assert run(trainer, "sgd")[-1]["final_train_loss"] == last["final_train_loss"]
+    kernel, bias = sorted(
+        map(np.asarray, jax.tree.leaves(state["train"])), key=np.ndim
+    )[::-1]
+    dataset = source.read()
+    pixels = dataset.preprocessing
+    inputs = (dataset.train.inputs / 255 - pixels.mean) / pixels.std
+    logits = inputs.reshape(200, -1) @ kernel + bias
+    right = logits.argmax(1) == dataset.train.labels
+    assert last["final_train_accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    log_sum = np.log(np.exp(logits).sum(1))
+    losses = log_sum - logits[np.arange(200), dataset.train.labels]
+    assert last["final_train_loss"] == pytest.approx(losses.mean(), rel=1e-4)
+
+
+def test_a_validated_run_never_speaks_of_a_test_set(source):
+    settings = {"optimizers": ("sgd",), "augment": False, "validate": True}
+    trainer = make_trainer(source, model="logistic", **settings)
+    for record in run(trainer, "sgd"):
+        assert {"validation_loss", "validation_accuracy"} <= set(record)
+        assert not [name for name in record if name.startswith("test")]

@@ -1,0 +1,202 @@
+"""A part of a data set, in a smaller size: subset, validation set, label noise."""
+
+import dataclasses
+from typing import NamedTuple
+
+import numpy as np
+
+from benchmarks.config import TrainConfig, UsageError
+from benchmarks.data.base import Dataset, Source, Split
+from benchmarks.data.sources import find
+
+# One fixed choice of wrong labels, the same for every run's seed.
+_NOISE_SEED = 0
+# Without --examples this part of the training set validates: the last one.
+_VALIDATION_SHARE = 10
+
+
+class _Sizes(NamedTuple):
+    """Training examples that stay, and those that are evaluated."""
+
+    train: int
+    evaluated: int
+
+
+def find_for(config: TrainConfig) -> Source:
+    """Find the data set of a run, as its options select and change it.
+
+    Args:
+      config: The settings of the run.
+
+    Returns:
+      The source. With `validate` its test split is the validation set, and the test set
+      is dropped unseen.
+
+    Raises:
+      UsageError: If the data set does not exist or does not suit the options.
+    """
+    source = find(config.dataset, config.data_dir)
+    _check_kind(config, source)
+    sizes = _find_sizes(config, source)
+    shape = source.input_shape
+    if config.side is not None:
+        _check_side(config.side, source)
+        shape = (config.side, config.side, *shape[2:])
+
+    def read() -> Dataset:
+        contents = source.read()
+        assert isinstance(contents, Dataset)
+        return _select(config, source, contents)
+
+    changed = (config.examples, config.validate, config.side, config.label_noise)
+    if changed == (None, False, None, 0.0):
+        return source
+    return dataclasses.replace(
+        source,
+        train_size=sizes.train,
+        test_size=sizes.evaluated,
+        input_shape=shape,
+        read=read,
+    )
+
+
+def _check_kind(config: TrainConfig, source: Source) -> None:
+    """Refuse options that the kind of the data set does not allow."""
+    given = {
+        "--examples": config.examples is not None,
+        "--side": config.side is not None,
+        "--label-noise": config.label_noise > 0,
+        "--validate": config.validate,
+    }
+    for option, is_given in given.items():
+        if is_given and not source.resident:
+            raise UsageError(
+                f"{option} needs a data set that fits into memory, but {source.name} "
+                "is read while training; leave it out or name another --dataset."
+            )
+        if is_given and source.kind == "text" and option != "--validate":
+            raise UsageError(
+                f"{option} is for images with labels, but {source.name} holds text; "
+                "leave it out or name another --dataset."
+            )
+
+
+def _check_side(side: int, source: Source) -> None:
+    height, width, _ = source.input_shape
+    allowed = [k for k in range(1, height + 1) if height % k == 0]
+    if height != width or side not in allowed:
+        raise UsageError(
+            f"--side must divide the side of the images, {height}x{width} in "
+            f"{source.name}, got {side}; choose from {', '.join(map(str, allowed))}."
+        )
+
+
+def _find_sizes(config: TrainConfig, source: Source) -> _Sizes:
+    """Count the examples of each part; refuse more than there are."""
+    size = source.train_size
+    if config.examples is None:
+        left_out = size // _VALIDATION_SHARE if config.validate else 0
+        if config.validate and not left_out:
+            raise UsageError(
+                f"--validate needs at least {_VALIDATION_SHARE} training examples, "
+                f"{source.name} has {size}; leave it out."
+            )
+        return _Sizes(size - left_out, left_out or source.test_size)
+    most = size // (2 if config.validate else 1) // source.classes * source.classes
+    if config.examples % source.classes or config.examples > most:
+        raise UsageError(
+            f"--examples must be a multiple of the {source.classes} classes and at "
+            f"most {most}, for {source.name}{' with --validate' * config.validate}, "
+            f"got {config.examples}."
+        )
+    evaluated = config.examples if config.validate else source.test_size
+    return _Sizes(config.examples, evaluated)
+
+
+def _select(config: TrainConfig, source: Source, contents: Dataset) -> Dataset:
+    """Apply the options: choose, then reduce, then put in wrong labels."""
+    chosen, others = _choose(config, source, contents.train.labels)
+    train = Split(*(x[chosen] for x in contents.train))
+    test = contents.test
+    if config.validate:
+        test = Split(*(x[others] for x in contents.train))
+    preprocessing = contents.preprocessing
+    if config.side is not None:
+        factor = source.input_shape[0] // config.side
+        train, test = (
+            split._replace(inputs=pool(split.inputs, factor)) for split in (train, test)
+        )
+        # The shift stays the same part of the image.
+        padding = preprocessing.padding // factor
+        preprocessing = dataclasses.replace(preprocessing, padding=padding)
+    if config.label_noise:
+        labels = add_label_noise(train.labels, config.label_noise, source.classes)
+        train = train._replace(labels=labels)
+    return Dataset(train, test, preprocessing)
+
+
+def _choose(
+    config: TrainConfig, source: Source, labels: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the indices of the training and of the validation examples, rising."""
+    everything = np.arange(len(labels))
+    if config.examples is None:
+        cut = len(labels)
+        if config.validate:
+            cut -= cut // _VALIDATION_SHARE
+        return everything[:cut], everything[cut:]
+    each = config.examples // source.classes
+    needed = each * (2 if config.validate else 1)
+    counts = np.bincount(labels, minlength=source.classes)
+    if counts.min() < needed:
+        most = counts.min() // (needed // each) * source.classes
+        raise UsageError(
+            f"--examples must be at most {most} for {source.name}, whose smallest "
+            f"class has {counts.min()} training examples, got {config.examples}."
+        )
+    by_class = np.argsort(labels, kind="stable")
+    rank = np.empty_like(by_class)
+    starts = np.cumsum(counts) - counts
+    rank[by_class] = everything - np.repeat(starts, counts)
+    return everything[rank < each], everything[(each <= rank) & (rank < 2 * each)]
+
+
+def pool(images: np.ndarray, factor: int) -> np.ndarray:
+    """Replace blocks of pixels by their means.
+
+    Args:
+      images: Shape (n, height, width, channels), uint8.
+      factor: The side of a block; it divides height and width.
+
+    Returns:
+      Images of shape (n, height / factor, width / factor, channels), uint8: the means
+      are rounded, halves to even.
+
+    Examples:
+      >>> import numpy as np
+      >>> from benchmarks.data.selection import pool
+      >>> pool(np.uint8([[[[1], [2]], [[3], [5]]]]), 2).tolist()
+      [[[[3]]]]
+    """
+    n, height, width, channels = images.shape
+    blocks = (n, height // factor, factor, width // factor, factor, channels)
+    means = images.reshape(blocks).mean(axis=(2, 4), dtype=np.float32)
+    return np.rint(means).astype(np.uint8)
+
+
+def add_label_noise(labels: np.ndarray, share: float, classes: int) -> np.ndarray:
+    """Replace a fixed share of labels by other classes, drawn uniformly.
+
+    Args:
+      labels: The labels, which stay as they are.
+      share: Which part of them is replaced, rounded to a whole number of labels.
+      classes: The number of classes.
+
+    Returns:
+      A copy, the same at every call.
+    """
+    rng = np.random.default_rng(_NOISE_SEED)
+    wrong = rng.permutation(len(labels))[: round(share * len(labels))]
+    noisy = labels.copy()
+    noisy[wrong] += rng.integers(1, classes, len(wrong), dtype=labels.dtype)
+    return noisy % classes
