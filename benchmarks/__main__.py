@@ -156,7 +156,8 @@ def _parse(arguments: list[str]) -> Any:
             program = f"{program} [EXPERIMENT]"
         default = EXPERIMENTS[name].config
         if kind is SweepConfig:
-            default = SweepConfig(default, EXPERIMENTS[name].grid, study=name)
+            row = EXPERIMENTS[name]
+            default = SweepConfig(default, row.grid, row.tune, row.finals, study=name)
             rest = _gather("--grid", rest)
     # The settings of a sweep's runs are options beside its own.
     options = (tyro.conf.OmitArgPrefixes,)
