@@ -9,9 +9,6 @@ from benchmarks.statistics import NOT_RUN
 from benchmarks.theory.findings import JUDGES
 from benchmarks.theory.plans import PLANS
 
-# The others measure a formula or a theorem.
-_OF_SOURCES = ("least-squares",)
-
 
 def judge_studies(results: Path) -> Iterator[Verdict]:
     """Judge every study by its rule in `plans.py`.
@@ -24,11 +21,10 @@ def judge_studies(results: Path) -> Iterator[Verdict]:
     """
     folder = results / "theory"
     for name, judge in JUDGES.items():
-        kind = SEEDS if name in _OF_SOURCES else THEOREM
         path = folder / f"{name}.jsonl"
         if not path.exists():
             title = f"{PLANS[name].title} ({name})"
-            yield Verdict(title, "theory", "not run", NOT_RUN, kind, "theory")
+            yield Verdict(title, "theory", "not run", NOT_RUN, SEEDS, "theory")
             continue
-        for claim, source, found, verdict in judge(records.read(path)):
-            yield Verdict(claim, source, found, verdict, kind, "theory")
+        for *row, is_theorem in judge(records.read(path)):
+            yield Verdict(*row, THEOREM if is_theorem else SEEDS, "theory")

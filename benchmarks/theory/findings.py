@@ -23,12 +23,14 @@ class Finding(NamedTuple):
       source: By whom.
       found: The figures here.
       verdict: HOLDS, FAILS or UNDECIDED of benchmarks.statistics.
+      theorem: Whether it is a theorem or a formula that a run can violate.
     """
 
     claim: str
     source: str
     found: str
     verdict: str
+    theorem: bool = False
 
 
 def fitted_errors(lines: Records, maximum: bool) -> dict[float, list[list[Any]]]:
@@ -105,6 +107,7 @@ def judge_condition_number(lines: Records) -> Iterator[Finding]:
             f"{min(x['kappa'] for x in same):g} to {max(x['kappa'] for x in same):g}"
             + tight,
             HOLDS if low >= 0.95 else FAILS,
+            theorem=True,
         )
 
 
@@ -123,6 +126,7 @@ def judge_adagrad_norm(lines: Records) -> Iterator[Finding]:
         f"at most {max(ratios):.2g} of the bound over {len(ratios)} runs with b0 from "
         "10⁻³ to 10³, on quadratics",
         HOLDS if max(ratios) < 1 else FAILS,
+        theorem=True,
     )
     growth = [line for line in lines if line["kind"] == "growth"]
     whole = [line["slope"] for line in growth if line["batch"] is None]
@@ -278,6 +282,7 @@ def judge_step_size(lines: Records) -> Iterator[Finding]:
         source,
         f"right in all steps that count: {text}",
         HOLDS if share == 1 else FAILS,
+        theorem=True,
     )
     yield Finding(
         f"{claim} (two valleys)",
