@@ -223,6 +223,161 @@ def _subset() -> dict[str, Experiment]:
     }
 
 
+_PER_METHOD = "learning_rate=*0.316,*1,*3.16"
+_TRAINED = (
+    "Mean training loss of the last epoch, as it is recorded while training, each "
+    "optimizer at the best of its learning rates by that loss. Better: the whole 95 % "
+    "interval of the paired difference of its logarithm is below 0."
+)
+_SIX = ("adagrad", "rmsprop", "nesterov", "adadelta", "adam", "padam")
+
+
+def _adam_figures() -> dict[str, Experiment]:
+    """Build the figures of Adam's paper that Oxford's slides show."""
+    mnist = replace(_PLAIN, model="mlp-3", optimizers=_SIX, epochs=4, seeds=2)
+    limits = (
+        "A few epochs of constant learning rates, no weight decay; the published "
+        "curves go on for 45 to 200 epochs. SFO is left out."
+    )
+    question = "Does Adam train a network of two hidden layers of 1000 units fastest"
+    return {
+        "adam-mnist": Experiment(
+            mnist,
+            f"{question}? Oxford's slides, figure 2b of Kingma and Ba 2015.",
+            "The lowest training loss for Adam; no claim of the source about Padam.",
+            better=_TRAINED,
+            grid=(_PER_METHOD,),
+            limits=limits,
+        ),
+        "adam-mnist-dropout": Experiment(
+            replace(mnist, model="mlp-3-dropout"),
+            f"{question}, with dropout? Oxford's slides, figure 2a of Kingma and Ba "
+            "2015; the rate of 1/2 on hidden units is a guess.",
+            "The lowest training loss for Adam, by more than without dropout.",
+            better=_TRAINED,
+            grid=(_PER_METHOD,),
+            limits=limits,
+        ),
+        "adam-cifar10": Experiment(
+            replace(
+                mnist,
+                dataset="cifar10",
+                side=16,
+                model="adam-cnn",
+                width=16,
+                optimizers=("adagrad", "nesterov", "adam", "padam"),
+                epochs=3,
+            ),
+            "Does Adam train the network c64-c64-c128-1000 fastest in the first three "
+            "epochs? Oxford's slides, figure 3 of Kingma and Ba 2015, left; a quarter "
+            "of the width, on images of 16x16 pixels, not whitened.",
+            "Adam and AdaGrad ahead of SGD with Nesterov's momentum.",
+            better=_TRAINED,
+            grid=(_PER_METHOD,),
+            limits=limits,
+        ),
+    }
+
+
+def _lbfgs() -> dict[str, Experiment]:
+    """Build L-BFGS on whole batches, where Chen's lecture praises it, and on parts."""
+    both = ("model=logistic,mlp",)
+    plain = replace(_PLAIN, optimizers=("lbfgs",), recipe=(), seeds=3)
+    return {
+        "lbfgs-full-batch": Experiment(
+            replace(plain, batch_size=60_000, epochs=60),
+            "Does L-BFGS work well in full batches? Chen's lecture. A step has one "
+            "gradient and up to 20 more of the line search.",
+            "A lower training loss after 60 steps than AdaGrad-Norm and SGD at their "
+            "best in b0-logistic-batch and b0-mlp-batch.",
+            better="Training loss after the last epoch, paired by seed, against the "
+            "best b0 of AdaGrad-Norm and the best rate of SGD: holds if it is lower "
+            "than both on both networks (95 % intervals below 0).",
+            grid=both,
+            limits="Steps are compared, not time: a line search costs several.",
+        ),
+        "lbfgs-mini-batch": Experiment(
+            replace(plain, epochs=5),
+            "Does L-BFGS give bad results in mini-batches? Chen's lecture.",
+            "On logistic regression no: 91.4 % in a pilot of two epochs. On two layers "
+            "open.",
+            better="Test accuracy after the last epoch, paired by seed, against the "
+            "best rate of SGD after five epochs in b0-logistic and b0-mlp. Bad: lower "
+            "by more than 0.5 points (95 % interval), or diverged, on both networks.",
+            grid=both,
+            limits="The line search sees the mini-batch of its step only.",
+        ),
+    }
+
+
+def _initializers_and_decay() -> dict[str, Experiment]:
+    """Build what Chen's lecture says of initial weights and of learning rates."""
+    decay = replace(
+        _SUBSET,
+        optimizers=("momentum",),
+        epochs=30,
+        final_share=0.01,
+        seed=0,
+        seeds=3,
+        diagnostics=False,
+    )
+    return {
+        "initializers": Experiment(
+            replace(_PLAIN, model="mlp-5", optimizers=("momentum",), epochs=1, seeds=3),
+            "Do the initial weights decide whether training converges? Chen's lecture: "
+            "Gaussian, Xavier, He, sparse, orthogonal, PyTorch's; five dense layers.",
+            "Gaussian weights of 0.01 stay near chance, for the signal dies out over "
+            "five layers; the others converge.",
+            better="Test accuracy after an epoch. Holds if at one of the two rates an "
+            "initializer stays below 20 % in all seeds where another is above 90 % in "
+            "all seeds.",
+            grid=(
+                "initializer=gaussian,xavier-normal,he-normal,sparse,orthogonal,torch",
+                "learning_rate=0.1,0.01",
+            ),
+            limits="One epoch: what is slow looks like what never converges.",
+        ),
+        "decay-schemes": Experiment(
+            decay,
+            "Which decay of the learning rate is best at an equal budget? Chen's "
+            "lecture: linear, multi-stage, exponential, 1/t; with cosine and none.",
+            "All decays better than a constant rate; cosine and linear the best.",
+            better="Mean test accuracy after the last epoch, paired by seed, each "
+            "scheme against the constant rate: better if the 95 % interval is above 0, "
+            "Holm's correction over the five.",
+            grid=(
+                "schedule=constant,linear,multi-stage,exponential,inverse-time,cosine",
+            ),
+            limits="One initial rate, 0.1, not tuned; all but multi-stage and constant "
+            "end at 1 % of it. Read on the test set: it compares, it does not choose.",
+        ),
+    }
+
+
+def _santa() -> dict[str, Experiment]:
+    return {
+        "santa-mlp": Experiment(
+            replace(
+                _PLAIN,
+                model="mlp",
+                optimizers=("santa-e", "santa-sss", "momentum", "rmsprop"),
+                recipe=("momentum:weight_decay=0", "rmsprop:weight_decay=0"),
+                epochs=5,
+                seeds=3,
+            ),
+            "Does Santa train better than existing optimizers? Chen's lecture; Chen et "
+            "al. 2016 on a feed-forward network for MNIST.",
+            "Test accuracies alike; in the source Santa is ahead by a few tenths.",
+            better="Test accuracy after the last epoch, at the best of five rates by "
+            "training loss, paired by seed, margin 0.5 points: each Santa against SGD "
+            "with momentum and RMSProp, better if the interval is above 0; Holm's "
+            "correction over the four.",
+            grid=("learning_rate=*0.1,*0.316,*1,*3.16,*10",),
+            limits="Five epochs, half of them exploration; one small network.",
+        ),
+    }
+
+
 def _robustness() -> dict[str, Experiment]:
     """Build the figures of Oxford's slides: AdaGrad-Norm, and SGD with steps 1/b0."""
     rows = {}
@@ -431,6 +586,10 @@ EXPERIMENTS: dict[str, Experiment] = {
     ),
     **_subset(),
     **_robustness(),
+    **_adam_figures(),
+    **_lbfgs(),
+    **_initializers_and_decay(),
+    **_santa(),
     "shakespeare": Experiment(
         _TEXT,
         "Beyond CNNs, as the Southampton report asks: an LSTM on characters.",
