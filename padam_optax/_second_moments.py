@@ -34,7 +34,7 @@ def square() -> optax.GradientTransformation:
     stop its coordinate for ever. NaN stays NaN.
 
     Returns:
-      A stateless transformation; its updates are |g|², real, at least float32.
+      A stateless transformation; its updates are ``|g|²``, real, at least float32.
 
     >>> import jax.numpy as jnp
     >>> import padam_optax
@@ -62,7 +62,7 @@ def squared_deviation() -> optax.GradientTransformationExtraArgs:
 
     Returns:
       A stateless transformation whose ``update`` needs ``momentum``, a tree like the
-      updates; `scale_by_partial_adaptive` passes its own. Its updates are |g-m|².
+      updates; `scale_by_partial_adaptive` passes its own. Its updates are ``|g-m|²``.
 
     >>> import jax.numpy as jnp
     >>> import padam_optax

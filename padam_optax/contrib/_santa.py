@@ -125,8 +125,8 @@ def santa(
       noise_exponent: e, at least 0.
       derivative_term: whether exploration adds (η/β_t)(1 - q_{t-1}/q_t)/u_{t-1} to k_t,
         the correction for a q that varies with θ, which the authors' programs leave
-        out. It explodes where u is small: here |u| counts as at least a tenth of its
-        equilibrium value √(η/β_t), and the term is 0 where u is.
+        out. It explodes where u is small: here ``|u|`` counts as at least a tenth of
+        its equilibrium value √(η/β_t), and the term is 0 where u is.
 
     Returns:
       A transformation with state `SantaState`, whose fields others may read:

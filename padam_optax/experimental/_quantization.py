@@ -72,7 +72,7 @@ def quantize_state(
     Every element is encoded for itself, without scales of blocks: codes have the shape
     of their parameter and may be sharded, donated and checkpointed like it, whatever
     its layout. 8 bits cover v̂ from 2^-64 (less counts as that, an eps of 2e-10) to
-    2^63, and mu up to 60 √v̂, where |m| ≤ 7.3 √v holds at the default rates; what is
+    2^63, and mu up to 60 √v̂, where ``|m| ≤ 7.3 √v`` holds at the default rates; what is
     beyond is cut. An average whose size the second moment does not bound, as AdaBelief
     without maximum, needs 16 bits.
 

@@ -155,7 +155,9 @@ def simplex(total: float | jax.Array = 1.0) -> Constraint:
 
 
 def l1_ball(radius: float | jax.Array) -> Constraint:
-    """Constrain to Σ |x_i| ≤ radius: outside, `simplex` of |y| with the signs of y.
+    """Constrain to ``Σ |x_i| ≤ radius``.
+
+    Outside it is `simplex` of ``|y|`` with the signs of y.
 
     Args:
       radius: finite scalar, at least 0.

@@ -91,13 +91,12 @@ def convert_torch_state(
     ======================================= ===========================================
     in PyTorch                              here
     ======================================= ===========================================
-    ``Adam(amsgrad=True, weight_decay=w)``  ``padam(lr, b1, b2, eps, p=0.5,
-                                            weight_decay=w,
-                                            bias_correction="consistent")``
-    ``AdamW(amsgrad=True, weight_decay=w)`` ``padamw`` with the same
-    ``Padam(partial=p, weight_decay=w)``,   ``padam(lr, b1, b2, eps, p=p,
-    the authors'                            weight_decay=w,
-                                            bias_correction="official")``
+    ``Adam(amsgrad=True, weight_decay=w)``  `padam` with ``p=0.5, weight_decay=w,
+                                            bias_correction="consistent"``
+    ``AdamW(amsgrad=True, weight_decay=w)`` `padamw` with the same
+    ``Padam(partial=p, weight_decay=w)``    `padam` with ``p=p, weight_decay=w,
+                                            bias_correction="official"``; this is the
+                                            authors' program
     ======================================= ===========================================
 
     PyTorch takes the maximum of v as it is and corrects it afterwards: its AMSGrad is
