@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 # saves.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 
-.PHONY: train test test-all test-slow test-floor test-wheel lint types clean
+.PHONY: train test test-all test-slow test-floor test-wheel docs lint types clean
 
 train: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks train
@@ -38,6 +38,14 @@ test-floor:
 test-wheel:
 	./.ci/test-wheel.sh "$(PYTHON)" "$(VENV)-wheel"
 
+# The site, in docs/_build/html: warnings are errors, its pages are executed, examples of
+# docstrings are run, links within it are followed. No network is needed.
+SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d docs/_build/doctrees
+docs: $(VENV)/docs.stamp
+	$(SPHINX) -j auto -b html docs docs/_build/html
+	$(SPHINX) -b doctest docs docs/_build/doctest
+	$(SPHINX) -b linkcheck docs docs/_build/linkcheck
+
 lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -46,7 +54,7 @@ types: $(VENV)/dev.stamp
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 clean:
-	rm -rf $(VENV) $(VENV)-* dist runs .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-* dist docs/_build docs/api/generated runs .pytest_cache .ruff_cache .hypothesis
 
 # uv where it is installed, else pip. A stamp is written only after the install has
 # finished, so an interrupted set-up is taken up again by the next call.
@@ -56,4 +64,8 @@ $(VENV)/bench.stamp: pyproject.toml
 
 $(VENV)/dev.stamp: pyproject.toml
 	@./.ci/install.sh "$(PYTHON)" "$(VENV)" dev
+	@touch $@ $(VENV)/bench.stamp
+
+$(VENV)/docs.stamp: pyproject.toml
+	@./.ci/install.sh "$(PYTHON)" "$(VENV)" docs
 	@touch $@ $(VENV)/bench.stamp

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Install the project, editable, with one of its dependency groups into a virtual
 # environment; further arguments are requirements, such as jax==0.6.2.
-# usage: install.sh PYTHON VENV test|bench|dev [REQUIREMENT...]
+# usage: install.sh PYTHON VENV test|bench|docs|dev [REQUIREMENT...]
 set -euo pipefail
 python=$1 venv=$2 group=$3
 shift 3
