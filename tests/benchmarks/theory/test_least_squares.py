@@ -51,6 +51,20 @@ def test_p_of_one_half_moves_along_the_sign_of_the_correlations(x64, maximum):
     assert weights[0] > 0.1
 
 
+@pytest.mark.parametrize("maximum", [True, False])
+def test_p_in_between_is_algorithm_1(x64, maximum):
+    matrix = features(LABELS)
+    weights = m = v = largest = np.zeros(matrix.shape[1])
+    for _ in range(60):
+        g = matrix.T @ (matrix @ weights - LABELS) / len(LABELS)
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g**2
+        largest = np.maximum(largest, v) if maximum else v
+        weights = weights - 0.05 * m / (np.sqrt(largest) + 1e-8) ** 0.5
+    np.testing.assert_allclose(flat(train(0.25, 0.05, 60, maximum)), weights, rtol=1e-6)
+    if maximum:
+        assert not np.array_equal(largest, v), "the maximum binds"
+
+
 @pytest.mark.parametrize(
     ("shared", "expected"),
     [

@@ -59,13 +59,15 @@ def test_without_noise_each_method_is_its_formula(method, p):
 @pytest.mark.parametrize("share", [0.1, 1.0])
 def test_noise_falls_on_the_share_of_the_coordinates(share):
     """Nearly at rest, Σ‖g‖ is that of the noise: d times the root of its count."""
-    _, sums = nonconvex.descend(
+    means, sums = nonconvex.descend(
         jnp.float32(share), jnp.array([1e-6]), jnp.uint32(0), 1000, 400
     )
     x = 1 / math.sqrt(999)
     own = (2 * x / (1 + x**2) ** 2) ** 2
     expected = 1000 * math.sqrt(400 * (share + own))
     assert float(sums["SGD"][0]) == pytest.approx(expected, rel=0.02)
+    # The gradient that is measured has none.
+    assert float(means["SGD"][0]) == pytest.approx(1000 * own, rel=1e-3)
 
 
 def test_runs_are_those_within_the_budget(monkeypatch):
