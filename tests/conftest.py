@@ -34,10 +34,16 @@ def quick_compilation():
     jax.config.update("jax_disable_most_optimizations", False)
 
 
+# jax.enable_x64 came with JAX 0.8; the older name is deprecated since.
+enable_x64 = getattr(jax, "enable_x64", None)
+if enable_x64 is None:
+    from jax.experimental import enable_x64
+
+
 @pytest.fixture
 def x64():
     """Run the test with 64-bit types switched on."""
-    with jax.enable_x64(True):
+    with enable_x64(True):
         yield
 
 

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from padam_optax.contrib._adagrad_norm import adagrad_norm, scale_by_adagrad_norm
 
@@ -400,7 +401,7 @@ def test_devices_share_one_norm(per_leaf):
         np.testing.assert_allclose(replicas[0], want, rtol=1e-5)
 
     mesh = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
-    split = jax.NamedSharding(mesh, jax.P("d"))
+    split = NamedSharding(mesh, PartitionSpec("d"))
     sharded = jax.jit(two_steps)(*jax.device_put((params, mean), split))
     assert not sharded[0]["w"].sharding.is_fully_replicated
     for got, want in zip(

@@ -17,6 +17,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import padam_optax
+from tests.helpers.meshes import set_mesh
 
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
@@ -312,7 +313,7 @@ def test_shares_outside_their_range_are_refused(q):
 def test_quantiles_of_sharded_leaves_exchange_counts_only(kind):
     mesh = jax.make_mesh((8,), ("x",), axis_types=(kind,))
     x = np.random.default_rng(0).lognormal(size=(4, 800)).astype(np.float32)
-    with jax.set_mesh(mesh):
+    with set_mesh(mesh):
         sharded = jax.device_put(x, NamedSharding(mesh, P(None, "x")))
         actual = quantiles(sharded, SHARES)
         np.testing.assert_array_equal(actual, numpys(x, SHARES))

@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 import scipy.optimize
+from jax.sharding import NamedSharding, PartitionSpec
 
 from padam_optax import padam
 from padam_optax.projections import (
@@ -854,8 +855,8 @@ def test_whole_tree_gives_the_same_numbers_on_eight_devices():
         "b": jnp.asarray(rng.normal(size=5), jnp.float32),
     }
     grads = jax.tree.map(lambda p: 10 * p**3, params)
-    specs = {"w": jax.P("x"), "b": jax.P()}
-    place = jax.tree.map(lambda s: jax.sharding.NamedSharding(mesh, s), specs)
+    specs = {"w": PartitionSpec("x"), "b": PartitionSpec()}
+    place = jax.tree.map(lambda s: NamedSharding(mesh, s), specs)
     for constraint in (simplex(2.0), l2_ball(2.0), hyperplane(1.0, 2.0)):
         wrapped = projected(padam(0.1), constraint, p=0.125, whole_tree=True)
         alone, _ = jax.jit(wrapped.update)(grads, wrapped.init(params), params)

@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from jax.sharding import NamedSharding, PartitionSpec
 
 from padam_optax.contrib._santa import santa
 
@@ -425,7 +426,7 @@ def test_replicas_draw_the_same_noise_and_shards_different_noise():
         np.testing.assert_allclose(replicas[0], want, rtol=1e-4, atol=1e-6)
 
     mesh = jax.make_mesh((8,), ("d",), axis_types=(jax.sharding.AxisType.Auto,))
-    split = jax.NamedSharding(mesh, jax.P("d"))
+    split = NamedSharding(mesh, PartitionSpec("d"))
     sharded = jax.jit(three_steps)(jax.device_put(params, split), 0.5)
     assert not sharded[0]["w"].sharding.is_fully_replicated
     for got, want in zip(
