@@ -13,7 +13,8 @@ export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 # saves.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 
-.PHONY: train test test-all test-slow test-floor test-wheel docs lint types clean
+.PHONY: train test test-all test-slow test-floor test-newest test-wheel docs lint types \
+        clean
 
 train: $(VENV)/bench.stamp
 	$(BIN)/python -m benchmarks train
@@ -34,6 +35,13 @@ test-slow: $(VENV)/dev.stamp
 test-floor:
 	./.ci/test-floor.sh "$(PYTHON)" "$(VENV)-floor"
 
+# All tests on another Python, with the newest versions that it gets:
+# make test-newest PYTHON=python3.13
+test-newest:
+	./.ci/install.sh "$(PYTHON)" "$(VENV)-newest" dev
+	$(VENV)-newest/bin/python -m pip list 2>/dev/null | grep -E "^(jax|flax|optax|orbax)"
+	$(VENV)-newest/bin/python -m pytest -n auto --maxprocesses 4
+
 # Build sdist and wheel; the library's tests against the wheel, in another folder.
 test-wheel:
 	./.ci/test-wheel.sh "$(PYTHON)" "$(VENV)-wheel"
@@ -51,7 +59,7 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 
 types: $(VENV)/dev.stamp
-	$(BIN)/pyright --pythonpath $(BIN)/python
+	$(BIN)/pyright
 
 clean:
 	rm -rf $(VENV) $(VENV)-* dist docs/_build docs/api/generated runs .pytest_cache .ruff_cache .hypothesis
