@@ -197,6 +197,17 @@ _ONE_NETWORK = (
 )
 
 
+_THREE_P = ("padam-p0.25", "padam-p0.125", "padam-p0.0625")
+# The authors' correction, since their program was used.
+_SOUTHAMPTON = (
+    "weight_decay=0.005",
+    "adam:b2=0.999",
+    "amsgrad:b2=0.999",
+    *(f"{name}:bias_correction=official" for name in _THREE_P),
+    "padam-p0.25:learning_rate=0.1",
+)
+
+
 def _subset() -> dict[str, Experiment]:
     """Build what is trained on 5,000 images to a training accuracy near 1."""
     return {
@@ -216,6 +227,70 @@ def _subset() -> dict[str, Experiment]:
             "row straddles the margin.",
             limits=_ONE_NETWORK + " Adam keeps its published b2 of 0.99 and decay of "
             "0.0001, where the family has 0.999 and 0.0005.",
+            grid=(_FIVE_RATES,),
+            tune="learning_rate",
+            finals=8,
+        ),
+        **_varying_p(),
+        "subset-southampton": Experiment(
+            replace(
+                _SUBSET,
+                optimizers=("momentum", "adam", "amsgrad", *_THREE_P),
+                recipe=_SOUTHAMPTON,
+                schedule="constant",
+                seed=0,
+                seeds=3,
+            ),
+            "The Southampton report's own recipe, in the setting of subset: a constant "
+            "learning rate, decay 0.005 and b2 = 0.999 for all. Has Padam the lowest "
+            "train loss at the end, is it below that of Adam and AMSGrad early, do "
+            "these end no worse than SGD with momentum, and is p = 1/16 the best at "
+            "learning rate 0.1?",
+            "Four times yes, says the report, of larger networks and more data. A "
+            "decay of 0.005 together with a constant rate may keep every method from "
+            "fitting the training set.",
+            better="Train loss and mean test accuracy of the last five epochs, over "
+            "common seeds; early: after a quarter of the epochs. Nothing is tuned.",
+            limits=_ONE_NETWORK,
+        ),
+        "subset-southampton-rates": Experiment(
+            replace(
+                _SUBSET,
+                optimizers=_THREE_P,
+                recipe=_SOUTHAMPTON[:1] + _SOUTHAMPTON[3:6],
+                schedule="constant",
+                seed=0,
+                seeds=3,
+            ),
+            "Figure 3 of the Southampton report, in the setting of subset: do small p "
+            "prefer the larger learning rate? The rate 0.1 is in subset-southampton.",
+            "0.1 is the best of the three rates for p = 1/16, and a smaller one for "
+            "p = 1/4.",
+            better="Mean test accuracy of the last five epochs, over common seeds.",
+            limits=_ONE_NETWORK,
+            grid=("learning_rate=0.01,0.001",),
+            baseline=tuple(f"subset-southampton/{name}" for name in _THREE_P),
+        ),
+        "subset-today": Experiment(
+            replace(
+                _SUBSET,
+                optimizers=(
+                    "adamw",
+                    "yogi",
+                    "adabelief",
+                    "lion",
+                    "muon",
+                    "schedule-free",
+                ),
+            ),
+            "How does Padam compare with what is used today, at equal tuning? The "
+            "optimizers of Optax beside those of subset. The rate of schedule-free "
+            "stays constant, as is meant, and what is measured are its averages.",
+            "Nobody knows. AdamW and Muon above Adam.",
+            better=_AT_THE_END,
+            limits=_ONE_NETWORK + " Only the learning rate is tuned, no decay. The "
+            "statistics of BatchNorm are those of the weights schedule-free trains "
+            "with, not of their averages.",
             grid=(_FIVE_RATES,),
             tune="learning_rate",
             finals=8,
@@ -376,6 +451,46 @@ def _santa() -> dict[str, Experiment]:
             limits="Five epochs, half of them exploration; one small network.",
         ),
     }
+
+
+def _varying_p() -> dict[str, Experiment]:
+    """Build the two ways in which p falls while the rate rises, tuned as in subset."""
+    rows = {}
+    for name, optimizer, milestones, how in (
+        (
+            "subset-varying-p",
+            "padam-falling",
+            (0.6, 0.8, 0.9),
+            "From 1/2 to 1/8 over 60 % of the run, during which the base rate is "
+            "constant; it is divided by ten at 60, 80 and 90 %.",
+        ),
+        (
+            "subset-stepped-p",
+            "padam-stepped",
+            (0.3, 0.6, 0.8),
+            "1/2, 1/4, 1/8, 1/16, stepping where the base rate is divided by ten.",
+        ),
+    ):
+        recipe = ("until=0.6",) if optimizer == "padam-falling" else ()
+        rows[name] = Experiment(
+            replace(
+                _SUBSET,
+                optimizers=(optimizer,),
+                milestones=milestones,
+                recipe=(*recipe, "bias_correction=consistent"),
+            ),
+            "Is a p that falls, while the learning rate rises by the rule of "
+            "padam_optax.learning_rate_for, better than the best constant p of subset? "
+            f"Proposed by the Southampton report. {how} Tuned as much as each p there.",
+            "None published. Within a point of the best constant p.",
+            better=_AT_THE_END,
+            limits=_ONE_NETWORK + " Two schedules of many; a p that learns itself by "
+            "its hypergradient is not tried.",
+            grid=(_FIVE_RATES,),
+            tune="learning_rate",
+            finals=8,
+        )
+    return rows
 
 
 def _robustness() -> dict[str, Experiment]:
@@ -584,6 +699,27 @@ EXPERIMENTS: dict[str, Experiment] = {
         grid=("format=8-bit,16-bit",),
         baseline=("digits/padam",),
     ),
+    "small-image-cifar10": Experiment(
+        replace(
+            _SMALL,
+            side=16,
+            epochs=50,
+            seeds=2,
+            optimizers=(*_FOUR, "padam-uncorrected"),
+            diagnostics=True,
+        ),
+        "The slides' table on all of CIFAR-10 at 16x16 pixels: is Padam quick at first "
+        "and good at last? With a first decay at epoch 15 and six times the epochs of "
+        "small-cifar10, and Padam also without the authors' correction, whose warm-up "
+        "is a large part of a short run.",
+        "Padam ends as well as SGD with momentum, Adam and AMSGrad worse; after a "
+        "quarter Padam is ahead of SGD. Without the correction it is ahead of Padam "
+        "with it early, and alike at the end.",
+        better="Mean test accuracy after the last epoch; early: after epoch 12. A "
+        "third seed is run if a row is undecided with two.",
+        limits="One network of 73,000 weights, fewer than two for each image: it "
+        "does not fit its training set, which the published ones do. Nothing is tuned.",
+    ),
     **_subset(),
     **_robustness(),
     **_adam_figures(),
@@ -597,6 +733,28 @@ EXPERIMENTS: dict[str, Experiment] = {
         better=_LOWEST,
         margin=1.0,
         grid=(_RATES,),
+    ),
+    "shakespeare-tuned": Experiment(
+        replace(
+            _TEXT,
+            optimizers=("momentum", "adam", "amsgrad", "padam-p0.4", "padam-p0.125"),
+            recipe=("weight_decay=0", "adam:b2=0.999", "amsgrad:b2=0.999"),
+            seed=100,
+        ),
+        "Is Padam at p = 0.4 as good as Adam on an LSTM if nothing but p differs? The "
+        "same b2 = 0.999 for all, learning rates half a decade apart from 0.001 to 3 "
+        "and beyond where the best is at an edge, chosen on the last tenth of the "
+        "training text.",
+        "p = 0.4 within 1 % of Adam's perplexity, both below SGD with momentum and "
+        "p = 1/8.",
+        better="Mean test perplexity per character after the last epoch, for each "
+        "optimizer at the learning rate with the lowest loss on the validation text; "
+        "over five common seeds.",
+        margin=1.0,
+        limits="Three epochs of a small text and one layer: who trains fastest.",
+        grid=("learning_rate=3.16,1,0.316,0.1,0.0316,0.01,0.00316,0.001",),
+        tune="learning_rate",
+        finals=5,
     ),
     "shakespeare-p": Experiment(
         replace(_TEXT, optimizers=("padam",)),

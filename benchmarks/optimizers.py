@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import optax
 
 import padam_optax
@@ -36,6 +37,8 @@ class Optimizer(NamedTuple):
         `run`, the Run if needs_run is set.
       needs_run: Whether it does.
       corrects_before_max: Whether its running maximum is that of v/(1-b2^t).
+      averages: Takes its state and the weights, and returns those to evaluate; None if
+        they are the weights themselves.
     """
 
     label: str
@@ -45,6 +48,7 @@ class Optimizer(NamedTuple):
     build: Callable[..., optax.GradientTransformation]
     needs_run: bool = False
     corrects_before_max: bool = False
+    averages: Callable[[Any, Any], Any] | None = None
 
 
 def _l2_then(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,6 +113,54 @@ def _padam_falling(
     )
     rate = padam_optax.learning_rate_for(falling, p, learning_rate, typical_root)
     return padam_optax.padam(rate, p=falling, **settings)
+
+
+def _padam_stepped(
+    learning_rate: optax.Schedule,
+    p_start: float,
+    p_ref: float,
+    typical_root: float,
+    run: Run,
+    **settings: Any,
+) -> Any:
+    # Where the multi-stage schedule divides the rate.
+    p = optax.piecewise_constant_schedule(
+        p_start, {round(share * run.steps): 0.5 for share in (0.3, 0.6, 0.8)}
+    )
+    rate = padam_optax.learning_rate_for(p, p_ref, learning_rate, typical_root)
+    return padam_optax.padam(rate, p=p, **settings)
+
+
+def _muon(learning_rate: optax.Schedule, beta: float, weight_decay: float) -> Any:
+    def as_matrices(params: Any) -> Any:
+        """Take kernels as matrices, with all inputs of an output in a column."""
+
+        def one(x: Any) -> Any:
+            if x.ndim < 2:
+                return None
+            axes = tuple(range(x.ndim - 1))
+            return optax.contrib.MuonDimensionNumbers(axes, x.ndim - 1)
+
+        return jax.tree.map(one, params)
+
+    return optax.contrib.muon(
+        learning_rate,
+        beta=beta,
+        weight_decay=weight_decay,
+        adam_weight_decay=weight_decay,
+        muon_weight_dimension_numbers=as_matrices,
+        consistent_rms=0.2,
+    )
+
+
+def _schedule_free(learning_rate: optax.Schedule, **settings: Any) -> Any:
+    return optax.contrib.schedule_free_sgd(float(learning_rate(0)), **settings)
+
+
+def _schedule_free_averages(opt_state: Any, params: Any) -> Any:
+    """Return the average of the weights, at which schedule-free is evaluated."""
+    state = optax.tree.get(opt_state, "ScheduleFreeState")
+    return optax.contrib.schedule_free_eval_params(state, params)
 
 
 def _padam_compressed(weight_decay: float, format: Any, **settings: Any) -> Any:
@@ -300,6 +352,29 @@ OPTIMIZERS: dict[str, Optimizer] = {
         },
         _l2_then(optax.adabelief),
     ),
+    "lion": Optimizer(
+        "Lion",
+        "u = sign(β1 m + (1-β1) g);  m = β2 m + (1-β2) g;  θ -= α (u + λ θ)",
+        "Chen et al. 2023; a tenth of AdamW's rate, ten times its λ",
+        {"learning_rate": 1e-4, "b1": 0.9, "b2": 0.99, "weight_decay": 0.25},
+        optax.lion,
+    ),
+    "muon": Optimizer(
+        "Muon",
+        "m = β m + (1-β) g;  θ -= α (0.2 √max(rows, columns) UVᵀ + λ θ), "
+        "UΣVᵀ = β m + (1-β) g; vectors as AdamW",
+        "Jordan et al. 2024, scaled as Liu et al. 2025; with AdamW's rate and decay",
+        {"learning_rate": 1e-3, "beta": 0.95, "weight_decay": 2.5e-2},
+        _muon,
+    ),
+    "schedule-free": Optimizer(
+        "schedule-free SGD",
+        "y = (1-β) z + β x;  z -= α g(y);  x = mean of all z, which is evaluated",
+        "Defazio et al. 2024",
+        {"learning_rate": 1.0, "b1": 0.9, "weight_decay": 5e-4},
+        _schedule_free,
+        averages=_schedule_free_averages,
+    ),
     "lbfgs": Optimizer(
         "L-BFGS",
         "θ -= a H g, H from the last differences of θ and g, a by a zoom line search",
@@ -336,6 +411,27 @@ OPTIMIZERS: dict[str, Optimizer] = {
         },
         _l2_then(_padam_falling),
         needs_run=True,
+    ),
+    "padam-stepped": Optimizer(
+        "Padam, p stepped",
+        "as Padam; p is halved at 30, 60 and 80 % of the run, α x^(2p-2p_ref) rises",
+        "proposed in Southampton's report; another way to do it",
+        {
+            **{k: v for k, v in _PADAM.items() if k != "p"},
+            "p_start": 0.5,
+            "p_ref": 0.125,
+            "typical_root": 0.01 ** (1 / 0.75),
+            "weight_decay": 5e-4,
+        },
+        _l2_then(_padam_stepped),
+        needs_run=True,
+    ),
+    "padam-uncorrected": Optimizer(
+        "Padam, uncorrected",
+        "m, v as Adam;  v̂ = max(v̂, v);  θ -= α m / (√v̂ + ε)^2p",
+        "Chen et al. 2020, as printed",
+        {**_PADAM, "bias_correction": "none", "weight_decay": 5e-4},
+        padam_optax.padam,
     ),
     "padam-compressed": Optimizer(
         "Padam, few bits",

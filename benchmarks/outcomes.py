@@ -369,6 +369,12 @@ def _choose(outcome: Outcome, runs: Sequence[Run], free: Set[str]) -> list[Run]:
     for run in runs:
         values = tuple(settings_of(run).get(name) for name in names)
         by_value.setdefault(values, []).append(run)
+    if any(run.stage == "final" for run in runs):  # these have what the sweep chose
+        by_value = {
+            values: same
+            for values, same in by_value.items()
+            if any(run.stage == "final" for run in same)
+        }
     means = {values: tuned_mean(outcome, same) for values, same in by_value.items()}
     means = {values: mean for values, mean in means.items() if not math.isnan(mean)}
     if not means:
@@ -380,12 +386,19 @@ def _choose(outcome: Outcome, runs: Sequence[Run], free: Set[str]) -> list[Run]:
 def tuned_mean(outcome: Outcome, runs: Sequence[Run]) -> float:
     """Return the mean by which settings are chosen, NaN without a finished run.
 
-    It is that of the tuning runs on the validation set where there are any, else that
-    of the runs on the test set.
+    It is that of the tuning runs on the validation set where there are any, at the best
+    of the values that they try, else that of the runs on the test set.
     """
     tuning = [run for run in runs if run.stage == "tuning"]
     if not tuning:
         return figure_at(outcome, runs, 1).mean
+    means = [_validation_mean(outcome, same) for same in group(tuning).values()]
+    known = [mean for mean in means if not math.isnan(mean)]
+    best = max if outcome.measure.more_is_better else min
+    return best(known, default=math.nan)
+
+
+def _validation_mean(outcome: Outcome, tuning: Sequence[Run]) -> float:
     dataset, last = outcome.config["dataset"], outcome.config["epochs"]
     measure = measure_for(dataset, "validation")
     chance = measure.at_chance(classes(dataset))

@@ -46,11 +46,13 @@ class Prepared(NamedTuple):
       schedule: Its learning rate.
       train: The compiled epoch.
       show: Reads what a run is doing, for its records.
+      weights: Takes a state, and returns the parameters and statistics to evaluate.
     """
 
     schedule: optax.Schedule
     train: feeds.TrainEpoch
     show: Callable[..., Any]
+    weights: Callable[[TrainState], tuple[Any, Any]]
 
 
 class Trainer:
@@ -135,7 +137,8 @@ class Trainer:
             state = self.initial_state(name, self.config.seed)
             train = self.feed.compile_train(tx, state)
             show = self._prepare_to_show(name, state)
-            self._prepared[name] = Prepared(schedule, train, show)
+            weights = self._prepare_weights(name, state)
+            self._prepared[name] = Prepared(schedule, train, show, weights)
         return self._prepared[name]
 
     @functools.cached_property
@@ -148,6 +151,18 @@ class Trainer:
         """Measure them on the training set, without augmentation and dropout."""
         weights = self.initial_weights(self.config.seed)
         return self.feed.compile_evaluate(weights, "train")
+
+    def _prepare_weights(
+        self, name: str, state: TrainState
+    ) -> Callable[[TrainState], tuple[Any, Any]]:
+        averages = optimizers.lookup(name).averages
+        if averages is None:
+            return lambda state: (state.params, state.stats)
+        compiled = self.mode.compile(
+            lambda opt_state, params: self.mode.gather(averages(opt_state, params)),
+            *(state.opt_state, state.params),
+        )
+        return lambda state: (compiled(state.opt_state, state.params), state.stats)
 
     def _prepare_to_show(self, name: str, state: TrainState) -> Callable[..., Any]:
         if not self.config.diagnostics:
@@ -251,7 +266,7 @@ class Trainer:
         waiting = None
         for epoch in range(done + 1, self.config.epochs + 1):
             state, training = prepared.train(state, seed, notes, pause, progress)
-            weights = (state.params, state.stats)
+            weights = prepared.weights(state)
             measured = {evaluated: evaluate(weights)}
             if epoch == self.config.epochs and self.source.resident:
                 measured["final_train"] = self.evaluate_training_set(weights)

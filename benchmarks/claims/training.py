@@ -295,16 +295,20 @@ def _varying_p() -> list[Comparison]:
             Comparison(
                 f"{claim}{how}",
                 SOUTHAMPTON,
-                f"subset-varying-p/{optimizer}",
+                f"{experiment}/{optimizer}",
                 "subset/padam p=best",
                 "better",
                 paired.LAST_FIVE,
                 "subset",
                 "subset-varying-p",
             )
-            for optimizer, how in (
-                ("padam-falling", ""),
-                ("padam-stepped", " (p stepped at the milestones)"),
+            for experiment, optimizer, how in (
+                ("subset-varying-p", "padam-falling", ""),
+                (
+                    "subset-stepped-p",
+                    "padam-stepped",
+                    " (p stepped at the milestones)",
+                ),
             )
         ),
     ]

@@ -166,7 +166,13 @@ def test_without_records_nothing_was_run(tmp_path):
     judged = claims.judge(tmp_path)
     assert {(x.found, x.verdict) for x in judged} == {("not run", NOT_RUN)}
     # Every claim is there all the same, those of experiments to come included.
-    for name in ("subset", "subset-varying-p", "shakespeare-tuned", "b0-resnet18"):
+    for name in (
+        "subset",
+        "subset-varying-p",
+        "subset-stepped-p",
+        "shakespeare-tuned",
+        "b0-resnet18",
+    ):
         assert any(row.experiment == name for row in judged)
 
 
@@ -243,6 +249,22 @@ def test_optimizers_with_a_p_of_their_own_are_found_by_it(tmp_path):
         _, found = outcomes.find(tmp_path, entry)
         assert {run.optimizer for run in found} == {optimizer}
         assert [run.seed for run in found] == [0, 1]
+
+
+def test_a_p_counts_at_the_best_rate_that_was_tried_for_it(tmp_path):
+    runs = [
+        # On average over its rates this p is the worse one.
+        *tuned("padam", {"p": 0.25, "learning_rate": 0.1}, 0.6, (0.60, 0.61)),
+        *tuned("padam", {"p": 0.25, "learning_rate": 1.0}, 0.1, ()),
+        *tuned("padam", {"p": 0.125, "learning_rate": 0.1}, 0.5, (0.80, 0.81)),
+        # It has not been tested yet.
+        *tuned("padam", {"p": 0.0625, "learning_rate": 0.1}, 0.7, ()),
+    ]
+    write_tuned(tmp_path / "subset", runs)
+    for chosen, count in (("p=best", 2), ("p=best learning_rate=best", 2)):
+        _, found = outcomes.find(tmp_path, f"subset/padam {chosen}")
+        assert {run.settings["p"] for run in found} == {0.25}
+        assert len(found) == count
 
 
 def test_the_last_five_epochs_are_averaged():

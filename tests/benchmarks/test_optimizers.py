@@ -305,3 +305,54 @@ def test_a_setting_that_an_optimizer_refuses_is_reported_in_its_words():
 def test_an_unknown_optimizer_lists_what_exists():
     with pytest.raises(UsageError, match="'padan' does not exist.*padam"):
         optimizers.lookup("padan")
+
+
+def test_a_stepped_p_takes_its_rate_along():
+    settings = optimizers.recipe(
+        "padam-stepped",
+        {"b1": 0.0, "b2": 0.0, "weight_decay": 0.0, "typical_root": 0.01},
+    )
+    settings["bias_correction"] = "none"
+    tx = optimizers.build(
+        "padam-stepped", settings, lambda count: 0.1, optimizers.Run(10, 100, 0)
+    )
+    g = jnp.array([1e-3, 0.5])
+    state, found = tx.init(g), []
+    for _ in range(10):
+        update, state = tx.update(g, state, g)
+        found.append(update)
+    # Without memory v̂ = g²: the step is α g / |g|^2p with α = 0.1 · 0.01^(2p - 1/4).
+    for step, p in ((0, 1 / 2), (2, 1 / 2), (3, 1 / 4), (6, 1 / 8), (9, 1 / 16)):
+        rate = 0.1 * 0.01 ** (2 * p - 1 / 4)
+        expected = -rate * np.asarray(g, np.float64) ** (1 - 2 * p)
+        np.testing.assert_allclose(found[step], expected, rtol=1e-4)
+
+
+def test_schedule_free_is_evaluated_at_the_mean_of_its_steps():
+    settings = optimizers.recipe("schedule-free", {"weight_decay": 0.0})
+    run = optimizers.Run(10, 100, 0)
+    # The schedule falls, but the rate stays.
+    tx = optimizers.build("schedule-free", settings, lambda k: 0.5 / (k + 1), run)
+    y = jnp.array([1.0, -2.0])
+    state = tx.init(y)
+    x = z = np.array([1.0, -2.0])
+    scale = np.array([1.0, 0.2])
+    for k in range(1, 5):
+        update, state = tx.update(scale * y, state, y)
+        y = optax.apply_updates(y, update)
+        z = z - 0.5 * scale * (0.1 * z + 0.9 * x)
+        x = (1 - 1 / k) * x + z / k
+        np.testing.assert_allclose(y, 0.1 * z + 0.9 * x, rtol=1e-5)
+    averages = optimizers.lookup("schedule-free").averages
+    np.testing.assert_allclose(averages(state, y), x, rtol=1e-5)
+
+
+def test_muon_takes_a_convolution_as_a_matrix():
+    settings = optimizers.recipe("muon", {"weight_decay": 0.0})
+    tx = optimizers.build("muon", settings, lambda k: 1.0, optimizers.Run(10, 100, 0))
+    rng = np.random.default_rng(0)
+    g = {"kernel": jnp.asarray(rng.normal(size=(3, 3, 4, 8)), jnp.float32)}
+    update, _ = tx.update(g, tx.init(g), g)
+    values = np.linalg.svd(np.reshape(update["kernel"], (36, 8)), compute_uv=False)
+    # 0.2 √36 times singular values near 1, as five steps of Newton and Schulz leave.
+    np.testing.assert_allclose(values, 0.2 * 6, rtol=0.35)

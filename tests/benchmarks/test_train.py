@@ -247,3 +247,32 @@ def test_a_validated_run_never_speaks_of_a_test_set(source):
     for record in run(trainer, "sgd"):
         assert {"validation_loss", "validation_accuracy"} <= set(record)
         assert not [name for name in record if name.startswith("test")]
+
+
+def test_what_is_evaluated_may_be_an_average_of_the_weights(source):
+    trainer = make_trainer(source, optimizers=("schedule-free",), augment=False)
+    prepared = trainer.prepare("schedule-free")
+    state = trainer.initial_state("schedule-free", 0)
+    state, fetch = prepared.train(
+        state,
+        0,
+        {},
+        lambda *_: None,
+        Progress("", 0, prepared.schedule, 1, shown=False),
+    )
+    fetch()
+    averages, _ = jax.device_get(prepared.weights(state))
+    # y = 0.1 z + 0.9 x
+    expected = jax.tree.map(
+        lambda y, z: (y - 0.1 * z) / 0.9,
+        *jax.device_get((state.params, state.opt_state.z)),
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        averages,
+        expected,
+    )
+    moved = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), averages, jax.device_get(state.params)
+    )
+    assert max(jax.tree.leaves(moved)) > 1e-4
