@@ -28,7 +28,7 @@ what another one has run already names it as its baseline.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from benchmarks.config import TrainConfig
+from benchmarks.training.config import TrainConfig
 
 # What was changed after the first results were known.
 CHANGES = (

@@ -7,7 +7,7 @@ import jax
 import optax
 
 import padam_optax
-from benchmarks.config import UsageError, check_name
+from benchmarks.errors import UsageError, check_name
 
 
 class Run(NamedTuple):

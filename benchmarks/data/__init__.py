@@ -4,8 +4,8 @@ TensorFlow is never imported: TFDS reads its array_record files without it. Sets
 fit into memory are read as arrays, others are streamed while training.
 """
 
-from benchmarks.data.base import Dataset, Source, Split, Stream
+from benchmarks.data.load import NAMES, find
 from benchmarks.data.selection import find_for
-from benchmarks.data.sources import NAMES, find
+from benchmarks.data.types import Dataset, Source, Split, Stream
 
 __all__ = ["NAMES", "Dataset", "Source", "Split", "Stream", "find", "find_for"]

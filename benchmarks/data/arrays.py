@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.augmentation import Pixels
-from benchmarks.config import UsageError
-from benchmarks.data.base import Dataset, Source, Split, check_label, unreadable
 from benchmarks.data.cache import cached, fingerprint
+from benchmarks.data.preprocessing import Pixels
+from benchmarks.data.types import Dataset, Source, Split, check_label, unreadable
+from benchmarks.errors import UsageError
 
 # Mean and standard deviation of each channel as the paper's authors set them. Other
 # sets are measured.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks.config import RUNS
+from benchmarks.paths import RUNS
 
 
 def fingerprint(folder: Path) -> str:

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from benchmarks.augmentation import Pixels
-from benchmarks.data.base import Source, Split, Stream, check_label, unreadable
+from benchmarks.data.preprocessing import Pixels
+from benchmarks.data.types import Source, Split, Stream, check_label, unreadable
 
 # Mean and standard deviation of ImageNet's channels, as everybody sets them.
 _MEAN = (0.485, 0.456, 0.406)

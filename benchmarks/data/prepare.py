@@ -29,7 +29,7 @@ from urllib.request import Request, urlopen
 import numpy as np
 from tqdm import tqdm
 
-from benchmarks.config import UsageError, check_name
+from benchmarks.errors import UsageError, check_name
 
 # Seconds that a server may take to answer, and to send the next bytes.
 TIMEOUT = 30

@@ -5,9 +5,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from benchmarks.config import TrainConfig, UsageError
-from benchmarks.data.base import Dataset, Source, Split
-from benchmarks.data.sources import find
+from benchmarks.data.load import find
+from benchmarks.data.types import Dataset, Source, Split
+from benchmarks.errors import UsageError
+from benchmarks.training.config import TrainConfig
 
 # One fixed choice of wrong labels, the same for every run's seed.
 _NOISE_SEED = 0

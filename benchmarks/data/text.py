@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.augmentation import Tokens
-from benchmarks.config import UsageError
-from benchmarks.data.base import Dataset, Source, Split
+from benchmarks.data.preprocessing import Tokens
+from benchmarks.data.types import Dataset, Source, Split
+from benchmarks.errors import UsageError
 
 # Characters that a network sees at once.
 LENGTH = 128

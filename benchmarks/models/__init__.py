@@ -6,7 +6,7 @@ from typing import Literal, NamedTuple
 
 from flax import nnx
 
-from benchmarks.config import check_name
+from benchmarks.errors import check_name
 from benchmarks.models.adam_cnn import adam_cnn
 from benchmarks.models.lenet import lenet
 from benchmarks.models.lstm import lstm

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax.nn import initializers
 
-from benchmarks.config import check_name
+from benchmarks.errors import check_name
 
 
 class Initializer(NamedTuple):

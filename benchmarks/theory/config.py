@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.config import UsageError, check_name
+from benchmarks.errors import UsageError, check_name
 from benchmarks.theory.plans import STUDIES
 
 

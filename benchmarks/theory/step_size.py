@@ -10,7 +10,7 @@ import numpy as np
 import optax
 from jax import lax
 
-from benchmarks.surfaces import SURFACES
+from benchmarks.landscape.surfaces import SURFACES
 
 NAMES = ("ravine", "beale", "rosenbrock")
 LEARNING_RATES = tuple(float(1e-4 * 1.25**k) for k in range(40))

@@ -12,14 +12,16 @@ import optax
 import pytest
 from PIL import Image
 
-from benchmarks import data, optimizers, records, speed, train
+from benchmarks import data, optimizers, run_dir
 from benchmarks.__main__ import _parse, main
-from benchmarks.augmentation import Pixels, Tokens
 from benchmarks.data.imagenet import ImageStream
+from benchmarks.data.preprocessing import Pixels, Tokens
 from benchmarks.experiments import EXPERIMENTS, gpu_commands
 from benchmarks.optimizers import OPTIMIZERS
-from benchmarks.parallel import Parallel
-from benchmarks.progress import Progress
+from benchmarks.step_time import measure
+from benchmarks.training import loop, setup
+from benchmarks.training.devices import Parallel
+from benchmarks.training.monitoring import Progress
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -85,8 +87,8 @@ def take_a_step(name, mode):
         augment=False,
     )
     source = make_source(config.dataset)
-    train.check(config, source, mode)
-    trainer = train.Trainer(config, source, mode)
+    setup.check(config, source, mode)
+    trainer = loop.Trainer(config, source, mode)
     # All optimizers are built, and the first of the list takes the step.
     for optimizer in config.optimizers:
         trainer.build_optimizer(optimizer, config.seed)
@@ -109,8 +111,8 @@ DIFFERENT = {
 def test_an_experiment_suits_its_data_and_its_optimizers_can_be_built(name):
     config = EXPERIMENTS[name].config
     source = replace(make_source(config.dataset), train_size=config.batch_size)
-    train.check(config, source, Parallel(count=1))
-    for optimizer, settings in train.find_recipes(config).items():
+    setup.check(config, source, Parallel(count=1))
+    for optimizer, settings in setup.find_recipes(config).items():
         optimizers.build(
             optimizer, settings, lambda count: 0.1, optimizers.Run(100, 16, 0)
         )
@@ -118,7 +120,7 @@ def test_an_experiment_suits_its_data_and_its_optimizers_can_be_built(name):
 
 @pytest.mark.parametrize("name", DIFFERENT.values())
 def test_a_step_of_an_experiment_can_be_traced(name, monkeypatch):
-    build = train.Trainer._build
+    build = loop.Trainer._build
 
     def build_zeros(trainer, seed):
         graphs = []
@@ -131,7 +133,7 @@ def test_a_step_of_an_experiment_can_be_traced(name, monkeypatch):
         shapes = jax.eval_shape(weights)
         return graphs[0], zeros(shapes)
 
-    monkeypatch.setattr(train.Trainer, "_build", build_zeros)
+    monkeypatch.setattr(loop.Trainer, "_build", build_zeros)
     before, after, metrics = take_a_step(name, Traced(count=1))
     chex.assert_trees_all_equal_shapes_and_dtypes(before, after.params)
     assert metrics.loss.shape == metrics.accuracy.shape == (1,)
@@ -158,7 +160,7 @@ def test_a_command_for_a_gpu_that_is_cut_off_goes_on(name, tmp_path, monkeypatch
     here = command.index("--data-dir")
     del command[here : here + 2]  # digits need none
     # As `timeout` does: SIGTERM once the first epoch of the second run is recorded.
-    append, cut = records.append, []
+    append, cut = run_dir.append, []
 
     def append_and_cut(path, line):
         append(path, line)
@@ -166,14 +168,14 @@ def test_a_command_for_a_gpu_that_is_cut_off_goes_on(name, tmp_path, monkeypatch
             cut.append(path.read_bytes())
             os.kill(os.getpid(), signal.SIGTERM)
 
-    monkeypatch.setattr(records, "append", append_and_cut)
+    monkeypatch.setattr(run_dir, "append", append_and_cut)
     assert main([*command, *options]) == 143
     assert main([*command, *options]) == 0
     # Its first epoch is not trained again: "seconds" would differ.
     found = list((tmp_path / name).rglob("padam-seed1.jsonl"))
     assert any(path.read_bytes().startswith(cut[0]) for path in found)
-    assert all(len(records.read(path)) == 4 for path in found)
-    copy = records.publish(tmp_path / name, tmp_path / "results")
+    assert all(len(run_dir.read(path)) == 4 for path in found)
+    copy = run_dir.publish(tmp_path / name, tmp_path / "results")
     left = [path.relative_to(copy).as_posix() for path in copy.rglob("*")]
     assert any(path.endswith("padam-seed2.jsonl") for path in left)
     assert not any("checkpoints" in path for path in left)
@@ -186,7 +188,7 @@ def test_commands_for_a_gpu_exist(tmp_path):
     for command in commands:
         config = _parse(command)
         if command[0] == "speed":
-            assert speed.find_shapes(config.trees[0]) == [(100_000_000,)]
+            assert measure.find_shapes(config.trees[0]) == [(100_000_000,)]
             continue
         config = getattr(config, "train", config)
         assert (config.dtype, config.keep, config.resume) == ("bfloat16", 1, True)

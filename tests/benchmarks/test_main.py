@@ -5,10 +5,10 @@ import statistics
 
 import pytest
 
-from benchmarks import optimizers, records
+from benchmarks import optimizers, run_dir
 from benchmarks.__main__ import main
 from benchmarks.data import cache
-from benchmarks.drawings import runs
+from benchmarks.reporting.plots import curves
 from tests.helpers import tiny_images
 
 pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
@@ -20,7 +20,7 @@ SMALL = f"--epochs 2 --batch-size 256 {NETWORK}"
 @pytest.fixture
 def no_pictures(monkeypatch):
     """Leave out what takes longer than the training."""
-    monkeypatch.setattr(runs, "draw_curves", lambda *_: None)
+    monkeypatch.setattr(curves, "draw_curves", lambda *_: None)
 
 
 def test_a_run_ends_with_table_plot_and_records(tmp_path, capsys):
@@ -38,7 +38,7 @@ def test_a_run_ends_with_table_plot_and_records(tmp_path, capsys):
     header = json.loads((out / "header.json").read_text())
     assert header["seed"] == 3
     for name in ("momentum", "adam", "amsgrad", "padam"):
-        lines = records.read(out / f"{name}-seed3.jsonl")
+        lines = run_dir.read(out / f"{name}-seed3.jsonl")
         assert [line["epoch"] for line in lines] == [1, 2]
 
 
@@ -49,7 +49,7 @@ def test_the_same_seed_gives_the_same_records(tmp_path):
         out = tmp_path / name
         small = SMALL.split()
         assert main(["train", "--out", str(out), *small, "--optimizers", "padam"]) == 0
-        run = records.read(out / "padam-seed0.jsonl")
+        run = run_dir.read(out / "padam-seed0.jsonl")
         lines.append([{**line, "seconds": None} for line in run])
     assert lines[0] == lines[1]
 
@@ -68,8 +68,8 @@ def test_a_diverged_run_keeps_its_records_and_the_others_go_on(
     assert (
         "momentum, seed 0, ended early: the training loss is" in capsys.readouterr().err
     )
-    assert "stopped" in records.read(out / "momentum-seed0.jsonl")[-1]
-    assert len(records.read(out / "adam-seed0.jsonl")) == 2
+    assert "stopped" in run_dir.read(out / "momentum-seed0.jsonl")[-1]
+    assert len(run_dir.read(out / "adam-seed0.jsonl")) == 2
 
 
 @pytest.mark.usefixtures("no_pictures")
@@ -83,7 +83,7 @@ def test_a_set_prepared_by_tfds_is_trained_on(tmp_path, capsys, monkeypatch):
         ["train", *options, *more, "--optimizers", "padam", "--out", str(out)]
     )
     assert status == 0
-    assert records.read(out / "padam-seed0.jsonl")[0]["step"] == 5
+    assert run_dir.read(out / "padam-seed0.jsonl")[0]["step"] == 5
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,7 @@ def test_a_profile_says_what_an_epoch_adds_to_its_steps(tmp_path, capsys):
     options = [*NETWORK.split(), "--optimizers", "padam", "--profile"]
     assert main(["train", *options, "--batch-size", "512", "--out", str(out)]) == 0
     assert "data and bookkeeping add" in capsys.readouterr().out
-    (line,) = records.read(out / "profile.jsonl")
+    (line,) = run_dir.read(out / "profile.jsonl")
     parts = {part: statistics.median(times) for part, times in line["seconds"].items()}
     expected = (parts["epoch"] + parts["record"]) / parts["bare"] - 1
     assert line["overhead"] == pytest.approx(expected)
@@ -159,7 +159,7 @@ def test_a_sweep_takes_its_grid_in_parts(tmp_path, capsys):
     out = tmp_path / "sweep"
     more = ["--batch-size", "512", "--out", str(out)]
     assert main(["sweep", "digits", *grid, *options, *more]) == 0
-    lines = records.read(out / "sweep.jsonl")
+    lines = run_dir.read(out / "sweep.jsonl")
     assert [line["settings"] for line in lines] == [
         {"p": 0.25, "learning_rate": 0.1},
         {"p": 0.125, "learning_rate": 0.1},

@@ -7,7 +7,7 @@ import optax
 import pytest
 
 from benchmarks import optimizers
-from benchmarks.config import UsageError
+from benchmarks.errors import UsageError
 from benchmarks.optimizers import OPTIMIZERS, Run
 from tests import reference
 

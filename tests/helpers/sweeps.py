@@ -1,6 +1,7 @@
 """Small sweeps."""
 
-from benchmarks.config import SweepConfig, TrainConfig
+from benchmarks.sweep.config import SweepConfig
+from benchmarks.training.config import TrainConfig
 
 GRID = ("learning_rate=0.1,0.01",)
 

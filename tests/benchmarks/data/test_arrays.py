@@ -9,9 +9,9 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from benchmarks import data
-from benchmarks.augmentation import Pixels
-from benchmarks.config import UsageError
 from benchmarks.data import arrays, cache
+from benchmarks.data.preprocessing import Pixels
+from benchmarks.errors import UsageError
 from tests.helpers import tiny_images
 
 

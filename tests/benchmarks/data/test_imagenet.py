@@ -10,9 +10,9 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 from benchmarks import data
-from benchmarks.augmentation import Pixels
-from benchmarks.config import UsageError
 from benchmarks.data.imagenet import ImageStream, draw_box
+from benchmarks.data.preprocessing import Pixels
+from benchmarks.errors import UsageError
 from tests.helpers import tiny_imagenet, tiny_images
 
 NORMALISED = Pixels(

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
-from benchmarks.config import ROOT, UsageError
 from benchmarks.data import prepare as module
 from benchmarks.data.prepare import NAMES, Archive, prepare, registered
+from benchmarks.errors import UsageError
+from benchmarks.paths import ROOT
 from tests.helpers import archives
 
 FIRST = "train-images-idx3-ubyte.gz"  # the file of mnist that is downloaded first

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from benchmarks import data
-from benchmarks.augmentation import Pixels
-from benchmarks.config import TrainConfig, UsageError
 from benchmarks.data import selection
+from benchmarks.data.preprocessing import Pixels
+from benchmarks.errors import UsageError
+from benchmarks.training.config import TrainConfig
 from tests.helpers import tiny_imagenet, tiny_text
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from benchmarks import data
-from benchmarks.augmentation import Tokens
-from benchmarks.config import UsageError
+from benchmarks.data.preprocessing import Tokens
+from benchmarks.errors import UsageError
 from tests.helpers import tiny_text
 
 # The distinct characters of the training text, in the order of their bytes.

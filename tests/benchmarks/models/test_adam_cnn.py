@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 
 from benchmarks.models.adam_cnn import max_pool_3x3
-from tests.benchmarks.models import reference
-from tests.benchmarks.models.building import abstract, build, filled, images
+from tests.helpers import layers_reference as reference
+from tests.helpers.building import abstract, build, filled, images
 
 
 def pool(x):

@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 from flax import nnx
 
-from benchmarks import data, train
-from benchmarks.config import TrainConfig
-from benchmarks.parallel import Parallel
-from benchmarks.progress import Progress
-from tests.benchmarks.models import reference
-from tests.benchmarks.models.building import build, images, layers, parameters
+from benchmarks import data
+from benchmarks.training import loop
+from benchmarks.training.config import TrainConfig
+from benchmarks.training.devices import Parallel
+from benchmarks.training.monitoring import Progress
+from tests.helpers import layers_reference as reference
+from tests.helpers.building import build, images, layers, parameters
 
 DEVICES = {
     "one": Parallel(count=1),
@@ -77,7 +78,7 @@ def make_trainer(where):
     config = TrainConfig(
         model="mlp-3-dropout", width=16, optimizers=("adam",), batch_size=128, epochs=2
     )
-    return train.Trainer(config, data.find("digits", None), DEVICES[where])
+    return loop.Trainer(config, data.find("digits", None), DEVICES[where])
 
 
 def take_an_epoch(trainer, state, seed=0):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from jax import random
 
-from benchmarks.config import UsageError
+from benchmarks.errors import UsageError
 from benchmarks.models.initializers import INITIALIZERS, lookup, sparse
 
 # A kernel of 3x3 from 16 to 64 channels has fan-in 144 and fan-out 576.

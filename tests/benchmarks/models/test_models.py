@@ -9,7 +9,7 @@ from jax import lax
 from jax.extend.core import jaxprs_in_params
 
 from benchmarks import models
-from benchmarks.config import UsageError
+from benchmarks.errors import UsageError
 from benchmarks.models.initializers import INITIALIZERS, Initializer
 from tests.helpers.building import (
     abstract,

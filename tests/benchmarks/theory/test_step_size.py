@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import numpy as np
 
-from benchmarks.surfaces import SURFACES
+from benchmarks.landscape.surfaces import SURFACES
 from benchmarks.theory import step_size
 
 

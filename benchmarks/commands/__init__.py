@@ -1,0 +1,1 @@
+"""The commands: each file runs the one that it is named after."""

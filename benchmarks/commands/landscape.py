@@ -1,0 +1,47 @@
+"""`python -m benchmarks landscape`."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Console
+from tqdm import tqdm
+
+from benchmarks import run_dir
+from benchmarks.errors import check_name
+from benchmarks.landscape.config import LandscapeConfig
+from benchmarks.landscape.descend import OPTIMIZERS, compare
+from benchmarks.landscape.surfaces import SURFACES, panel
+from benchmarks.reporting.plots import landscape as landscape_plots
+from benchmarks.training.devices import Parallel
+
+
+def run(config: LandscapeConfig) -> int:
+    """Run the optimizers, write the records, print the table, draw the plots.
+
+    Returns:
+      The exit status, 0.
+    """
+    for name in config.surfaces:
+        check_name("--surfaces", name, SURFACES)
+    for name in config.optimizers:
+        check_name("--optimizers", name, OPTIMIZERS)
+    devices = Parallel(count=1).describe()
+    folder = run_dir.begin(
+        config.out, "landscape", asdict(config), devices, config.seed
+    )
+
+    lines: dict[str, list[dict[str, Any]]] = {}
+    for name in tqdm(config.surfaces, unit="surface", disable=None):
+        lines[name] = []
+        for record in compare(name, SURFACES[name], config):
+            run_dir.append(folder / f"{name}.jsonl", record)
+            lines[name].append(record)
+
+    Console().print(landscape_plots.landscape_table(lines))
+    panels = {name: panel(SURFACES[name]) for name in config.surfaces}
+    landscape_plots.draw_landscapes(panels, lines, folder / "landscape.png")
+    print(f"records: {folder}\nplot:    {folder / 'landscape.png'}")
+    if config.gif:
+        landscape_plots.animate_landscapes(panels, lines, folder / "landscape.gif")
+        print(f"         {folder / 'landscape.gif'}")
+    return 0

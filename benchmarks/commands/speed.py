@@ -1,0 +1,55 @@
+"""`python -m benchmarks speed`."""
+
+import dataclasses
+
+from rich.console import Console
+
+from benchmarks import run_dir
+from benchmarks.errors import check_name
+from benchmarks.reporting.plots import step_time as step_time_plots
+from benchmarks.step_time.candidates import CANDIDATES, find_shapes
+from benchmarks.step_time.config import SpeedConfig
+from benchmarks.step_time.measure import measure, measure_shares
+from benchmarks.training.devices import Parallel
+
+# What is measured as the work grows.
+_GROWING_TREES = (
+    *(f"leaf-{10**k}" for k in range(4, 9)),
+    *(f"leaves-{n}" for n in (1, 10, 100, 300, 1000, 3000)),
+)
+_GROWING = ("adam", "amsgrad", "padam p=1/8", "padam p=0.3", "padam, packed")
+
+
+def run(config: SpeedConfig) -> int:
+    """Measure, write the records, print the table, draw the bars.
+
+    Returns:
+      The exit status, 0.
+    """
+    trees = _GROWING_TREES if config.growth else config.trees
+    names = config.optimizers or (_GROWING if config.growth else tuple(CANDIDATES))
+    for name in names:
+        check_name("--optimizers", name, CANDIDATES)
+    names = tuple(dict.fromkeys(("copy", "adam", *names)))
+    for tree in trees:
+        find_shapes(tree)
+    devices, settings = Parallel().describe(), dataclasses.asdict(config)
+    folder = run_dir.begin(config.out, "speed", settings, devices, config.seed)
+    path, lines = folder / "speed.jsonl", []
+    console = Console(width=max(100, Console().width))  # no column is cut
+    for tree in trees:
+        measured = list(measure(tree, names, config))
+        for line in measured:
+            run_dir.append(path, line)
+        lines += measured
+        console.print(step_time_plots.speed_table(measured))
+    plot = folder / "speed.png"
+    if config.growth:
+        shares = list(measure_shares("resnet18"))
+        for line in shares:
+            run_dir.append(folder / "shares.jsonl", line)
+        step_time_plots.draw_growth(lines, shares, plot)
+    else:
+        step_time_plots.draw_speed(lines, plot)
+    print(f"records: {path}\nplot:    {plot}")
+    return 0

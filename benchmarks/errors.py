@@ -1,0 +1,71 @@
+"""Refuse a request in one sentence that says what would work."""
+
+import difflib
+import math
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+
+class UsageError(Exception):
+    """A request that cannot be met; its one line says what would work."""
+
+
+def check_name(argument: str, name: str, known: Iterable[str]) -> None:
+    """Refuse a name that is not known, and say which are.
+
+    Args:
+      argument: The option it was given to, for the message.
+      name: What the user wrote.
+      known: What exists.
+
+    Raises:
+      UsageError: If the name is not among the known ones.
+    """
+    known = list(known)
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1)
+        hint = f" (did you mean {close[0]}?)" if close else ""
+        raise UsageError(
+            f"{argument} {name!r} does not exist{hint}; choose from {', '.join(known)}."
+        )
+
+
+def check_at_least(argument: str, value: int, least: int) -> None:
+    """Refuse a number that is too small."""
+    if value < least:
+        raise UsageError(f"{argument} must be at least {least}, got {value}.")
+
+
+def check_seed(seed: int, seeds: int = 1) -> None:
+    """Refuse seeds that are no 32-bit numbers."""
+    if not 0 <= seed <= 2**32 - seeds:
+        raise UsageError(f"--seed must be in [0, 2^32 - {seeds}], got {seed}.")
+
+
+def check_each_once(argument: str, values: Collection[object]) -> None:
+    """Refuse no values, and one given twice."""
+    if not values or len(set(values)) < len(values):
+        given = " ".join(str(value) for value in values) or "nothing"
+        raise UsageError(
+            f"{argument} takes one or more values, each once, got {given}."
+        )
+
+
+def check_rates(rates: Iterable[float]) -> None:
+    """Refuse learning rates that are not positive and finite."""
+    for rate in rates:
+        if not 0 < rate < math.inf:
+            raise UsageError(f"--learning-rates must be positive, got {rate}.")
+
+
+def check_out(out: Path | None) -> None:
+    """Refuse a folder that holds something already."""
+    if out is None or not out.exists():
+        return
+    if not out.is_dir():
+        raise UsageError(f"--out {out} is a file; name a new folder.")
+    if any(out.iterdir()):
+        raise UsageError(
+            f"--out {out} is not empty; name a new folder, so that no earlier run is "
+            "overwritten."
+        )

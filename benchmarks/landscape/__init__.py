@@ -1,0 +1,1 @@
+"""Trajectories of optimizers on surfaces of two variables."""

@@ -1,0 +1,1 @@
+"""Online convex games and their regret."""

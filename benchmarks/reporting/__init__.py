@@ -1,0 +1,1 @@
+"""Tables, plots, verdicts and the report, from records alone. Needs no JAX."""

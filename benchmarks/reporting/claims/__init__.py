@@ -1,0 +1,40 @@
+"""What the sources claim, and what the records of finished runs say about it.
+
+Each claim is judged by the rule of `benchmarks.statistics`, from the records alone.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from benchmarks.reporting.claims.paired import judge_comparisons
+from benchmarks.reporting.claims.studies import judge_studies
+from benchmarks.reporting.claims.sweeps import judge_p_and_rate, judge_robustness
+from benchmarks.reporting.claims.theory import judge_surfaces, judge_theory
+from benchmarks.reporting.claims.training import COMPARISONS
+from benchmarks.reporting.claims.verdict import PACKAGE, SEEDS, THEOREM, Verdict
+
+__all__ = ["KINDS", "PACKAGE", "SEEDS", "THEOREM", "Verdict", "judge"]
+
+KINDS = (SEEDS, THEOREM, PACKAGE)
+
+_JUDGES: tuple[Callable[[Path], Iterable[Verdict]], ...] = (
+    lambda results: judge_comparisons(results, COMPARISONS),
+    judge_p_and_rate,
+    judge_robustness,
+    judge_theory,
+    judge_surfaces,
+    judge_studies,
+)
+
+
+def judge(results: Path) -> list[Verdict]:
+    """Judge every claim.
+
+    Args:
+      results: A folder with a folder for each experiment.
+
+    Returns:
+      The rows, by kind; those of experiments without results are not run.
+    """
+    rows = [row for judge_some in _JUDGES for row in judge_some(results)]
+    return sorted(rows, key=lambda row: KINDS.index(row.kind))

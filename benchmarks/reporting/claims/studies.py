@@ -1,0 +1,30 @@
+"""The rows of the studies in the report's table of claims. Needs no JAX."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from benchmarks import run_dir
+from benchmarks.reporting.claims.verdict import SEEDS, THEOREM, Verdict
+from benchmarks.reporting.statistics import NOT_RUN
+from benchmarks.reporting.theory_findings import JUDGES
+from benchmarks.theory.plans import PLANS
+
+
+def judge_studies(results: Path) -> Iterator[Verdict]:
+    """Judge every study by its rule in `plans.py`.
+
+    Args:
+      results: A folder with a folder for each experiment.
+
+    Yields:
+      The rows; of a study without records one that says so.
+    """
+    folder = results / "theory"
+    for name, judge in JUDGES.items():
+        path = folder / f"{name}.jsonl"
+        if not path.exists():
+            title = f"{PLANS[name].title} ({name})"
+            yield Verdict(title, "theory", "not run", NOT_RUN, SEEDS, "theory")
+            continue
+        for *row, is_theorem in judge(run_dir.read(path)):
+            yield Verdict(*row, THEOREM if is_theorem else SEEDS, "theory")

@@ -1,0 +1,43 @@
+"""A row of the table of claims."""
+
+from typing import NamedTuple
+
+from benchmarks.reporting.statistics import Interval
+
+# The kinds of claim, which are counted apart.
+SEEDS = "claims of the sources"
+THEOREM = "theorems, checked in code"
+PACKAGE = "claims of this package"
+
+GU = "Gu's slides"
+SOUTHAMPTON = "Southampton's report"
+OXFORD = "Oxford's slides"
+BUFFALO = "Buffalo's slides"
+
+
+class Verdict(NamedTuple):
+    """A row of the table of claims.
+
+    Attributes:
+      claim: What is claimed.
+      source: By whom.
+      found: The interval, and the figures here.
+      verdict: HOLDS, FAILS, UNDECIDED or NOT_RUN of benchmarks.reporting.statistics.
+      kind: SEEDS, THEOREM or PACKAGE.
+      experiment: The folder of the results that decide it.
+      scale: The column of the table, "" where a claim has but one row.
+      interval: That of the paired differences; positive if the claim's first is better.
+      unit: What the interval is in.
+      after_results: Whether the row was written when its records already existed.
+    """
+
+    claim: str
+    source: str
+    found: str
+    verdict: str
+    kind: str = SEEDS
+    experiment: str = ""
+    scale: str = ""
+    interval: Interval | None = None
+    unit: str = ""
+    after_results: bool = False

@@ -1,0 +1,28 @@
+"""The settings of `python -m benchmarks report`."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.errors import UsageError
+from benchmarks.paths import ROOT
+
+
+@dataclass(frozen=True)
+class ReportConfig:
+    """Write REPORT.md, report.html and README's results from finished runs' records."""
+
+    add: tuple[Path, ...] = ()
+    """Folders of finished runs whose records are first copied into --results, under
+    their names, without checkpoints."""
+    results: Path = ROOT / "benchmarks" / "results"
+    """Folder with a folder of records for each experiment, as a run leaves it."""
+    out: Path = ROOT / "benchmarks"
+    """Where the report and its plots go, over those that are there."""
+    readme: Path | None = ROOT / "README.md"
+    """The file whose results, between two marks, are written anew; or None."""
+
+    def __post_init__(self) -> None:
+        """Refuse folders that are not there."""
+        for argument, folder in (("--results", self.results), ("--out", self.out)):
+            if not folder.is_dir():
+                raise UsageError(f"{argument} {folder} is not a folder.")

@@ -1,0 +1,177 @@
+"""Tables and plots of trajectories on surfaces."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.animation import PillowWriter
+from matplotlib.lines import Line2D
+from rich.table import Table
+
+from benchmarks.landscape.surfaces import Panel
+from benchmarks.reporting.plots.style import marked_style, tidy
+
+Records = Sequence[Mapping[str, Any]]
+
+_HEAD = {"marker": "o", "markersize": 6.5, "markeredgecolor": "white"}
+
+
+def landscape_table(lines: Mapping[str, Records]) -> Table:
+    """Tabulate the final losses and the learning rates that led there.
+
+    Args:
+      lines: Records of `compare` for each surface.
+
+    Returns:
+      A table: a column for each surface, the mean over its seeds and the rate.
+    """
+    table = Table(title="final loss above the minimum, and the learning rate")
+    table.add_column("optimizer")
+    cells: dict[str, list[str]] = {}
+    for name, found in lines.items():
+        table.add_column(name, justify="right")
+        for label in dict.fromkeys(line["label"] for line in found):
+            cells.setdefault(label, [])
+        chosen = {line["label"]: line for line in _chosen(found)}
+        for label in cells:
+            cell = "diverged"
+            if label in chosen:
+                mean = np.mean(chosen[label]["final_losses"])
+                cell = f"{mean:.2g}\n[dim]α {chosen[label]['learning_rate']:g}[/dim]"
+            cells[label].append(cell)
+    for label, row in cells.items():
+        table.add_row(label, *row)
+    return table
+
+
+def draw_landscapes(
+    panels: Mapping[str, Panel], lines: Mapping[str, Records], path: Path
+) -> None:
+    """Draw each surface with the trajectories, and below it the losses.
+
+    Args:
+      panels: The surfaces.
+      lines: Records of `compare` for each surface.
+      path: The PNG to write.
+    """
+    figure, grid = plt.subplots(
+        2,
+        len(panels),
+        figsize=(2 + 3.3 * len(panels), 7),
+        layout="constrained",
+        squeeze=False,
+    )
+    labels = _labels(lines)
+    for (name, panel), (above, below) in zip(panels.items(), grid.T, strict=True):
+        _draw_surface(above, panel)
+        for line in _chosen(lines[name]):
+            style = marked_style(labels.index(line["label"]), marked=False)
+            points = np.array(line["path"])
+            above.plot(*points.T, **{**style, "linewidth": 1.2})
+            above.plot(*points[-1], **{**style, **_HEAD})
+            below.plot(line["losses"], **style)
+        below.set(xlabel="step", yscale="log")
+        if drawn := [line["losses"] for line in _chosen(lines[name])]:
+            lowest = max(min(map(min, drawn)), 1e-10)
+            below.set_ylim(lowest / 2, 10 * drawn[0][0])
+        tidy(below)
+    grid[1, 0].set_ylabel("loss above the minimum")
+    figure.legend(
+        handles=_keys(labels), loc="outside lower center", ncols=6, frameon=False
+    )
+    figure.savefig(path, dpi=130)
+    plt.close(figure)
+
+
+def animate_landscapes(
+    panels: Mapping[str, Panel], lines: Mapping[str, Records], path: Path
+) -> None:
+    """Draw the trajectories as they grow.
+
+    Args:
+      panels: The surfaces.
+      lines: Records of `compare` for each surface.
+      path: The GIF to write.
+    """
+    columns = min(3, len(panels))
+    rows = -(-len(panels) // columns)
+    figure, grid = plt.subplots(
+        rows,
+        columns,
+        figsize=(3.5 * columns, 2.9 * rows + 0.8),
+        layout="constrained",
+        squeeze=False,
+    )
+    for axes in grid.flat[len(panels) :]:
+        axes.set_axis_off()
+    labels = _labels(lines)
+    moving = []
+    for (name, panel), axes in zip(panels.items(), grid.flat, strict=False):
+        _draw_surface(axes, panel)
+        for line in _chosen(lines[name]):
+            style = marked_style(labels.index(line["label"]), marked=False)
+            (trail,) = axes.plot([], [], **{**style, "linewidth": 1.2})
+            (head,) = axes.plot([], [], **{**style, **_HEAD})
+            moving.append((np.array(line["path"]), trail, head))
+    figure.legend(
+        handles=_keys(labels), loc="outside lower center", ncols=6, frameon=False
+    )
+    last = max(len(points) for points, _, _ in moving) - 1
+    # The beginning is where they differ most: frames are dense there.
+    frames = np.unique((last * np.linspace(0, 1, 45) ** 2).round().astype(int))
+    writer = PillowWriter(fps=10)
+    title = figure.suptitle("step 0")
+    figure.draw_without_rendering()
+    figure.set_layout_engine(None)  # once is enough, and takes half the time
+    with writer.saving(figure, path, dpi=72):
+        for frame in [*frames, *[last] * 10]:
+            for points, trail, head in moving:
+                trail.set_data(*points[: frame + 1].T)
+                head.set_data(*points[frame : frame + 1].T)
+            title.set_text(f"step {frame}")
+            writer.grab_frame()
+    plt.close(figure)
+
+
+def _draw_surface(axes: Any, panel: Panel) -> None:
+    """Draw levels, the lower the darker, the start and the minima."""
+    highest = panel.heights.max()
+    levels = np.geomspace(highest / 1e4, highest, 13)
+    axes.imshow(  # an image: contours are slow to draw, and an animation does it often
+        np.searchsorted(levels, panel.heights),
+        extent=(panel.x[0], panel.x[-1], panel.y[0], panel.y[-1]),
+        origin="lower",
+        aspect="auto",
+        cmap="Greys_r",
+        vmin=-0.8 * len(levels),
+    )
+    axes.plot(*panel.start, marker="s", color="black", markersize=6, zorder=3)
+    for point in panel.minima:
+        axes.plot(*point, marker="*", color="black", markersize=12, zorder=3)
+    axes.set(
+        title=panel.title,
+        xlim=(panel.x[0], panel.x[-1]),
+        ylim=(panel.y[0], panel.y[-1]),
+    )
+
+
+def _labels(lines: Mapping[str, Records]) -> list[str]:
+    return list(dict.fromkeys(x["label"] for found in lines.values() for x in found))
+
+
+def _chosen(lines: Records) -> list[Mapping[str, Any]]:
+    return [line for line in lines if line["chosen"]]
+
+
+def _keys(labels: Sequence[str]) -> list[Line2D]:
+    keys = [
+        Line2D([], [], label=label, **marked_style(i, marked=False))
+        for i, label in enumerate(labels)
+    ]
+    for marker, label in (("s", "start"), ("*", "minimum")):
+        keys.append(
+            Line2D([], [], color="black", marker=marker, linestyle="", label=label)
+        )
+    return keys

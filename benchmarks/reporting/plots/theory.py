@@ -1,0 +1,361 @@
+"""Tables and plots of the studies of theory, from their records."""
+
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import pyplot as plt
+from rich.table import Table
+
+from benchmarks.reporting import theory_findings
+from benchmarks.reporting.plots.style import COLOURS, tidy
+from benchmarks.reporting.theory_findings import Records
+
+_FRACTIONS = {
+    k / 16: text
+    for k, text in enumerate(
+        ("0", "1/16", "1/8", "3/16", "1/4", "5/16", "3/8", "7/16", "1/2")
+    )
+}
+
+
+def least_squares_table(lines: Records) -> Table:
+    """Tabulate mean test errors by p and learning rate, with the maximum."""
+    rates = lines[0]["learning_rates"]
+    table = Table(title="test error in %, where training error is 0; with the maximum")
+    for heading in ("p", *(f"{rate:g}" for rate in rates)):
+        table.add_column(heading, justify="right")
+    for p, draws in theory_findings.fitted_errors(lines, True).items():
+        table.add_row(_FRACTIONS[p], *map(_cell, zip(*draws, strict=True)))
+    return table
+
+
+def _cell(errors: Any) -> str:
+    kept = [100 * e for e in errors if e is not None]
+    if not kept:
+        return "-"
+    low, high = f"{min(kept):.0f}", f"{max(kept):.0f}"
+    text = low if low == high else f"{low} to {high}"
+    return text if len(kept) == len(errors) else f"{text} ({len(kept)})"
+
+
+def draw_least_squares(lines: Records, path: Path) -> None:
+    """Draw p by learning rate as a heat map, with the maximum and without."""
+    figure, axes = plt.subplots(1, 2, figsize=(12, 4.3), layout="constrained")
+    image = None
+    for panel, maximum in zip(axes, (True, False), strict=True):
+        errors = theory_findings.fitted_errors(lines, maximum)
+        rates = lines[0]["learning_rates"]
+        means = np.full((len(errors), len(rates)), np.nan)
+        for i, draws in enumerate(errors.values()):
+            for j, column in enumerate(zip(*draws, strict=True)):
+                kept = [100 * e for e in column if e is not None]
+                if kept:
+                    means[i, j] = np.mean(kept)
+                if len(kept) < len(column):
+                    text = f"{len(kept)}/{len(column)}" if kept else "×"
+                    panel.text(j, i, text, ha="center", va="center", fontsize=8)
+        colours = plt.get_cmap("YlOrRd").copy()
+        colours.set_bad("0.92")
+        image = panel.imshow(
+            means, colours, vmin=0, vmax=60, origin="lower", aspect="auto"
+        )
+        panel.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
+        panel.set_yticks(range(len(errors)), [_FRACTIONS[p] for p in errors])
+        panel.set(
+            xlabel="learning rate",
+            ylabel="p",
+            title="with the maximum" if maximum else "without the maximum",
+        )
+    draws = len(next(iter(theory_findings.fitted_errors(lines, True).values())))
+    figure.colorbar(image, ax=axes, label="test error in %")
+    figure.suptitle(
+        "Least squares of Wilson et al., training error 0, mean of "
+        f"{draws} draws; n/m: n fit, ×: none"
+    )
+    _save(figure, path)
+
+
+def condition_number_table(lines: Records) -> Table:
+    """Tabulate the measured and the claimed rate of each method by κ."""
+    table = Table(title="factor by which a step shrinks the distance")
+    for heading in ("κ", "method", "formula", "measured", "-log(rate) / formula's"):
+        table.add_column(heading, justify="right")
+    grouped = defaultdict(list)
+    for line in lines:
+        grouped[line["kappa"], line["label"]].append(line)
+    for (kappa, label), same in sorted(grouped.items()):
+        measured = np.array([line["measured"] for line in same])
+        claimed = same[0]["claimed"]
+        ratios = np.log(measured) / np.log(claimed)
+        table.add_row(
+            f"{kappa:g}",
+            label,
+            f"{claimed:.5f}",
+            f"{measured.mean():.5f}",
+            f"{ratios.mean():.3f}",
+        )
+    return table
+
+
+def draw_condition_number(lines: Records, path: Path) -> None:
+    """Draw measured rates over the formulas, as steps for a factor of e."""
+    figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
+    labels = dict.fromkeys(line["label"] for line in lines)
+    for label, colour in zip(labels, COLOURS, strict=False):
+        same = [line for line in lines if line["label"] == label]
+        claimed = {line["kappa"]: line["claimed"] for line in same}
+        kappas = sorted(claimed)
+        axes.loglog(
+            kappas,
+            [-1 / np.log(claimed[kappa]) for kappa in kappas],
+            color=colour,
+            linewidth=1.5,
+            label=f"{label}: formula {same[0]['formula']}",
+        )
+        axes.loglog(
+            [line["kappa"] for line in same],
+            [-1 / np.log(line["measured"]) for line in same],
+            "o",
+            color=colour,
+            markersize=5,
+            markerfacecolor="none",
+        )
+    draws = len({line["seed"] for line in lines})
+    axes.set(
+        xlabel="condition number κ",
+        ylabel="steps that shrink the distance by e",
+        title=f"Quadratics: formulas (lines), {draws} runs each (circles)",
+    )
+    axes.legend(frameon=False)
+    tidy(axes)
+    _save(figure, path)
+
+
+def adagrad_norm_table(lines: Records) -> Table:
+    """Tabulate the growth of b, and the largest share of the bound."""
+    table = Table(title="AdaGrad-Norm: steps over the bound, and the growth of b")
+    for heading in ("", "runs", "from", "to"):
+        table.add_column(heading, justify="right")
+    for lipschitz in dict.fromkeys(x["lipschitz"] for x in lines if "bound" in x):
+        same = [x for x in lines if x.get("lipschitz") == lipschitz]
+        ratios = [
+            steps / bound
+            for x in same
+            for steps, bound in zip(x["steps"], x["bound"], strict=True)
+        ]
+        name = f"steps / bound, L = {lipschitz:g}"
+        table.add_row(
+            name, str(len(ratios)), f"{min(ratios):.1e}", f"{max(ratios):.1e}"
+        )
+    growth = [x for x in lines if x["kind"] == "growth"]
+    for batch in dict.fromkeys(x["batch"] for x in growth):
+        found = [x["slope"] for x in growth if x["batch"] == batch]
+        kind = "whole batches" if batch is None else f"batches of {batch}"
+        table.add_row(
+            f"slope of log b, {kind}",
+            str(len(found)),
+            f"{min(found):z.4f}",
+            f"{max(found):z.4f}",
+        )
+    return table
+
+
+def draw_adagrad_norm(lines: Records, path: Path) -> None:
+    """Draw steps and bounds over b0, and b over the steps."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
+    bounds = [line for line in lines if line["kind"] == "bound"]
+    lipschitz = dict.fromkeys(line["lipschitz"] for line in bounds)
+    for value, colour in zip(lipschitz, COLOURS, strict=False):
+        same = [line for line in bounds if line["lipschitz"] == value]
+        b0 = same[0]["b0"]
+        steps, bound = (np.array([x[key] for x in same]) for key in ("steps", "bound"))
+        left.loglog(
+            b0, np.median(bound, axis=0), "--", color=colour, label=f"L = {value:g}"
+        )
+        left.loglog(b0, np.median(steps, axis=0), color=colour)
+        left.fill_between(b0, steps.min(0), steps.max(0), color=colour, alpha=0.2)
+        left.axvline(value, color=colour, linewidth=0.7, linestyle=":")
+    left.set(
+        xlabel="$b_0$ (dotted: L)",
+        ylabel="steps",
+        title=r"Steps to $\|\nabla\|^2 \leq \epsilon$ (solid) and the bound (dashed)",
+    )
+    left.legend(frameon=False)
+    growth = [line for line in lines if line["kind"] == "growth"]
+    for line in growth:
+        whole = line["batch"] is None
+        right.loglog(
+            line["k"],
+            line["b"],
+            color=COLOURS[0] if whole else COLOURS[3],
+            linewidth=1.2,
+            label="_" if line["seed"] else _kind_of_batch(line["batch"]),
+        )
+    noise = np.mean([x["noise"] for x in growth])
+    k = np.array(growth[0]["k"])
+    right.loglog(k, noise * np.sqrt(k), "k--", linewidth=1.2, label=r"$c\,\sqrt{k}$")
+    right.set(
+        xlabel="step k",
+        ylabel="$b_k$",
+        title="Growth of b; c: noise of the gradient at the minimum",
+    )
+    right.legend(frameon=False)
+    for axes in (left, right):
+        tidy(axes)
+    _save(figure, path)
+
+
+def _kind_of_batch(batch: int | None) -> str:
+    return "whole batches" if batch is None else f"mini-batches of {batch}"
+
+
+def nonconvex_table(lines: Records) -> Table:
+    """Tabulate the slopes in T and in d, mean ± deviation over the draws."""
+    table = Table(title="slopes of log E‖∇f‖² at the best c")
+    headings = ("noise on", "method", "in T, d = 10", "in T, d = 100", "in d, T = 1000")
+    for heading in headings:
+        table.add_column(heading, justify="right")
+    cells = theory_findings.best_cells(lines)
+    in_steps = theory_findings.slopes_in_steps(cells)
+    for (method, share), found in sorted(
+        theory_findings.slopes_in_dimension(cells).items(),
+        key=lambda item: item[0][::-1],
+    ):
+        slopes = (in_steps[method, share, 10], in_steps[method, share, 100], found)
+        table.add_row(f"{100 * share:g} %", method, *map(_mean_and_deviation, slopes))
+    return table
+
+
+def _mean_and_deviation(values: np.ndarray) -> str:
+    if len(values) < 2:
+        return f"{values.mean():.2f}"
+    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
+
+
+def draw_nonconvex(lines: Records, path: Path) -> None:
+    """Draw E‖∇f‖² over T in the upper row and over d in the lower one."""
+    cells = theory_findings.best_cells(lines)
+    shares = sorted({share for _, share, *_ in cells})
+    methods = ("SGD", "p = 1/8", "p = 1/4", "p = 1/2")
+    figure, axes = plt.subplots(
+        2, len(shares), figsize=(11, 6.6), layout="constrained", squeeze=False
+    )
+    for column, share in enumerate(shares):
+        for fixed, panel in zip((100, 1000), axes[:, column], strict=True):
+            over_steps = panel is axes[0, column]
+            at, of = (3, 2) if over_steps else (2, 3)
+            for method, colour in zip(methods, COLOURS, strict=False):
+                keys = sorted(
+                    k for k in cells if k[:2] == (method, share) and k[of] == fixed
+                )
+                _draw_line(panel, cells, keys, at, colour, method)
+            _draw_guides(panel, (-0.5,) if over_steps else (0.25, 0.5))
+            name = "steps T, d = 100" if over_steps else "dimension d, T = 1,000"
+            panel.set(xlabel=name, ylabel=r"$E\,\|\nabla f\|^2$" if not column else "")
+            tidy(panel)
+        axes[0, column].set_title(f"noise on {100 * share:g} % of the coordinates")
+    axes[0, 0].legend(frameon=False)
+    draws = len(next(iter(cells.values())).values)
+    figure.suptitle(
+        f"Best of five c, mean and range of {draws} draws; gray: the claimed slopes"
+    )
+    _save(figure, path)
+
+
+def _draw_line(
+    panel: Any, cells: Any, keys: Any, at: int, colour: str, label: str
+) -> None:
+    x = [key[at] for key in keys]
+    values = np.stack([cells[key].values for key in keys])
+    panel.loglog(
+        x, values.mean(axis=1), "o-", color=colour, label=label, markersize=3.5
+    )
+    panel.fill_between(
+        x, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.15
+    )
+
+
+def _draw_guides(panel: Any, slopes: tuple[float, ...]) -> None:
+    """Draw the claimed slopes through the middle of the panel."""
+    left, right = panel.get_xlim()
+    low, high = panel.get_ylim()
+    x = np.array([left, right])
+    for slope in slopes:
+        y = np.sqrt(low * high) * (x / np.sqrt(left * right)) ** slope
+        panel.loglog(x, y, color="0.6", linewidth=1, linestyle="--", zorder=0)
+        panel.annotate(
+            f"{slope:g}",
+            (x[-1], y[-1]),
+            color="0.4",
+            fontsize=8,
+            ha="right",
+            va="bottom",
+        )
+    panel.set(xlim=(left, right), ylim=(low, high))
+
+
+def step_size_table(lines: Records) -> Table:
+    """Tabulate how often the criterion is right on each surface."""
+    table = Table(title="steps that count, all learning rates together")
+    for heading in ("surface", "steps", "that raise the loss", "told rightly", "share"):
+        table.add_column(heading, justify="right")
+    for name in dict.fromkeys(line["surface"] for line in lines):
+        same = [line for line in lines if line["surface"] == name]
+        steps, rises, right = (
+            sum(line[key] for line in same) for key in ("steps", "rises", "right")
+        )
+        table.add_row(
+            name, str(steps), str(rises), str(right), f"{100 * right / steps:.2f} %"
+        )
+    return table
+
+
+def draw_step_size(lines: Records, path: Path) -> None:
+    """Draw the shares of rising steps and of right predictions over the rate."""
+    names = list(dict.fromkeys(line["surface"] for line in lines))
+    figure, axes = plt.subplots(
+        1,
+        len(names),
+        figsize=(11, 3.6),
+        layout="constrained",
+        squeeze=False,
+        sharey=True,
+    )
+    for panel, name in zip(axes[0], names, strict=True):
+        same = [x for x in lines if x["surface"] == name and x["steps"]]
+        rates = [x["learning_rate"] for x in same]
+        for key, label, colour in (
+            ("right", "told rightly", COLOURS[0]),
+            ("rises", "raise the loss", COLOURS[3]),
+        ):
+            shares = [100 * x[key] / x["steps"] for x in same]
+            panel.semilogx(rates, shares, "o-", color=colour, label=label, markersize=3)
+        panel.set(title=name, xlabel="learning rate", ylim=(-4, 104))
+        tidy(panel)
+    axes[0, 0].set_ylabel("% of the steps that count")
+    axes[0, 0].legend(frameon=False)
+    _save(figure, path)
+
+
+def _save(figure: Any, path: Path) -> None:
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+TABLES: dict[str, Callable[[Records], Table]] = {
+    "least-squares": least_squares_table,
+    "condition-number": condition_number_table,
+    "adagrad-norm": adagrad_norm_table,
+    "nonconvex": nonconvex_table,
+    "step-size": step_size_table,
+}
+DRAWINGS: dict[str, Callable[[Records, Path], None]] = {
+    "least-squares": draw_least_squares,
+    "condition-number": draw_condition_number,
+    "adagrad-norm": draw_adagrad_norm,
+    "nonconvex": draw_nonconvex,
+    "step-size": draw_step_size,
+}

@@ -1,0 +1,202 @@
+"""What the report says of each folder of results. Needs no JAX."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from rich.table import Table
+
+from benchmarks import run_dir
+from benchmarks.errors import UsageError
+from benchmarks.experiments import EXPERIMENTS
+from benchmarks.landscape.surfaces import SURFACES, panel
+from benchmarks.reporting import results as outcomes
+from benchmarks.reporting import theory_section as theory_section
+from benchmarks.reporting import views
+from benchmarks.reporting.plots import landscape as landscape_plots
+from benchmarks.reporting.plots import regret as regret_plots
+from benchmarks.reporting.plots import step_time as speed_drawings
+from benchmarks.reporting.results import Outcome
+from benchmarks.reporting.views import as_markdown
+from benchmarks.theory.plans import STUDIES
+
+
+class Section(NamedTuple):
+    """What the report says of one folder of results.
+
+    Attributes:
+      title: The heading.
+      text: Markdown.
+      plots: Images that were drawn, in the folder of the report.
+    """
+
+    title: str
+    text: str
+    plots: Sequence[Path]
+
+
+def describe(folder: Path, plots: Path) -> Section:
+    """Describe a folder of results.
+
+    Args:
+      folder: As the command left it that wrote it.
+      plots: Where to draw.
+
+    Raises:
+      UsageError: If it cannot be read, naming it.
+    """
+    for file, describe_kind in _KINDS.items():
+        if any(folder.glob(file)):
+            return describe_kind(folder, plots)
+    raise UsageError(f"{folder} holds no records that the report knows.")
+
+
+def _describe_training(folder: Path, plots: Path) -> Section:
+    outcome = outcomes.read(folder)
+    text, drawn = views.show(outcome, plots / f"{folder.name}.png")
+    parts = [*_introduce(folder.name), *text, _sign(outcome)]
+    return Section(f"{folder.name}: {outcome.title}", "\n\n".join(parts), drawn)
+
+
+def describe_not_run(name: str) -> Section:
+    """Show the published figures of an experiment that has no results here.
+
+    Args:
+      name: One of the named experiments that has such figures.
+    """
+    experiment = EXPERIMENTS[name]
+    epochs = experiment.config.epochs
+    quarters = [outcomes.epoch_at(k / 4, epochs) for k in (1, 2, 3, 4)]
+    table = Table("optimizer", *(f"epoch {epoch}" for epoch in quarters))
+    for label, cells in experiment.published.items():
+        table.add_row(label, *["not run"] * len(cells))
+        table.add_row(f"{label}, published", *cells)
+    parts = [*_introduce(name), as_markdown(table), f"`{command(name)}`"]
+    return Section(f"{name}: not run", "\n\n".join(parts), [])
+
+
+def command(name: str) -> str:
+    """Write the command that runs an experiment."""
+    kind = "sweep" if EXPERIMENTS[name].grid else "train"
+    return f"python -m benchmarks {kind} {name} --data-dir DIR --out OUT/{name}"
+
+
+def _describe_speed(folder: Path, plots: Path) -> Section:
+    config, header = outcomes.read_settings(folder)
+    lines = run_dir.read(folder / "speed.jsonl")
+    plot = plots / f"{folder.name}.png"
+    text = [
+        "What a step takes: the update and its application, compiled with donated "
+        "buffers, all candidates taking turns in one process. Compared is the ratio to "
+        "optax.adam within a turn.",
+    ]
+    for tree in dict.fromkeys(line["tree"] for line in lines):
+        same = [line for line in lines if line["tree"] == tree]
+        table = speed_drawings.speed_table(same)
+        text += [f"**{table.title}**", as_markdown(table)]
+    text.append(_sign(Outcome(folder, config, header, [])))
+    if config.get("growth"):
+        path = folder / "shares.jsonl"
+        shares = run_dir.read(path) if path.exists() else []
+        speed_drawings.draw_growth(lines, shares, plot)
+        title = "how the cost of a step grows"
+    else:
+        speed_drawings.draw_speed(lines, plot)
+        title = "the speed of a step"
+    return Section(f"{folder.name}: {title}", "\n\n".join(text), [plot])
+
+
+def _describe_regret(folder: Path, plots: Path) -> Section:
+    config, header = outcomes.read_settings(folder)
+    lines = {
+        name: run_dir.read(folder / f"{name}.jsonl")
+        for name in config["games"]
+        if (folder / f"{name}.jsonl").exists()
+    }
+    parts = [
+        "Losses come one at a time, the step is Algorithm 1 with α/√t on a box. The "
+        "regret is beside the theorem's bound and the tighter sum of its proof.",
+    ]
+    drawn = []
+    for name, table, draw in regret_plots.pictures(lines):
+        if table:
+            parts += [f"**{table.title}**", as_markdown(table)]
+        drawn.append(plots / f"{name}.png")
+        draw(drawn[-1])
+    parts.append(_sign(Outcome(folder, config, header, [])))
+    return Section("Regret, and where p decides", "\n\n".join(parts), drawn)
+
+
+def _describe_landscape(folder: Path, plots: Path) -> Section:
+    config, header = outcomes.read_settings(folder)
+    lines = {
+        name: run_dir.read(folder / f"{name}.jsonl") for name in config["surfaces"]
+    }
+    table = landscape_plots.landscape_table(lines)
+    plot = plots / "landscape.png"
+    panels = {name: panel(SURFACES[name]) for name in lines}
+    landscape_plots.draw_landscapes(panels, lines, plot)
+    parts = [f"**{table.title}**", as_markdown(table)]
+    parts.append(_sign(Outcome(folder, config, header, [])))
+    return Section("Trajectories on surfaces", "\n\n".join(parts), [plot])
+
+
+def _describe_theory(folder: Path, plots: Path) -> Section:
+    config, header = outcomes.read_settings(folder)
+    text = theory_section.describe(folder, plots)
+    signed = _sign(Outcome(folder, config, header, []))
+    title = "Theorems and formulas on constructed problems"
+    return Section(title, f"{text}\n\n{signed}", [])
+
+
+# Which records tell of which kind of experiment.
+_KINDS: dict[str, Callable[[Path, Path], Section]] = {
+    "speed.jsonl": _describe_speed,
+    "counterexample.jsonl": _describe_regret,
+    "rosenbrock.jsonl": _describe_landscape,
+    **dict.fromkeys((f"{name}.jsonl" for name in STUDIES), _describe_theory),
+    "sweep.jsonl": _describe_training,
+    "*-seed*.jsonl": _describe_training,
+}
+
+
+def _introduce(name: str) -> list[str]:
+    """Say what a named experiment asks, and what was published."""
+    if name not in EXPERIMENTS:
+        return []
+    experiment = EXPERIMENTS[name]
+    lines = [
+        experiment.shows,
+        f"Expected: {experiment.expected}",
+        f"What counts: {experiment.better}",
+    ]
+    if experiment.limits:
+        lines.append(f"What it cannot show: {experiment.limits}")
+    if experiment.baseline:
+        lines.append(f"Shown beside: {', '.join(experiment.baseline)}.")
+    return lines
+
+
+def _sign(outcome: Outcome) -> str:
+    """Say how the numbers came about."""
+    folder, config, header = outcome.folder, outcome.config, outcome.header
+    devices, versions = header["devices"], header["versions"]
+    cores = ""
+    if devices["platform"] == "cpu":
+        count = header["cpu_count"]
+        cores = f", {count} core{'s' if count > 1 else ''}"
+    seeds = config.get("seeds", 1)
+    draws = ""
+    if seeds is not None:
+        draws = f"{seeds} seed{'s' if seeds > 1 else ''} from {header['seed']}; "
+    seconds = [line["seconds"] for run in outcome.runs for line in run.lines]
+    took = f"{sum(seconds) / 60:.0f} minutes of training; " if seconds else ""
+    return (
+        f"`python -m benchmarks {' '.join(header['command'])}`; "
+        f"{draws}{took}"
+        f"{devices['count']} x {devices['kind']}{cores}; "
+        + ", ".join(f"{name} {version}" for name, version in versions.items())
+        + f"; commit {header['git_revision'][:10]}"
+        + (" with changes" if "with changes" in header["git_revision"] else "")
+        + f"; {header['started']}. Records: `{folder.name}/`."
+    )

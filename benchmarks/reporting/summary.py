@@ -1,0 +1,97 @@
+"""What the report says first: every claim, how it was judged, and what was changed."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from rich.table import Table
+
+from benchmarks.experiments import CHANGES
+from benchmarks.reporting import claims, statistics
+from benchmarks.reporting.claims import Verdict
+from benchmarks.reporting.statistics import FAILS, HOLDS, NOT_RUN, UNDECIDED
+from benchmarks.reporting.views import as_markdown
+
+_RULE = (
+    "Two optimizers are compared seed by seed: runs with the same seed have the same "
+    "initial weights and batches. Shown is the mean paired difference with its 95 % "
+    "t-interval, positive if the one that the claim names first is better. A claim "
+    "*holds* if the whole interval lies where the claim is true, *does not hold* if it "
+    "lies where the claim is false, and is *undecided* otherwise or with one seed. "
+    "At least as good and alike have a margin: 0.5 points of accuracy, 1 % of "
+    "perplexity, 0.01 nats of loss. Claims that share a question in one experiment are "
+    "decided together (Holm, 5 %). A run that diverged counts as guessing. "
+    "Rows marked † were written when their records already existed. The rules, and the "
+    "margin of each experiment, are in [experiments.py](experiments.py)."
+)
+_INTRODUCTIONS = {
+    claims.SEEDS: "Each names who made the claim.",
+    claims.THEOREM: (
+        "These are proved; that they hold here shows that the code is right, not that "
+        "Padam is good. They are *checked* or *violated*."
+    ),
+    claims.PACKAGE: "These are made by this package.",
+}
+_WORDS = {HOLDS: "checked", FAILS: "violated"}
+_HOLD = ("hold", "do not hold", "are undecided")
+_PLURAL = {
+    claims.SEEDS: _HOLD,
+    claims.THEOREM: ("are checked", "are violated", "are undecided"),
+    claims.PACKAGE: _HOLD,
+}
+
+
+def count(judged: Sequence[Verdict]) -> list[str]:
+    """Count the verdicts of each kind of claim; what was not run apart."""
+    lines = []
+    for kind in claims.KINDS:
+        counts = Counter(row.verdict for row in judged if row.kind == kind)
+        words = dict(zip((HOLDS, FAILS, UNDECIDED), _PLURAL[kind], strict=True))
+        known = ", ".join(
+            f"{counts[verdict]} {word}" for verdict, word in words.items()
+        )
+        lines.append(f"{kind.capitalize()}: {known}; {counts[NOT_RUN]} were not run.")
+    return ["\n".join(f"* {line}" for line in lines)]
+
+
+def write_claims(judged: Sequence[Verdict]) -> list[str]:
+    """Write the claims by kind, the rule's false rates and what was changed."""
+    parts = [_RULE, *count(judged)]
+    for kind in claims.KINDS:
+        rows = [row for row in judged if row.kind == kind]
+        table = Table("claim", "scale", "source", "found here", "verdict")
+        for row in rows:
+            verdict = row.verdict
+            if kind == claims.THEOREM:
+                verdict = _WORDS.get(verdict, verdict)
+            mark = " †" * row.after_results
+            scale = row.scale or row.experiment
+            table.add_row(row.claim + mark, scale, row.source, row.found, verdict)
+        parts += [
+            f"**{kind.capitalize()}.** {_INTRODUCTIONS[kind]}",
+            as_markdown(table),
+        ]
+    return [
+        *parts,
+        "How often the rule says that one of two optimizers is better or worse, "
+        "simulated for normal differences; the true difference is in standard "
+        "deviations of the paired differences. With a true difference of 0 every such "
+        "verdict is wrong, otherwise the few that name the wrong one:",
+        as_markdown(_rates()),
+        "Changed after the first results:",
+        "\n".join(f"* {change}" for change in CHANGES),
+    ]
+
+
+def _rates() -> Table:
+    table = Table("seeds")
+    differences = (0.0, 0.5, 1.0, 2.0)
+    for difference in differences:
+        head = "equal" if not difference else f"{difference:g} apart"
+        table.add_column(head, justify="right")
+    for n in (2, 3, 5, 8):
+        cells = []
+        for difference in differences:
+            rates = statistics.simulate(n, difference)
+            cells.append(f"{rates['better'] + rates['worse']:.0%}")
+        table.add_row(str(n), *cells)
+    return table

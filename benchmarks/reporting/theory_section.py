@@ -1,0 +1,50 @@
+"""What the report says of the studies of theory. Needs no JAX."""
+
+from pathlib import Path
+
+from benchmarks import run_dir
+from benchmarks.reporting.plots import theory as drawings
+from benchmarks.reporting.theory_findings import JUDGES
+from benchmarks.reporting.views import as_markdown
+from benchmarks.theory.plans import PLANS
+
+
+def describe(folder: Path, plots: Path) -> str:
+    """Write what each study asks, found and looks like; draw the plots.
+
+    Args:
+      folder: As the command left it.
+      plots: Where to draw; a folder beside the report.
+
+    Returns:
+      Markdown, with links to the plots.
+    """
+    parts = [
+        "Problems made for the purpose, on which formulas and theorems of the sources "
+        "can be measured. They show that a claim can be met, or missed; they prove no "
+        "theorem."
+    ]
+    for name, plan in PLANS.items():
+        path = folder / f"{name}.jsonl"
+        if not path.exists():
+            continue
+        lines = run_dir.read(path)
+        plot = plots / f"theory-{name}.png"
+        drawings.DRAWINGS[name](lines, plot)
+        table = drawings.TABLES[name](lines)
+        parts += [
+            f"### {plan.title}",
+            plan.question,
+            f"Setting: {plan.budget}",
+            f"What counts: {plan.rule}",
+            f"Expected: {plan.expected}",
+            "\n".join(
+                f"* {found.claim}: **{found.verdict}**. {found.found}."
+                for found in JUDGES[name](lines)
+            ),
+            f"What it cannot show: {plan.limits}",
+            f"![{plan.title}]({plots.name}/{plot.name})",
+            f"**{table.title}**",
+            as_markdown(table),
+        ]
+    return "\n\n".join(parts)

@@ -1,0 +1,323 @@
+"""A run's folder: config, header and one JSON line per epoch. Standard library only."""
+
+import json
+import os
+import platform
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from benchmarks.errors import UsageError
+from benchmarks.paths import ROOT, RUNS
+
+_VERSIONED = (
+    "jax",
+    "jaxlib",
+    "flax",
+    "optax",
+    "orbax-checkpoint",
+    "padam-optax",
+    "numpy",
+)
+
+
+def create_folder(out: Path | None, name: str) -> Path:
+    """Create the folder of a run.
+
+    Args:
+      out: The folder the user asked for, or None for a new one under runs/.
+      name: What the new folder's name begins with.
+
+    Returns:
+      The folder, which exists and is empty.
+
+    Raises:
+      UsageError: If the folder cannot be created.
+    """
+    stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
+    for attempt in range(1000):
+        folder = out or RUNS / (stem if attempt == 0 else f"{stem}-{attempt}")
+        try:
+            folder.mkdir(parents=True, exist_ok=out is not None)
+            return folder
+        except FileExistsError:  # two runs started within the same second
+            continue
+        except OSError as error:
+            raise UsageError(
+                f"--out {folder} cannot be created ({error.strerror}); name a folder "
+                "that you may write to."
+            ) from error
+    raise UsageError(f"{RUNS} holds a thousand runs of this second; give --out.")
+
+
+def begin(
+    out: Path | None,
+    name: str,
+    config: Mapping[str, Any],
+    devices: Mapping[str, Any],
+    seed: int,
+) -> Path:
+    """Create the folder of a run that is not resumed, with its settings and header.
+
+    Args:
+      out: The folder the user asked for, or None for a new one under runs/.
+      name: What the new folder's name begins with.
+      config: The settings.
+      devices: See `header`.
+      seed: See `header`.
+
+    Returns:
+      The folder.
+
+    Raises:
+      UsageError: If the folder cannot be created.
+    """
+    folder = create_folder(out, name)
+    write_json(folder / "config.json", config)
+    write_json(folder / "header.json", header(devices, seed))
+    return folder
+
+
+def write_header(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write what a run's numbers must carry along; of a resumed run, beside the first.
+
+    Args:
+      folder: The folder of the run.
+      content: See `header`.
+    """
+    path = folder / "header.json"
+    if path.exists():
+        first = read_json(path)
+        first.setdefault("resumed", []).append(dict(content))
+        content = first
+    write_json(path, content)
+
+
+def header(devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
+    """Collect what a number must carry along to be a result.
+
+    Args:
+      devices: What the numbers were computed on: platform, kind, count.
+      seed: The seed of the run.
+
+    Returns:
+      A mapping that can be written as JSON.
+    """
+    return {
+        "started": datetime.now(UTC).isoformat(timespec="seconds"),
+        "command": sys.argv[1:],
+        "seed": seed,
+        "git_revision": _git_revision(),
+        "python": platform.python_version(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "cpu_count": _count_cores(),
+        "devices": dict(devices),
+        "versions": {name: _version(name) for name in _VERSIONED},
+    }
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a JSON file whole or not at all.
+
+    Raises:
+      UsageError: If it cannot be written, to a full disk say.
+    """
+    _replace(path, json.dumps(content, indent=2, default=str) + "\n")
+
+
+def append(path: Path, record: Mapping[str, Any]) -> None:
+    """Append a record as one JSON line, over a half-written one if there is any.
+
+    Args:
+      path: The file, created if need be.
+      record: Strings, finite numbers, None, and lists and mappings of them.
+
+    Raises:
+      ValueError: If a number is not finite: JSON has no such numbers.
+      UsageError: If it cannot be written, to a full disk say.
+    """
+    line = json.dumps(record, allow_nan=False) + "\n"
+    with _writing(path), path.open("ab+") as file:
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+        file.write(line.encode())
+
+
+def keep(path: Path, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
+    """Drop the records that a run will write again after it is resumed.
+
+    Args:
+      path: A file written by append, or none yet.
+      wanted: Tells of a record whether it stays.
+
+    Raises:
+      UsageError: If it cannot be written, to a full disk say.
+    """
+    if path.exists():
+        lines = [json.dumps(record) + "\n" for record in read(path) if wanted(record)]
+        _replace(path, "".join(lines))
+
+
+def read(path: Path) -> list[dict[str, Any]]:
+    """Read the records of a file; a last line that was cut short is left out.
+
+    Args:
+      path: A file written by append.
+
+    Returns:
+      The records, in the order they were written.
+
+    Raises:
+      ValueError: If a finished line is not JSON.
+    """
+    finished, _, _ = path.read_text().rpartition("\n")
+    records = []
+    for number, line in enumerate(finished.splitlines(), start=1):
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError as error:
+            raise ValueError(f"{path}, line {number} is not JSON: {error}.") from error
+    return records
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON file.
+
+    Raises:
+      UsageError: If it is damaged, naming it.
+    """
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise UsageError(f"{path} is damaged ({error}); give another --out.") from error
+
+
+def _replace(path: Path, text: str) -> None:
+    """Write a file whole or not at all."""
+    temporary = path.with_suffix(".tmp")
+    with _writing(path):
+        temporary.write_text(text)
+        temporary.replace(path)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"{path} cannot be written ({error.strerror}); what was written before is "
+            "whole: make room on the disk, then go on with --resume."
+        ) from error
+
+
+def publish(run: Path, results: Path) -> Path:
+    """Copy the records of a run, but not what only its machine knows.
+
+    That is checkpoints, and in settings and command folders and workers' names. Of a
+    sweep only finished runs are copied, so that an unfinished one can be published: a
+    copy of its records goes on where they end, with --out and --resume, anywhere.
+
+    Args:
+      run: The folder of a run or of a sweep.
+      results: Where a folder of the same name is made, in place of one that is there.
+
+    Returns:
+      The new folder.
+
+    Raises:
+      UsageError: If it is not the folder of a run.
+    """
+    if not (run / "header.json").exists():
+        raise UsageError(f"{run} holds no run: there is no header.json.")
+    target = results / run.resolve().name
+    fresh = target.with_name(f".{target.name}.new")
+    shutil.rmtree(fresh, ignore_errors=True)
+    finished = _find_finished(run)
+    for path in sorted(run.rglob("*.json*")):
+        *folders, _ = path.relative_to(run).parts
+        if "checkpoints" in folders:
+            continue
+        if finished is not None and folders and folders[0] not in finished:
+            continue
+        copy = fresh / path.relative_to(run)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        if path.name == "config.json":
+            content = read_json(path)
+            content |= {key: None for key in ("out", "data_dir") if key in content}
+            write_json(copy, content)
+        elif path.name == "header.json":
+            content = read_json(path)
+            for one in (content, *content.get("resumed", ())):
+                one["command"] = _without_folders(one["command"])
+            write_json(copy, content)
+        else:
+            lines = read(path)
+            for line in lines:
+                line.pop("worker", None)
+            _replace(copy, "".join(json.dumps(line) + "\n" for line in lines))
+    if target.exists():
+        shutil.rmtree(target)
+    fresh.replace(target)
+    return target
+
+
+def _find_finished(run: Path) -> set[str] | None:
+    """Return the names of a sweep's finished runs; None if it is no sweep."""
+    path = run / "sweep.jsonl"
+    if not path.exists():
+        return None
+    states = ("complete", "stopped")
+    return {line["run"] for line in read(path) if line["state"] in states}
+
+
+def _without_folders(command: list[str]) -> list[str]:
+    """Leave out of a command where it read and wrote."""
+    kept, skip = [], False
+    for word in command:
+        option, equals, _ = word.partition("=")
+        if option in ("--out", "--data-dir"):
+            skip = not equals
+        elif word != "--resume" and not skip:
+            kept.append(word)
+        else:
+            skip = False
+    return kept
+
+
+def _count_cores() -> int | None:
+    """Count the cores that this process may use."""
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count()
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+def _git_revision() -> str:
+    """Return the commit, marked if the files differ from it."""
+
+    def git(*arguments: str) -> str:
+        return subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            check=True,
+            text=True,
+        ).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no")
+        return git("rev-parse", "HEAD") + (" with changes" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"

@@ -1,0 +1,57 @@
+"""The settings of `python -m benchmarks sweep`."""
+
+from dataclasses import dataclass
+
+from benchmarks.errors import UsageError, check_at_least
+from benchmarks.training.config import TrainConfig
+
+
+@dataclass(frozen=True)
+class SweepConfig:
+    """Train with every combination of some settings, by as many workers as there are.
+
+    The name of an experiment, as `python -m benchmarks list` shows them, sets what the
+    options do not.
+
+    Each optimizer, point of the grid and seed is a run of its own, in a folder of its
+    own below --out. Whoever starts the same command with the same --out and --resume
+    takes part: no run is done twice, and those of a worker that was killed go on from
+    their checkpoints.
+    """
+
+    train: TrainConfig
+    """The runs, but for what the grid says."""
+    grid: tuple[str, ...] = ()
+    """Settings and their values, as p=0.25,0.125 learning_rate=0.1,0.01: of the
+    optimizers' recipes, or of a run, as batch_size or model; *0.1 is a tenth of what
+    an optimizer's recipe says. Without any, the runs of the optimizers and seeds."""
+    tune: str | None = None
+    """A setting of --grid to choose for each optimizer, and for each point of the rest
+    of the grid, by itself: the best value on the validation set (see --validate), by
+    the mean over the seeds. --grid names the values to start with; while the smallest
+    or the largest is the best, the next one is tried, too, up to four of them."""
+    finals: int = 0
+    """With --tune: so many runs, with the seeds 0, 1, 2, ..., of each optimizer with
+    the chosen value, measured on the test set; --seed and --seeds are those that
+    tune."""
+    storage: str | None = None
+    """URL of the database by which the workers divide the runs, as
+    postgresql://user@host/name; by default the SQLite file sweep.db in --out, for
+    workers that share this disk."""
+    study: str = "sweep"
+    """Name of this sweep in the database."""
+    heartbeat: int = 20
+    """Seconds between a worker's signs of life; after three times as long without one
+    another takes up its run."""
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be divided among workers."""
+        check_at_least("--heartbeat", self.heartbeat, 1)
+        check_at_least("--finals", self.finals, 0)
+        if self.train.coordinator is not None:
+            raise UsageError(
+                "--coordinator does not suit a sweep, whose workers take runs of their "
+                "own; start each without it."
+            )
+        if self.train.profile:
+            raise UsageError("--profile does not suit a sweep, which trains.")

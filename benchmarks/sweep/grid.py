@@ -1,0 +1,221 @@
+"""The grid of a sweep: settings and their values, and the runs that they make."""
+
+import dataclasses
+import itertools
+import math
+import re
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal, NamedTuple
+
+from benchmarks import optimizers
+from benchmarks.errors import UsageError
+from benchmarks.settings import format_value, recipe_of
+from benchmarks.sweep.config import SweepConfig
+from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
+
+
+@dataclass(frozen=True)
+class Relative:
+    """A multiple of what each optimizer's own recipe says, written as *0.1.
+
+    Attributes:
+      factor: What the recipe's value is multiplied by.
+    """
+
+    factor: float
+
+    def __str__(self) -> str:
+        return f"*{format_value(self.factor)}"
+
+    def resolve(self, value: float) -> float:
+        """Multiply the value of a recipe; see `round_value`."""
+        return round_value(self.factor * value)
+
+
+Value = float | int | bool | str
+Grid = Mapping[str, Sequence[Value | Relative]]
+
+# Fields of TrainConfig that are no single number or name, or have an option already.
+_NOT_IN_GRID = ("optimizers", "recipe", "milestones", "seed", "seeds", *CIRCUMSTANCES)
+
+
+def round_value(value: float) -> float:
+    """Round to three digits, so that computed values have short names.
+
+    >>> round_value(0.1 * 10**0.5)
+    0.316
+    """
+    return float(f"{value:.3g}")
+
+
+class Run(NamedTuple):
+    """One run of the sweep.
+
+    Attributes:
+      optimizer: Its optimizer.
+      point: The settings of the grid that it has, by name.
+      config: All it needs but its folder.
+      stage: "tuning" if it helps to choose a setting, "final" if it has the chosen one;
+        None in a sweep that tunes nothing.
+    """
+
+    optimizer: str
+    point: Mapping[str, Value]
+    config: TrainConfig
+    stage: Literal["tuning", "final"] | None = None
+
+    @property
+    def name(self) -> str:
+        """What its folder is called."""
+        parts = [f"{name}{format_value(value)}" for name, value in self.point.items()]
+        text = "-".join([self.optimizer, *parts, f"seed{self.config.seed}"])
+        return re.sub(r"[^\w.+-]", "_", text)
+
+
+def read_grid(config: SweepConfig) -> dict[str, tuple[Value | Relative, ...]]:
+    """Read the values of each setting of the grid.
+
+    Args:
+      config: What the user asked for.
+
+    Returns:
+      The values by the setting's name, in the order given; none if the runs differ in
+      optimizer and seed alone.
+
+    Raises:
+      UsageError: If a setting does not exist, or a value is not possible or not new.
+    """
+    fixed = {
+        setting.partition("=")[0].rpartition(":")[2] for setting in config.train.recipe
+    }
+    grid: dict[str, tuple[Value | Relative, ...]] = {}
+    for setting in config.grid:
+        name, equals, texts = setting.partition("=")
+        if not (name and equals and all(texts.split(","))) or name in grid:
+            raise UsageError(
+                f"--grid takes settings like p=0.25,0.125, each once, got {setting!r}."
+            )
+        if name in fixed:
+            raise UsageError(f"--grid and --recipe both set {name}; leave one out.")
+        read = _find_reader(name, config.train)
+        values = []
+        for text in texts.split(","):
+            value = read(text)
+            if value is None:
+                raise UsageError(f"--grid {name} cannot be {text!r}.")
+            values.append(value)
+        if len(set(values)) < len(values):
+            raise UsageError(f"--grid takes each value once, got {setting!r}.")
+        grid[name] = tuple(values)
+    return grid
+
+
+def _find_reader(
+    name: str, config: TrainConfig
+) -> Callable[[str], Value | Relative | None]:
+    """Return what makes a value of a text, or None of one that is not possible."""
+    fields = typing.get_type_hints(TrainConfig)
+    if name in fields and name not in _NOT_IN_GRID:
+        return lambda text: _read_as(fields[name], text)
+    kinds = set()
+    for optimizer in config.optimizers:
+        recipe = optimizers.lookup(optimizer).recipe
+        if name not in recipe:
+            known = [field for field in fields if field not in _NOT_IN_GRID]
+            raise UsageError(
+                f"--grid {name}: {optimizer} has no such setting; it has "
+                f"{', '.join(recipe)}; every run has {', '.join(known)}."
+            )
+        kinds.add(str if isinstance(recipe[name], str) else float)
+    if str in kinds:
+        return lambda text: _read_as(str, text)
+    return _read_number
+
+
+def _read_number(text: str) -> Value | Relative | None:
+    """Read a number, or a multiple of the recipe's."""
+    number = _read_as(float, text.removeprefix("*"))
+    if number is None or not text.startswith("*"):
+        return number
+    return Relative(float(number)) if number else None
+
+
+def _read_as(kind: Any, text: str) -> Value | None:
+    parts = typing.get_args(kind)
+    if typing.get_origin(kind) is Literal:
+        return text if text in parts else None
+    if parts:  # X | None
+        kind = parts[0]
+    if kind is bool:
+        return {"true": True, "false": False}.get(text.lower())
+    try:
+        value = kind(text)
+    except ValueError:
+        return None
+    return value if kind is str or math.isfinite(value) else None
+
+
+def points(optimizer: str, grid: Grid) -> Iterator[dict[str, Value]]:
+    """Yield every combination of the grid's values, as an optimizer has them.
+
+    Args:
+      optimizer: The optimizer whose recipe relative values refer to.
+      grid: The values of each setting.
+    """
+    recipe = optimizers.lookup(optimizer).recipe
+    own = [
+        [
+            value.resolve(float(recipe[name])) if isinstance(value, Relative) else value
+            for value in values
+        ]
+        for name, values in grid.items()
+    ]
+    for chosen in itertools.product(*own):
+        yield dict(zip(grid, chosen, strict=True))
+
+
+def make_run(
+    optimizer: str, point: Mapping[str, Value], seed: int, config: TrainConfig
+) -> Run:
+    """Make the run of an optimizer at a point of the grid.
+
+    Raises:
+      UsageError: If the combination of settings is not possible.
+    """
+    fields = {k: v for k, v in point.items() if k in TrainConfig.__annotations__}
+    changes = [f"{k}={v}" for k, v in point.items() if k not in fields]
+    own = dataclasses.replace(
+        config,
+        **fields,
+        optimizers=(optimizer,),
+        recipe=(*recipe_of(optimizer, config.recipe), *changes),
+        seed=seed,
+        seeds=1,
+        out=None,
+        resume=False,
+    )
+    return Run(optimizer, point, own)
+
+
+def plan(config: TrainConfig, grid: Grid) -> dict[str, Run]:
+    """List the runs of a grid: those with other seeds only beside each other.
+
+    Args:
+      config: What they have in common.
+      grid: The values of each setting.
+
+    Returns:
+      The runs by name.
+
+    Raises:
+      UsageError: If a combination of settings is not possible.
+    """
+    runs = [
+        make_run(optimizer, point, seed, config)
+        for optimizer in config.optimizers
+        for point in points(optimizer, grid)
+        for seed in range(config.seed, config.seed + config.seeds)
+    ]
+    return {run.name: run for run in runs}

@@ -1,0 +1,509 @@
+"""Runs over a grid of settings, divided among workers; the only user of Optuna.
+
+A run is a trial that waits in the storage until a worker takes it. Trials that fail are
+not taken up again: every worker puts runs that have no other trial into the queue. Two
+may do so at once, for of a run's trials only the first that has not failed counts.
+"""
+
+import contextlib
+import dataclasses
+import fcntl
+import json
+import os
+import socket
+import time
+import warnings
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import optuna
+import sqlalchemy
+from optuna.distributions import (
+    CategoricalDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from benchmarks import data, models, optimizers, run_dir
+from benchmarks.errors import UsageError
+from benchmarks.sweep import tuning
+from benchmarks.sweep.config import SweepConfig
+from benchmarks.sweep.grid import Grid, Run
+from benchmarks.training import loop, resume, setup
+from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
+from benchmarks.training.devices import Parallel
+from benchmarks.training.preemption import PreemptedError, Preemption
+
+_SECONDS_BETWEEN_LOOKS = 0.2
+
+_Space = FloatDistribution | IntDistribution | CategoricalDistribution
+
+
+def check(runs: Mapping[str, Run], mode: Parallel) -> None:
+    """Refuse now what would end a run at its start."""
+    sources: dict[Any, data.Source] = {}
+    for run in runs.values():
+        config = run.config
+        recipe = setup.find_recipes(config)[run.optimizer]
+        sizes = optimizers.Run(steps=1, num_examples=1, seed=0)
+        optimizers.build(run.optimizer, recipe, lambda count: 0.1, sizes)
+        models.lookup(config.model)
+        finals = (False,) if run.stage == "tuning" else ()
+        for validate in (config.validate, *finals):
+            own = dataclasses.replace(config, validate=validate)
+            key = (own.dataset, own.examples, validate, own.side, own.label_noise)
+            if key not in sources:
+                sources[key] = data.find_for(own)
+            setup.check(own, sources[key], mode)
+
+
+class Worker:
+    """One of those who carry out a sweep.
+
+    Args:
+      config: The sweep.
+      grid: The values of each setting.
+      folder: Where each run has its folder.
+      mode: Where to run.
+      preemption: Says when to stop.
+    """
+
+    def __init__(
+        self,
+        config: SweepConfig,
+        grid: Grid,
+        folder: Path,
+        mode: Parallel,
+        preemption: Preemption,
+    ):
+        self.config = config
+        self.grid = grid
+        self.folder = folder
+        self.mode = mode
+        self.preemption = preemption
+        self.grace = 3 * config.heartbeat
+        with self._lock("storage"):  # Optuna makes tables, and then their indices
+            self.study = self._open()
+        self.runs = self._plan(self._find_trials())
+        self._silent: dict[int, float] = {}
+        self._about: dict[str, dict[str, Any]] = {}  # of each data set
+        self._trainer: tuple[Any, loop.Trainer] | None = None
+
+    def _open(self) -> optuna.Study:
+        """Create the study or join it, if it is of the same sweep."""
+        storage = _open_storage(_url(self.config, self.folder), self.config.heartbeat)
+        study = optuna.create_study(
+            storage=storage,
+            sampler=optuna.samplers.RandomSampler(),
+            study_name=self.config.study,
+            direction="maximize",
+            load_if_exists=True,
+        )
+        settings = dataclasses.asdict(self.config.train)
+        settings = {k: v for k, v in settings.items() if k not in CIRCUMSTANCES}
+        settings |= self._describe()
+        settings["recipes"] = setup.find_recipes(self.config.train)
+        settings = json.loads(json.dumps(settings, default=str))
+        # In this order, for another worker may be writing its settings, then trials.
+        is_new = not study.get_trials(deepcopy=False)
+        former = study.user_attrs.get("settings")
+        if former is None and is_new:
+            study.set_user_attr("settings", settings)
+            return study
+        former = former or {}
+        different = [
+            f"{key} was {former.get(key)}, is {settings.get(key)}"
+            for key in sorted({*former, *settings})
+            if former.get(key) != settings.get(key)
+        ]
+        if different:
+            raise UsageError(
+                f"the study {self.config.study!r} in this storage had other settings: "
+                f"{'; '.join(different)}. Give the same ones, or another --study, or "
+                "another --out; or remove the storage, to go on with the runs that fit."
+            )
+        return study
+
+    def _describe(self) -> dict[str, Any]:
+        """Describe the grid, and what is tuned."""
+        common = self.config.train
+        seeds = range(common.seed, common.seed + common.seeds)
+        grid = {"optimizer": common.optimizers, **self.grid, "seed": list(seeds)}
+        return {"grid": grid, "tune": self.config.tune, "finals": self.config.finals}
+
+    def write_settings(self) -> None:
+        """Write what all runs have in common, once for each storage.
+
+        A folder of records that came without a storage keeps its header; how it went on
+        stands beside it.
+        """
+        with self._lock("settings"):
+            written = (self.folder / "header.json").exists()
+            if written and self.study.user_attrs.get("described"):
+                return
+            common = self.config.train
+            settings = {**dataclasses.asdict(common), **self._describe()}
+            run_dir.write_json(self.folder / "config.json", settings)
+            run_dir.write_header(self.folder, self._header(common.seed))
+            self.study.set_user_attr("described", True)
+
+    def work(self) -> None:
+        """Take one run after the other until none is left or under way.
+
+        Raises:
+          PreemptedError: When it was told to stop.
+        """
+        while True:
+            self._give_up_the_dead()
+            trials = self.adopt()
+            if self.runs.keys() - trials.keys():
+                with self._lock("queue"):  # spares Optuna's tables the doubles
+                    trials = self._find_trials()
+                    for name in self.runs:
+                        if name not in trials:
+                            self._enqueue(name)
+                trials = self._find_trials()
+            states = {trials[name].state for name in self.runs if name in trials}
+            if TrialState.WAITING in states:
+                self._take_one()
+                self.write_results()
+            elif TrialState.RUNNING in states:
+                time.sleep(_SECONDS_BETWEEN_LOOKS)
+            elif self.runs.keys() <= trials.keys():
+                return
+            if self.preemption.noted():
+                raise PreemptedError("between two runs")
+
+    def adopt(self) -> dict[str, FrozenTrial]:
+        """Find all runs that are needed, and add to the study those done elsewhere.
+
+        These are the runs whose folder has the records of every epoch, or the reason
+        why they ended early, but no checkpoints: as published records are.
+
+        Returns:
+          The trial that counts of each run that has one.
+
+        Raises:
+          UsageError: If one of them had other settings.
+        """
+        while True:
+            trials = self._find_trials()
+            self.runs = self._plan(trials)
+            if not any(
+                name not in trials and self._find_finished(name) for name in self.runs
+            ):
+                return trials
+            with self._lock("queue"):
+                trials = self._find_trials()
+                for name in self.runs:
+                    lines = self._find_finished(name) if name not in trials else []
+                    if lines:
+                        self._add(name, lines)
+
+    def _plan(self, trials: Mapping[str, FrozenTrial]) -> dict[str, Run]:
+        """List the runs that are needed after these."""
+        scores = {}
+        for name, trial in trials.items():
+            if trial.state.is_finished() and trial.user_attrs.get("stage") == "tuning":
+                record = trial.user_attrs["record"]
+                stopped = trial.state == TrialState.PRUNED
+                scores[name] = tuning.score(
+                    None if stopped else record,
+                    trial.user_attrs["classes"],
+                    trial.user_attrs["kind"] == "images",
+                )
+        return tuning.plan(self.config, self.grid, scores)
+
+    def _find_finished(self, name: str) -> list[dict[str, Any]]:
+        """Return the records of a run that needs no more, [] if it does."""
+        run, folder = self.runs[name], self.folder / name
+        if (folder / "checkpoints").exists() or not (folder / "config.json").exists():
+            return []
+        path = folder / f"{run.optimizer}-seed{run.config.seed}.jsonl"
+        lines = loop.read_lines(path)
+        ended = bool(lines) and "stopped" in lines[-1]
+        if not ended and len(lines) < run.config.epochs:
+            return []
+        resume.check_settings(folder / "config.json", self._settings(name))
+        return lines
+
+    def _add(self, name: str, lines: list[dict[str, Any]]) -> None:
+        """Add a run that was done elsewhere to the study."""
+        stopped = lines[-1].get("stopped")
+        kept = lines[:-1] if stopped else lines
+        params = self._params(name)
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.PRUNED if stopped else TrialState.COMPLETE,
+                value=None if stopped else self._value(name, kept[-1]),
+                params={key: value for key, (value, _) in params.items()},
+                distributions={key: space for key, (_, space) in params.items()},
+                user_attrs={
+                    **self._notes(name),
+                    "record": kept[-1] if kept else None,
+                    "stopped": stopped,
+                },
+            )
+        )
+
+    def _find_trials(self) -> dict[str, FrozenTrial]:
+        """Return the trial that counts of each run that has one."""
+        trials: dict[str, FrozenTrial] = {}
+        for trial in self.study.get_trials(deepcopy=False):
+            name = trial.user_attrs.get("run")
+            if name is not None and trial.state != TrialState.FAIL:
+                trials.setdefault(name, trial)
+        return trials
+
+    def _enqueue(self, name: str) -> None:
+        params = self._params(name)
+        self.study.enqueue_trial(
+            {key: value for key, (value, _) in params.items()},
+            user_attrs=self._notes(name),
+        )
+
+    def _notes(self, name: str) -> dict[str, Any]:
+        """Say what a trial is for, and what its value is measured by."""
+        run = self.runs[name]
+        dataset = run.config.dataset
+        if dataset not in self._about:
+            source = data.find(dataset, run.config.data_dir)
+            self._about[dataset] = {"classes": source.classes, "kind": source.kind}
+        return {"run": name, "stage": run.stage, **self._about[dataset]}
+
+    def _value(self, name: str, record: Mapping[str, Any]) -> float:
+        return record[f"{self.runs[name].config.evaluated}_accuracy"]
+
+    def _params(self, name: str) -> dict[str, tuple[Any, _Space]]:
+        """Return a run's settings as Optuna shows them: each has one possible value.
+
+        Values may be added while a sweep tunes, and Optuna lets choices not change.
+        """
+        run = self.runs[name]
+        settings = {"optimizer": run.optimizer, **run.point, "seed": run.config.seed}
+        choices = {"optimizer": self.config.train.optimizers, **self.grid}
+        params: dict[str, tuple[Any, _Space]] = {}
+        for key, value in settings.items():
+            if isinstance(value, float):
+                params[key] = value, FloatDistribution(value, value)
+            elif isinstance(value, int) and not isinstance(value, bool):
+                params[key] = value, IntDistribution(value, value)
+            else:
+                params[key] = value, CategoricalDistribution(choices[key])
+        return params
+
+    def _give_up_the_dead(self) -> None:
+        """Declare the trials failed whose workers give no sign of life."""
+        optuna.storages.fail_stale_trials(self.study)
+        # Optuna does not find those whose worker died before it gave the first one.
+        now = time.monotonic()
+        for trial in self.study.get_trials(
+            deepcopy=False, states=(TrialState.RUNNING,)
+        ):
+            since = self._silent.setdefault(trial.number, now)
+            if "worker" not in trial.user_attrs and now - since > self.grace:
+                with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
+                    self.study.tell(
+                        trial.number, state=TrialState.FAIL, skip_if_finished=True
+                    )
+
+    def _take_one(self) -> None:
+        training = False
+
+        def carry_out(trial: Trial) -> float | None:
+            nonlocal training
+            name = trial.user_attrs.get("run")
+            counting = self._find_trials().get(name)
+            if counting is None or counting.number != trial.number:
+                return None  # a double, or made since the queue was empty: it fails
+            for setting, (value, space) in self._params(name).items():
+                if isinstance(space, FloatDistribution):
+                    trial.suggest_float(setting, value, value)
+                elif isinstance(space, IntDistribution):
+                    trial.suggest_int(setting, value, value)
+                else:
+                    trial.suggest_categorical(setting, space.choices)
+            trial.set_user_attr("worker", f"{socket.gethostname()} {os.getpid()}")
+            training = True
+            with self._lock(name):
+                lines, problem = self._train(name)
+            training = False
+            trial.set_user_attr("record", lines[-1] if lines else None)
+            if problem:
+                trial.set_user_attr("stopped", problem)
+                raise optuna.TrialPruned
+            return self._value(name, lines[-1])
+
+        try:
+            self.study.optimize(carry_out, n_trials=1)
+        except (ValueError, AssertionError):
+            # So Optuna objects if others have given up this worker, after it was
+            # suspended, say. Whoever has the run now finds its records.
+            if training:
+                raise
+
+    def _train(self, name: str) -> tuple[list[dict[str, Any]], str]:
+        """Do one run, or what is left of it; return its records, and why it stopped."""
+        run, folder = self.runs[name], self.folder / name
+        print(name, flush=True)
+        config = dataclasses.replace(run.config, out=folder, resume=True)
+        resume.open_run(folder, config.dataset, self._settings(name), resume=True)
+        run_dir.write_header(folder, self._header(config.seed))
+        trainer = self._find_trainer(run, config)
+        return loop.train_one(
+            trainer, run.optimizer, config.seed, folder, self.preemption
+        )
+
+    def _settings(self, name: str) -> dict[str, Any]:
+        """Return what the config.json of a run says."""
+        run, folder = self.runs[name], self.folder / name
+        config = dataclasses.replace(run.config, out=folder, resume=True)
+        row = optimizers.lookup(run.optimizer)
+        recipe = setup.find_recipes(config)[run.optimizer]
+        described = {
+            run.optimizer: {"label": row.label, "formula": row.formula, **recipe}
+        }
+        return {**dataclasses.asdict(config), "recipes": described}
+
+    def _header(self, seed: int) -> dict[str, Any]:
+        header = run_dir.header(self.mode.describe(), seed)
+        if self.config.storage:  # may hold a password
+            header["command"] = [
+                text.replace(self.config.storage, "...") for text in header["command"]
+            ]
+        return header
+
+    def _find_trainer(self, run: Run, config: TrainConfig) -> loop.Trainer:
+        """Make a trainer, or take that of the last run if only the seed is another."""
+        key = run.optimizer, run.point, run.stage
+        if self._trainer is None or self._trainer[0] != key:
+            self._trainer = None  # free its memory first, programs included
+            jax.clear_caches()
+            source = data.find_for(config)
+            self._trainer = key, loop.Trainer(config, source, self.mode)
+        return self._trainer[1]
+
+    @contextlib.contextmanager
+    def _lock(self, name: str) -> Iterator[None]:
+        """Keep other workers of this disk out, those given up by mistake included."""
+        path = self.folder / ".locks" / name
+        path.parent.mkdir(exist_ok=True)
+        with path.open("w") as file:
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError as error:
+                    if self.preemption.noted():
+                        raise PreemptedError("before a run") from error
+                    time.sleep(_SECONDS_BETWEEN_LOOKS)
+            yield
+
+    def write_results(self) -> list[dict[str, Any]]:
+        """Write what has come of each run to sweep.jsonl, and return it."""
+        trials = self._find_trials()
+        results = []
+        for name, run in self.runs.items():
+            trial = trials.get(name)
+            notes = trial.user_attrs if trial else {}
+            results.append(
+                {
+                    "run": name,
+                    "optimizer": run.optimizer,
+                    "settings": dict(run.point),
+                    "seed": run.config.seed,
+                    "stage": run.stage,
+                    "state": _STATES[trial.state if trial else TrialState.WAITING],
+                    f"{run.config.evaluated}_accuracy": trial.value if trial else None,
+                    "stopped": notes.get("stopped"),
+                    "record": notes.get("record"),
+                    "worker": notes.get("worker"),
+                }
+            )
+        path = self.folder / "sweep.jsonl"
+        temporary = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}.tmp")
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in results))
+        temporary.replace(path)
+        return results
+
+
+_STATES = {
+    TrialState.WAITING: "waiting",
+    TrialState.RUNNING: "running",
+    TrialState.COMPLETE: "complete",
+    TrialState.PRUNED: "stopped",
+}
+
+
+def _url(config: SweepConfig, folder: Path) -> str:
+    return config.storage or f"sqlite:///{folder.absolute() / 'sweep.db'}"
+
+
+def _open_storage(url: str, heartbeat: int) -> optuna.storages.RDBStorage:
+    """Open a database, and make the tables if need be."""
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    on_sqlite = url.startswith("sqlite")
+    options = {"connect_args": {"timeout": 60}} if on_sqlite else {}
+    for left in reversed(range(10)):
+        try:
+            storage = optuna.storages.RDBStorage(
+                url, options, heartbeat_interval=heartbeat, grace_period=3 * heartbeat
+            )
+            break
+        except ImportError as error:  # of the database's driver
+            raise optuna.exceptions.StorageInternalError(str(error)) from error
+        except sqlalchemy.exc.DBAPIError:
+            if not left:
+                raise
+            time.sleep(0.1)  # another worker may just be making the tables
+    if on_sqlite:
+        _make_transactions_exclusive(storage.engine)
+    return storage
+
+
+def _make_transactions_exclusive(engine: sqlalchemy.Engine) -> None:
+    """Let nobody write between what a transaction reads and what it writes.
+
+    Optuna asks for this with SELECT FOR UPDATE, which SQLite does not have: two workers
+    would take the same trial.
+    """
+
+    @sqlalchemy.event.listens_for(engine, "connect")
+    def leave_begin_to_us(connection: Any, record: Any) -> None:
+        connection.isolation_level = None
+
+    @sqlalchemy.event.listens_for(engine, "begin")
+    def begin(connection: Any) -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    engine.dispose()  # connections from before
+
+
+@contextlib.contextmanager
+def storage_errors(config: SweepConfig) -> Iterator[None]:
+    """Tell in one line of a storage that does not answer, without its password."""
+    try:
+        yield
+    except (
+        optuna.exceptions.StorageInternalError,
+        sqlalchemy.exc.SQLAlchemyError,
+    ) as error:
+        cause = error.__cause__ or error
+        reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
+        name = "sweep.db in --out"
+        if config.storage is not None:
+            try:
+                url = sqlalchemy.make_url(config.storage)
+            except sqlalchemy.exc.ArgumentError:
+                raise UsageError(
+                    "--storage must be a URL such as postgresql://user@host/name."
+                ) from error
+            name = f"--storage {url.render_as_string(hide_password=True)}"
+        raise UsageError(
+            f"{name} cannot be used ({reason}); once it can, the same command with "
+            "--out and --resume goes on."
+        ) from error

@@ -1,0 +1,1 @@
+"""One run: devices, steps, epochs, records, checkpoints."""

@@ -1,0 +1,271 @@
+"""A run's checkpoints: written beside the training, whole or not at all.
+
+The only user of Orbax.
+"""
+
+import copy
+import functools
+import json
+import logging
+import sys
+import time
+import warnings
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from orbax.checkpoint import v1 as ocp
+
+from benchmarks.errors import UsageError
+from benchmarks.training.devices import Parallel
+
+_policies = ocp.training.preservation_policies
+
+
+class Checkpoints:
+    """The checkpoints of one run: the latest ones and the best.
+
+    The best is the one with the highest test accuracy among those that were saved.
+
+    Args:
+      folder: Where they are; created if need be, on a disk that all processes share.
+      mode: Where the run's arrays live.
+      keep: How many of the latest are kept, at least 1.
+      seconds: How long after a save the next one is due.
+
+    Raises:
+      UsageError: If a checkpoint is damaged, or the folder cannot be written to.
+    """
+
+    def __init__(self, folder: Path, mode: Parallel, keep: int, seconds: float):
+        _silence_orbax()
+        self.folder = folder.absolute()
+        self.mode = mode
+        self.seconds = seconds
+        self._last = time.monotonic()
+        self._saving: Any = None
+        _check_accuracies(self.folder)
+        best = _policies.BestN(
+            n=1,
+            get_metric_fn=lambda metrics: metrics["accuracy"],
+            # One without is what a process that was killed had begun to delete.
+            keep_checkpoints_without_metrics=False,
+        )
+        try:
+            self._orbax = ocp.training.Checkpointer(
+                self.folder,
+                preservation_policy=_policies.AnyPreservationPolicy(
+                    [_policies.LatestN(keep), best]
+                ),
+                cleanup_tmp_directories=True,  # what a killed process left half-written
+            )
+        except OSError as error:
+            raise self._unwritten(error) from error
+
+    def __enter__(self) -> "Checkpoints":
+        return self
+
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        try:
+            self.close()
+        except UsageError:
+            if error is None:
+                raise
+
+    @property
+    def latest(self) -> int | None:
+        """The step of the latest checkpoint, None if there is none."""
+        latest = self._orbax.latest
+        return None if latest is None else latest.step
+
+    def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
+        """Read the latest checkpoint.
+
+        Args:
+          like: A state with the wanted structure, shapes, dtypes and placement, which
+            need not be those of the devices it was saved on.
+
+        Returns:
+          The state, and the notes that were saved with it.
+
+        Raises:
+          UsageError: If the checkpoint is damaged or does not fit, naming it.
+        """
+        step = self.latest
+        if self.mode.mode == "jit":
+            target = jax.tree.map(
+                lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
+                like,
+            )
+        else:
+            target = jax.device_get(like)
+        try:
+            saved = self._orbax.metadata(step)
+            if saved.custom_metadata.get("step") != step:
+                raise ValueError(f"_CHECKPOINT_METADATA is not that of step {step}")
+            _check_fit(saved.metadata, jax.tree.map(_bits, like))
+            state = self._orbax.load(step, target)
+            _check_fit(state, like)  # of keys their kind, too
+        except Exception as error:  # Orbax and TensorStore raise many kinds
+            raise _damaged(self.folder / str(step), error) from error
+        if self.mode.mode == "pmap":
+            state = self.mode.place(state)
+        return state, saved.custom_metadata["notes"]
+
+    def due(self) -> bool:
+        """Whether it is time for the next one; the same in every process."""
+        return bool(self.mode.agree(time.monotonic() - self._last >= self.seconds))
+
+    def save(
+        self, step: int, state: Any, accuracy: float, notes: dict[str, Any]
+    ) -> None:
+        """Begin to save a state; the arrays may be given up once this returns.
+
+        Args:
+          step: The number of the checkpoint, higher than those before.
+          state: A tree of arrays.
+          accuracy: Test accuracy by which the best is chosen.
+          notes: What else `restore` shall return, fit for JSON.
+
+        Raises:
+          UsageError: If this or the one before cannot be written, a full disk say.
+        """
+        if self.mode.mode == "pmap":
+            state = jax.device_get(state)
+        try:
+            former, self._saving = (
+                self._saving,
+                self._orbax.save_async(
+                    step,
+                    state,
+                    force=True,
+                    metrics={"accuracy": accuracy},
+                    # A copy, for it is written later.
+                    custom_metadata={"step": step, "notes": copy.deepcopy(notes)},
+                ),
+            )
+            _release(former)
+        except Exception as error:
+            raise self._unwritten(error) from error
+        self._last = time.monotonic()
+
+    def close(self) -> None:
+        """Wait until all is written.
+
+        Raises:
+          UsageError: If it cannot be.
+        """
+        try:
+            self._orbax.close()
+            _release(self._saving)
+        except Exception as error:
+            raise self._unwritten(error) from error
+
+    def _unwritten(self, error: Exception) -> UsageError:
+        reason = _shorten(error, self.folder)
+        return UsageError(
+            f"a checkpoint cannot be written to {self.folder} ({reason}); those before "
+            "it are whole: make room on the disk, then go on with --resume."
+        )
+
+
+class NoCheckpoints(Checkpoints):
+    """What takes the place of a run's checkpoints where none are wanted."""
+
+    def __init__(self) -> None:
+        pass
+
+    @property
+    def latest(self) -> None:
+        """The step of the latest checkpoint: there is none."""
+        return
+
+    def due(self) -> bool:
+        """Whether it is time for the next one: never."""
+        return False
+
+    def save(self, *arguments: Any) -> None:
+        """Save nothing."""
+
+    def close(self) -> None:
+        """Wait for nothing."""
+
+
+def _release(saving: Any) -> None:
+    """End the thread of a save that is done: Orbax keeps it until asked."""
+    if saving is not None:
+        saving.result()
+
+
+@functools.cache
+def _silence_orbax() -> None:
+    """Keep Orbax from telling each step, and again what is raised as an error."""
+    former = sys.unraisablehook
+
+    def on_unraisable(problem: Any) -> None:
+        # Of several reads or writes that fail, all but the first find nobody waiting.
+        if str(problem.exc_value) != "Event loop is closed":
+            former(problem)
+
+    sys.unraisablehook = on_unraisable
+    for name in ("absl", "asyncio"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+    warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+
+
+def _check_accuracies(folder: Path) -> None:
+    """Name the checkpoint whose accuracy is unreadable, for Orbax does not."""
+    for path in folder.glob("*"):
+        if not path.name.isdecimal():
+            continue
+        try:
+            json.loads((path / "metrics" / "metrics").read_text())
+        except FileNotFoundError:
+            continue
+        except (OSError, ValueError) as error:
+            raise _damaged(path, error) from error
+
+
+def _check_fit(saved: Any, like: Any) -> None:
+    found, wanted = _describe(saved), _describe(like)
+    for name in sorted({*found, *wanted}):
+        if found.get(name) != wanted.get(name):
+            raise ValueError(
+                f"{name} is {found.get(name, 'not there')} instead of "
+                f"{wanted.get(name, 'not there')}"
+            )
+
+
+def _bits(x: Any) -> Any:
+    """Return the array as which one of typed random keys is saved."""
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        return jax.random.key_data(x)
+    return x
+
+
+def _describe(tree: Any) -> dict[str, str]:
+    return {
+        jax.tree_util.keystr(path, simple=True, separator="/"): (
+            f"{x.dtype}{list(x.shape)}"
+        )
+        for path, x in jax.tree.leaves_with_path(tree)
+    }
+
+
+def _damaged(path: Path, error: Exception) -> UsageError:
+    reason = _shorten(error, path.parent)
+    return UsageError(
+        f"the checkpoint {path} is damaged or not of this run ({reason}); remove it to "
+        "go on from the one before, or begin anew with another --out."
+    )
+
+
+def _shorten(error: BaseException, folder: Path) -> str:
+    """Tell what the error that started it all says, in a few words."""
+    seen: list[BaseException] = []  # one that is raised again may lead to itself
+    while (before := error.__cause__ or error.__context__) and error not in seen:
+        seen.append(error)
+        error = before
+    text = " ".join(str(error).replace(f"{folder}/", "").split())
+    return text[:200] or type(error).__name__

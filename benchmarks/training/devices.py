@@ -1,0 +1,272 @@
+"""One program on every device of every process, under jit on a mesh or under pmap.
+
+The same code runs in both. It takes the `local` share of a batch and averages with
+`mean` and `total`. Under jit arrays are global, the compiler divides the work along the
+batch, and averaging does nothing; under pmap each device sees its share only.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.experimental import multihost_utils
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from benchmarks.errors import UsageError
+
+AXIS = "data"
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Where a program runs, and how its parts on different devices talk.
+
+    Attributes:
+      mode: "jit" on a mesh of all devices, or "pmap".
+      shard_optimizer: Whether each device keeps a part of the optimizer's state only
+        (ZeRO, stage 1: Rajbhandari et al., SC 2020). Under jit alone.
+      count: How many of the devices are used, the first ones; None for all.
+    """
+
+    mode: Literal["jit", "pmap"] = "jit"
+    shard_optimizer: bool = False
+    count: int | None = None
+
+    @property
+    def axis_name(self) -> str | None:
+        """The name that collective operations use; under jit there is none."""
+        return AXIS if self.mode == "pmap" else None
+
+    @property
+    def devices(self) -> int:
+        """Number of devices, over all processes."""
+        return self.count or jax.device_count()
+
+    @property
+    def is_first_process(self) -> bool:
+        """Whether this process writes what is written once."""
+        return jax.process_index() == 0
+
+    @property
+    def shard(self) -> tuple[int, int]:
+        """Number of this process, and of processes."""
+        return jax.process_index(), jax.process_count()
+
+    @cached_property
+    def mesh(self) -> Mesh:
+        """All devices under jit; under pmap those of this process."""
+        devices = jax.devices() if self.mode == "jit" else jax.local_devices()
+        return Mesh(
+            np.array(devices[: self.count]), (AXIS,), axis_types=(AxisType.Auto,)
+        )
+
+    @property
+    def everywhere(self) -> NamedSharding:
+        """The placement of an array of which each device has a copy."""
+        return NamedSharding(self.mesh, PartitionSpec())
+
+    def place(self, tree: Any) -> Any:
+        """Copy arrays, the same in every process, to every device."""
+
+        def place(x):
+            # A copy, for what is left in place would be lost by donation.
+            x = np.array(x)
+            return jax.make_array_from_callback(x.shape, self.everywhere, x.__getitem__)
+
+        return _on_arrays(place, tree)
+
+    def place_batch(self, tree: Any) -> Any:
+        """Bring this process' share of a batch to its devices, divided among them."""
+        if self.mode == "pmap":
+            devices = len(self.mesh.local_devices)
+            return jax.tree.map(
+                lambda x: x.reshape(devices, len(x) // devices, *x.shape[1:]), tree
+            )
+        sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
+        return jax.tree.map(
+            lambda x: jax.make_array_from_process_local_data(sharding, x), tree
+        )
+
+    def state_sharding(self, leaf: Any) -> NamedSharding:
+        """Where a leaf of the optimizer's state lives: by its shape alone.
+
+        The longest axis that the devices divide is divided among them; a leaf that has
+        none is kept everywhere.
+        """
+        if not self.shard_optimizer or not hasattr(leaf, "shape"):
+            return self.everywhere
+        lengths = [length if length % self.devices == 0 else 0 for length in leaf.shape]
+        if not lengths or max(lengths) == 0:
+            return self.everywhere
+        axes: list[str | None] = [None] * len(lengths)
+        axes[int(np.argmax(lengths))] = AXIS
+        return NamedSharding(self.mesh, PartitionSpec(*axes))
+
+    def scatter(self, tree: Any) -> Any:
+        """Give each device its part of trees like the optimizer's state, if asked to.
+
+        Used inside a compiled function; the identity otherwise.
+        """
+        if not self.shard_optimizer:
+            return tree
+        shardings = jax.tree.map(self.state_sharding, tree)
+        return lax.with_sharding_constraint(tree, shardings)
+
+    def gather(self, tree: Any) -> Any:
+        """Undo `scatter`: every device gets all of it."""
+        if not self.shard_optimizer:
+            return tree
+        return lax.with_sharding_constraint(tree, self.everywhere)
+
+    def initialise(self, init: Callable[[Any], Any], params: Any) -> Any:
+        """Make an optimizer's state for placed parameters, each part where it lives."""
+        if self.mode == "pmap":
+            return self.place(init(params))
+        shardings = jax.tree.map(self.state_sharding, jax.eval_shape(init, params))
+        return jax.jit(init, out_shardings=shardings)(params)
+
+    def compile(
+        self,
+        function: Callable[..., Any],
+        *arguments: Any,
+        donate: bool = False,
+        batch: int | None = None,
+    ) -> Callable[..., Any]:
+        """Compile a function for these arguments, once and for all.
+
+        Args:
+          function: Called with the arguments; under pmap on each device, where its
+            results must be the same on all. With `donate` it returns a pair whose first
+            part is like the first argument.
+          *arguments: Placed arrays, or trees of them, as every call will have them.
+          donate: Whether the first argument's buffers are given up for the results.
+          batch: Which argument, if any, comes from `place_batch`.
+
+        Returns:
+          The compiled function. Under jit it refuses arguments of other shapes or
+          dtypes, so it cannot compile anew; under pmap it compiles when it is called.
+        """
+        donated = (0,) if donate else ()
+        if self.mode == "jit":
+            out: Any = self.everywhere
+            if donate:
+                kept = jax.tree.map(lambda x: x.sharding, arguments[0])
+                out = (kept, self.everywhere)
+            jitted = jax.jit(function, donate_argnums=donated, out_shardings=out)
+            return jitted.lower(*arguments).compile()
+        # pmap wants something that it may split.
+        numbers = jnp.arange(len(self.mesh.local_devices))
+        axes: list[int | None] = [None] * len(arguments)
+        if batch is not None:
+            axes[batch] = 0
+        mapped = jax.pmap(
+            lambda *arguments: function(*arguments[:-1]),
+            axis_name=AXIS,
+            in_axes=(*axes, 0),
+            out_axes=None,
+            donate_argnums=donated,
+            devices=None if self.count is None else self.mesh.local_devices,
+        )
+        # Not compiled ahead: such a program counts the devices of all processes.
+        return lambda *arguments: mapped(*arguments, numbers)
+
+    def local(self, tree: Any) -> Any:
+        """Take this device's share of arrays whose leading axis is the batch."""
+        if self.mode == "jit":
+            sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
+            return lax.with_sharding_constraint(tree, sharding)
+
+        def share(x):
+            size = x.shape[0] // self.devices
+            return lax.dynamic_slice_in_dim(x, lax.axis_index(AXIS) * size, size)
+
+        return jax.tree.map(share, tree)
+
+    def mean(self, tree: Any) -> Any:
+        """Average over devices."""
+        return lax.pmean(tree, AXIS) if self.mode == "pmap" else tree
+
+    def total(self, tree: Any) -> Any:
+        """Add over devices."""
+        return lax.psum(tree, AXIS) if self.mode == "pmap" else tree
+
+    def share_gradient(self, tree: Any) -> Any:
+        """Return the parameters unchanged, their gradient averaged over devices.
+
+        Used inside the objective, so that whoever differentiates it, a line search
+        included, sees the same gradient on every device.
+        """
+        return _share(tree) if self.mode == "pmap" else tree
+
+    def agree(self, value: Any) -> Any:
+        """Return the first process' value, a number or an array, in every process."""
+        if jax.process_count() == 1:
+            return value
+        return multihost_utils.broadcast_one_to_all(np.asarray(value))
+
+    def first_says(self, work: Callable[[], str]) -> str:
+        """Do something in the first process alone, and tell all what came of it.
+
+        Args:
+          work: Returns a text.
+
+        Returns:
+          The text, in every process.
+
+        Raises:
+          Exception: What the work raises in the first process; in the others a
+            UsageError with its message.
+        """
+        text, error = "", None
+        if self.is_first_process:
+            try:
+                text = work()
+            except Exception as raised:  # the others wait, whatever it is
+                text, error = str(raised), raised
+        failed = error is not None
+        if jax.process_count() > 1:
+            bytes_ = np.frombuffer(text.encode().ljust(4096)[:4096], np.uint8)
+            bytes_, failed = self.agree(bytes_), bool(self.agree(failed))
+            text = bytes(bytes_).decode(errors="ignore").rstrip()
+        if error is not None:
+            raise error
+        if failed:
+            raise UsageError(text)
+        return text
+
+    def describe(self) -> Mapping[str, Any]:
+        """Say what the numbers are computed on, for the records."""
+        device = jax.local_devices()[0]
+        return {
+            "platform": device.platform,
+            "kind": device.device_kind,
+            "count": self.devices,
+            "processes": jax.process_count(),
+        }
+
+
+def _on_arrays(function: Callable[[Any], Any], tree: Any) -> Any:
+    """Apply a function of arrays to the leaves; of typed random keys, to their bits."""
+
+    def on_leaf(x):
+        if isinstance(x, jax.Array) and jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+            bits = function(jax.random.key_data(x))
+            return jax.random.wrap_key_data(bits, impl=jax.random.key_impl(x))
+        return function(x)
+
+    return jax.tree.map(on_leaf, tree)
+
+
+@jax.custom_vjp
+def _share(tree):
+    return tree
+
+
+_share.defvjp(
+    lambda tree: (tree, None), lambda _, gradient: (lax.pmean(gradient, AXIS),)
+)

@@ -1,0 +1,370 @@
+"""The loop around the steps: epochs, records, checkpoints, for each run in turn."""
+
+import functools
+import math
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import nnx
+
+from benchmarks import data, models, optimizers, run_dir
+from benchmarks.errors import UsageError
+from benchmarks.training import epochs, monitoring, schedules
+from benchmarks.training.checkpoints import Checkpoints, NoCheckpoints
+from benchmarks.training.config import TrainConfig
+from benchmarks.training.devices import Parallel
+from benchmarks.training.epochs import DivergedError
+from benchmarks.training.monitoring import Events, Progress
+from benchmarks.training.preemption import PreemptedError, Preemption
+from benchmarks.training.setup import find_recipes
+from benchmarks.training.step import Programs, TrainState
+
+
+class Prepared(NamedTuple):
+    """What the runs with one optimizer share.
+
+    Attributes:
+      schedule: Its learning rate.
+      train: The compiled epoch.
+      show: Reads what a run is doing, for its records.
+      weights: Takes a state, and returns the parameters and statistics to evaluate.
+    """
+
+    schedule: optax.Schedule
+    train: epochs.TrainEpoch
+    show: Callable[..., Any]
+    weights: Callable[[TrainState], tuple[Any, Any]]
+
+
+class Trainer:
+    """What the runs to be compared share: data, initial weights, compiled programs.
+
+    Args:
+      config: The settings, checked.
+      source: The data set.
+      mode: Where to run.
+    """
+
+    def __init__(self, config: TrainConfig, source: data.Source, mode: Parallel):
+        self.config = config
+        self.source = source
+        self.mode = mode
+        self.steps_per_epoch = source.train_size // config.batch_size
+        self.recipes = find_recipes(config)
+        self._prepared: dict[str, Prepared] = {}
+        self._weights: dict[int, tuple[Any, Any]] = {}  # of the last seed
+        contents = source.read()
+        preprocessing = contents.preprocessing
+        if not config.augment:
+            preprocessing = preprocessing.without_augmentation()
+        graph, _ = self._build(config.seed)
+        self.feed = epochs.open_feed(
+            config, source, contents, Programs(graph, preprocessing, mode)
+        )
+
+    def _build(self, seed: int) -> tuple[Any, Any]:
+        config, model = self.config, models.lookup(self.config.model)
+        network = model.build(
+            config.width or model.width,
+            self.source.input_shape,
+            self.source.classes,
+            initializer=config.initializer,
+            dtype=jnp.dtype(config.dtype),
+            axis_name=self.mode.axis_name,
+            rngs=nnx.Rngs(seed),
+        )
+        graph, *weights = nnx.split(network, nnx.Param, ...)
+        return graph, tuple(weights)
+
+    def initial_weights(self, seed: int) -> tuple[Any, Any]:
+        """Make the parameters and statistics that all runs with a seed begin with."""
+        if seed not in self._weights:
+            self._weights = {seed: self.mode.place(self._build(seed)[1])}
+        return self._weights[seed]
+
+    def initial_state(self, name: str, seed: int) -> TrainState:
+        """Copy the common initial weights and initialise an optimizer for them."""
+        start = self.mode.place((jnp.int32(0), *self.initial_weights(seed)))
+        tx, _ = self.build_optimizer(name, seed)
+        return TrainState(*start, self.mode.initialise(tx.init, start[1]))
+
+    def build_optimizer(
+        self, name: str, seed: int
+    ) -> tuple[optax.GradientTransformation, optax.Schedule]:
+        """Build an optimizer for a run, and the schedule of its learning rate."""
+        config, settings = self.config, self.recipes[name]
+        steps = config.epochs * self.steps_per_epoch
+        schedule = schedules.make(
+            config.schedule,
+            settings["learning_rate"],
+            steps,
+            config.milestones,
+            config.final_share,
+        )
+        run = optimizers.Run(steps, self.source.train_size, seed)
+        tx = optimizers.build(name, settings, schedule, run)
+        if config.accumulate > 1:
+            tx = optax.MultiSteps(tx, config.accumulate).gradient_transformation()
+        return tx, schedule
+
+    def prepare(self, name: str) -> Prepared:
+        """Build an optimizer and compile what its runs need.
+
+        Runs with other seeds use it too: a seed enters an optimizer by its initial
+        state alone.
+        """
+        if name not in self._prepared:
+            tx, schedule = self.build_optimizer(name, self.config.seed)
+            state = self.initial_state(name, self.config.seed)
+            train = self.feed.compile_train(tx, state)
+            show = self._prepare_to_show(name, state)
+            weights = self._prepare_weights(name, state)
+            self._prepared[name] = Prepared(schedule, train, show, weights)
+        return self._prepared[name]
+
+    @functools.cached_property
+    def evaluate(self) -> Callable[[Any], Any]:
+        """Measure parameters and statistics on the test or validation split."""
+        return self.feed.compile_evaluate(self.initial_weights(self.config.seed))
+
+    @functools.cached_property
+    def evaluate_training_set(self) -> Callable[[Any], Any]:
+        """Measure them on the training set, without augmentation and dropout."""
+        weights = self.initial_weights(self.config.seed)
+        return self.feed.compile_evaluate(weights, "train")
+
+    def _prepare_weights(
+        self, name: str, state: TrainState
+    ) -> Callable[[TrainState], tuple[Any, Any]]:
+        averages = optimizers.lookup(name).averages
+        if averages is None:
+            return lambda state: (state.params, state.stats)
+        compiled = self.mode.compile(
+            lambda opt_state, params: self.mode.gather(averages(opt_state, params)),
+            *(state.opt_state, state.params),
+        )
+        return lambda state: (compiled(state.opt_state, state.params), state.stats)
+
+    def _prepare_to_show(self, name: str, state: TrainState) -> Callable[..., Any]:
+        if not self.config.diagnostics:
+            return lambda start, state, learning_rate: {}
+        settings, row = self.recipes[name], optimizers.lookup(name)
+        b2 = settings["b2"] if row.corrects_before_max else None
+        p = None if "p_start" in settings else settings.get("p", 0.5)
+        read = monitoring.make_diagnostics(state.opt_state, p, b2)
+        rate = self.mode.place(jnp.float32(0))
+        compiled = self.mode.compile(
+            read, state.params, state.params, state.opt_state, rate
+        )
+
+        def show(start, state, learning_rate):
+            rate = self.mode.place(jnp.float32(learning_rate))
+            return compiled(start, state.params, state.opt_state, rate)
+
+        return show
+
+    def run(
+        self,
+        name: str,
+        seed: int,
+        checkpoints: Checkpoints,
+        preemption: Preemption,
+        progress: Progress,
+    ) -> Iterator[dict[str, Any]]:
+        """Train with one optimizer from where its latest checkpoint stands.
+
+        The results of an epoch are fetched after the next one is dispatched, so that
+        the device does not wait for the host, unless the epoch is saved: no checkpoint
+        is written before the records that lead to it.
+
+        Args:
+          name: A key of optimizers.OPTIMIZERS.
+          seed: The seed of the run.
+          checkpoints: Where it is saved.
+          preemption: Says when to stop.
+          progress: Shows what is reached.
+
+        Yields:
+          The record of each epoch: the metrics of its steps, of the test or validation
+          set after it, and after the last epoch those of the whole training set in
+          evaluation mode, if it is in memory.
+
+        Raises:
+          DivergedError: After the last epoch whose losses were finite.
+          PreemptedError: When it was told to stop, after saving.
+        """
+        prepared, evaluate = self.prepare(name), self.evaluate
+        evaluated = self.config.evaluated
+        start = self.initial_weights(seed)[0]
+        state, notes = self.initial_state(name, seed), {}
+        if checkpoints.latest is not None:
+            state, notes = checkpoints.restore(state)
+        progress.begin_at(int(state.step) * self.feed.batch_size)
+        done = int(state.step) // self.feed.steps
+        started = time.perf_counter()
+
+        def pause(state, notes):
+            step = int(state.step)
+            stop = preemption.noted()
+            if stop or checkpoints.due():
+                checkpoints.save(step, state, _NEVER_BEST, notes)
+            if stop:
+                raise PreemptedError(f"{name}, seed {seed}, within epoch {epoch}")
+
+        def fetch(epoch, training, measured, shown):
+            nonlocal started
+            try:
+                training, measured = training(), jax.device_get(measured)
+            except DivergedError as error:
+                raise DivergedError(f"{error} {epoch}") from error
+            found = {}
+            for split, metrics in measured.items():
+                if not math.isfinite(metrics.loss):
+                    raise DivergedError(
+                        f"the {split.replace('_', ' ')} loss is {metrics.loss} after "
+                        f"epoch {epoch}"
+                    )
+                found[f"{split}_loss"] = float(metrics.loss)
+                found[f"{split}_accuracy"] = float(metrics.accuracy)
+            step = epoch * self.steps_per_epoch
+            now = time.perf_counter()
+            record = {
+                "run": name,
+                "seed": seed,
+                "epoch": epoch,
+                "step": step,
+                "learning_rate": float(prepared.schedule(step - 1)),
+                "train_loss": float(np.mean(training.loss, dtype=np.float64)),
+                "train_accuracy": float(np.mean(training.accuracy, dtype=np.float64)),
+                **found,
+                "seconds": now - started,
+                **monitoring.to_record(shown),
+            }
+            started = now
+            progress.tested(record[f"{evaluated}_accuracy"])
+            return record
+
+        waiting = None
+        for epoch in range(done + 1, self.config.epochs + 1):
+            state, training = prepared.train(state, seed, notes, pause, progress)
+            weights = prepared.weights(state)
+            measured = {evaluated: evaluate(weights)}
+            if epoch == self.config.epochs and self.source.resident:
+                measured["final_train"] = self.evaluate_training_set(weights)
+            rate = prepared.schedule(epoch * self.steps_per_epoch - 1)
+            shown = prepared.show(start, state, rate)
+            if waiting:
+                yield fetch(*waiting)
+            waiting, notes = (epoch, training, measured, shown), {}
+
+            step, last = epoch * self.feed.steps, epoch == self.config.epochs
+            stop = preemption.noted()
+            save = stop or last or checkpoints.due()
+            if save or self.feed.pauses:  # within the next one, even
+                record = fetch(*waiting)
+                yield record
+                waiting = None
+            if save:
+                accuracy = record[f"{evaluated}_accuracy"]
+                checkpoints.save(step, state, accuracy, {})
+            if stop and not last:
+                raise PreemptedError(f"{name}, seed {seed}, after epoch {epoch}")
+
+
+# The test accuracy of a state within an epoch, which nobody has measured.
+_NEVER_BEST = -1.0
+
+
+def read_lines(path: Path) -> list[dict[str, Any]]:
+    """Read what a run has written, nothing if it has not begun.
+
+    Raises:
+      UsageError: If it is damaged, naming it.
+    """
+    try:
+        return run_dir.read(path) if path.exists() else []
+    except ValueError as error:
+        raise UsageError(f"{error} Correct it, or give another --out.") from error
+
+
+def train_one(
+    trainer: Trainer, name: str, seed: int, folder: Path, preemption: Preemption
+) -> tuple[list[dict[str, Any]], str]:
+    """Do one run, or what is left of it, and write its records and checkpoints.
+
+    Args:
+      trainer: What it shares with other runs.
+      name: The optimizer.
+      seed: The seed.
+      folder: Where records are written, and in a folder below it checkpoints.
+      preemption: Says when to stop.
+
+    Returns:
+      The records, and the reason if the run diverged, else "".
+
+    Raises:
+      PreemptedError: When it was told to stop, after saving.
+      UsageError: If what the run has written before is damaged, naming it.
+    """
+    config, mode, run = trainer.config, trainer.mode, f"{name}-seed{seed}"
+    path = folder / f"{run}.jsonl"
+    lines = read_lines(path)
+    saved = folder / "checkpoints" / run
+    was_saved = saved.exists()  # published records have no checkpoints
+    with (
+        Checkpoints(saved, mode, config.keep, config.checkpoint_seconds)
+        if config.keep
+        else NoCheckpoints()
+    ) as checkpoints:
+        whole = config.epochs * trainer.feed.steps
+        stopped = bool(lines) and "stopped" in lines[-1]
+        complete = len(lines) == config.epochs
+        if config.keep and was_saved:
+            complete &= checkpoints.latest == whole
+        if mode.agree(stopped or complete):
+            return (lines[:-1], lines[-1]["stopped"]) if stopped else (lines, "")
+
+        done = (checkpoints.latest or 0) // trainer.feed.steps
+        lines = [line for line in lines if line["epoch"] <= done]
+        if [line["epoch"] for line in lines] != list(range(1, done + 1)):
+            raise UsageError(
+                f"{path} lacks records of the {done} epochs that lead to the "
+                f"checkpoint {checkpoints.folder / str(checkpoints.latest)}; remove "
+                f"{checkpoints.folder} to do this run again, or give another --out."
+            )
+        first = mode.is_first_process
+        if first:
+            run_dir.keep(path, lambda line: line["epoch"] <= done)
+        progress = Progress(
+            f"{optimizers.lookup(name).label:14}"
+            + (f" seed {seed}" if config.seeds > 1 else ""),
+            whole * trainer.feed.batch_size,
+            trainer.prepare(name).schedule,
+            config.batch_size,
+            shown=first,
+        )
+        events = Events(
+            folder / "tensorboard" / run if first and config.tensorboard else None,
+            done * trainer.steps_per_epoch + 1,
+        )
+        try:
+            for record in trainer.run(name, seed, checkpoints, preemption, progress):
+                lines.append(record)
+                if first:
+                    run_dir.append(path, record)
+                events.write(record)
+        except DivergedError as error:
+            if first:
+                stop = {"run": name, "seed": seed, "stopped": str(error)}
+                run_dir.append(path, stop)
+            return lines, str(error)
+        finally:
+            progress.close()
+            events.close()
+    return lines, ""

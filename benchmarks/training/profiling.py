@@ -1,0 +1,195 @@
+"""What an epoch costs besides its steps, and a profile of JAX; nothing is kept."""
+
+import dataclasses
+import statistics
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import optax
+from jax import lax
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks import data, run_dir
+from benchmarks.training import epochs, loop, setup
+from benchmarks.training.checkpoints import Checkpoints
+from benchmarks.training.config import TrainConfig
+from benchmarks.training.monitoring import Progress
+from benchmarks.training.step import TrainState
+
+# An epoch is cut to so many steps where a whole one is out of the question.
+_STREAMED_STEPS = 50
+_TRACED_STEPS = 10
+
+
+def profile(config: TrainConfig) -> int:
+    """Measure the parts of an epoch with the first of the optimizers.
+
+    The candidates alternate in one process; each waits for its results. A part is the
+    median over the rounds. `bare` is as many steps on one batch that is there already;
+    `epoch` chooses, augments and normalises the batches and fetches the metrics;
+    `record` writes the line of an epoch; `evaluation` and the part of a checkpoint that
+    the training waits for are not counted as overhead, since an epoch need not have
+    them.
+
+    Returns:
+      The exit status, 0.
+    """
+    mode = setup.start(config)
+    source = data.find_for(config)
+    setup.check(config, source, mode)
+    name = config.optimizers[0]
+    # Only one optimizer is built.
+    config = dataclasses.replace(config, optimizers=(name,))
+    trainer = loop.Trainer(config, source, mode)
+    feed, weights = trainer.feed, trainer.initial_weights(config.seed)
+    if isinstance(feed, epochs.Streamed):
+        feed.steps_per_epoch = min(feed.steps_per_epoch, _STREAMED_STEPS)
+        feed.steps = feed.steps_per_epoch * config.accumulate
+    tx, schedule = trainer.build_optimizer(name, config.seed)
+    state = trainer.initial_state(name, config.seed)
+    bare = _compile_bare(feed, tx, state)
+    epoch = feed.compile_train(tx, state)
+    evaluate = trainer.evaluate
+    progress = Progress(name, 0, schedule, config.batch_size, shown=False)
+
+    def train_epoch(state):
+        # Within an epoch a stream may be saved; here it is not.
+        state, fetch = epoch(state, config.seed, {}, lambda *_: None, progress)
+        fetch()
+        return state
+
+    with tempfile.TemporaryDirectory() as scratch:
+        lines = Path(scratch) / "lines.jsonl"
+        checkpoints = Checkpoints(Path(scratch) / "checkpoints", mode, 1, 0.0)
+
+        def record(state):
+            line = {"run": name, "rate": float(schedule(int(state.step)))}
+            run_dir.append(lines, line | dict.fromkeys("abcdefgh", 1 / 3))
+            return state
+
+        def test(state):
+            jax.block_until_ready(evaluate(weights))
+            return state
+
+        def save(state):
+            checkpoints.save(int(state.step), state, 0.0, {})
+            return state
+
+        seconds: dict[str, list[float]] = {}
+        rounds = 3
+        while len(seconds.get("bare", ())) < rounds:
+            for part, work in (
+                ("bare", bare),
+                ("epoch", train_epoch),
+                ("record", record),
+                ("evaluation", test),
+                ("checkpoint", save),
+            ):
+                took, state = _time(work, state)
+                seconds.setdefault(part, []).append(took)
+            if sum(seconds["bare"]) < 10:
+                rounds = 10
+        checkpoints.close()
+
+    folder = run_dir.create_folder(config.out, "profile")
+    median = {part: statistics.median(values) for part, values in seconds.items()}
+    overhead = (median["epoch"] + median["record"]) / median["bare"] - 1
+    result = {
+        "model": config.model,
+        "dataset": config.dataset,
+        "run": name,
+        "steps": feed.steps,
+        "batch_size": feed.batch_size,
+        "overhead": overhead,
+        "seconds": seconds,
+    }
+    run_dir.write_header(folder, run_dir.header(mode.describe(), config.seed))
+    run_dir.append(folder / "profile.jsonl", result)
+    _trace(feed, tx, state, folder / "trace")
+    Console().print(_table(result, median))
+    print(
+        f"data and bookkeeping add {overhead:.1%} to the bare steps.\n"
+        f"profile: {folder / 'trace'} (for TensorBoard, XProf or Perfetto)"
+    )
+    return 0
+
+
+def _time(work: Callable[[Any], Any], state: Any) -> tuple[float, Any]:
+    started = time.perf_counter()
+    state = jax.block_until_ready(work(state))
+    return time.perf_counter() - started, state
+
+
+def _compile_bare(
+    feed: epochs.Resident | epochs.Streamed,
+    tx: optax.GradientTransformation,
+    state: TrainState,
+) -> Callable[[TrainState], TrainState]:
+    """Compile the steps of an epoch, all on the same batch."""
+    mode, programs = feed.mode, feed.programs
+    if isinstance(feed, epochs.Streamed):
+        (batch, *_) = next(feed.batches(0, 0))
+        placed = mode.place_batch(batch)
+        step = mode.compile(
+            lambda state, batch: programs.train_on_batch(tx, state, batch),
+            *(state, placed),
+            donate=True,
+            batch=1,
+        )
+
+        def bare(state):
+            for _ in range(feed.steps):
+                state, _ = step(state, placed)
+            return state
+
+        return bare
+    inputs, labels = (x[: feed.batch_size] for x in feed.splits["train"])
+    placed = mode.place((programs.preprocessing.test(inputs), labels))
+
+    def steps(state, batch):
+        def body(state, _):
+            return programs.train_step(tx, state, *mode.local(batch))
+
+        return lax.scan(body, state, length=feed.steps)
+
+    program = mode.compile(steps, state, placed, donate=True)
+    return lambda state: program(state, placed)[0]
+
+
+def _trace(
+    feed: epochs.Resident | epochs.Streamed,
+    tx: optax.GradientTransformation,
+    state: TrainState,
+    folder: Path,
+) -> None:
+    """Write JAX's profile of a few steps."""
+    feed.steps = min(feed.steps, _TRACED_STEPS)
+    bare = _compile_bare(feed, tx, state)
+    with jax.profiler.trace(folder):
+        jax.block_until_ready(bare(state))
+
+
+def _table(result: dict[str, Any], median: dict[str, float]) -> Table:
+    examples = result["steps"] * result["batch_size"]
+    table = Table(
+        title=f"{result['model']} on {result['dataset']}, {result['run']}: "
+        f"{result['steps']} steps of {result['batch_size']}, median of "
+        f"{len(result['seconds']['bare'])}",
+        box=box.SIMPLE_HEAD,
+    )
+    for heading in ("part", "seconds", "lowest", "highest", "examples/s"):
+        table.add_column(heading, justify="left" if heading == "part" else "right")
+    for part, values in result["seconds"].items():
+        rate = examples / median[part] if part in ("bare", "epoch") else None
+        table.add_row(
+            part,
+            *(f"{x:.4g}" for x in (median[part], min(values), max(values))),
+            f"{rate:,.0f}" if rate else "",
+        )
+    return table

@@ -1,0 +1,84 @@
+"""Take a run up again, if it had the same settings."""
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import run_dir
+from benchmarks.errors import UsageError
+from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
+
+
+def open_run(
+    out: Path | None, name: str, config: Mapping[str, Any], resume: bool
+) -> Path:
+    """Create the folder of a run, or find it to go on with, and write its settings.
+
+    Args:
+      out: The folder the user asked for, or None for a new one under runs/.
+      name: What the new folder's name begins with.
+      config: The settings, and what follows from them.
+      resume: Whether the folder may hold a run with the same settings already.
+
+    Returns:
+      The folder, with config.json in it.
+
+    Raises:
+      UsageError: If the folder cannot be created, or holds something else.
+    """
+    kept = None if out is None else out / "config.json"
+    if resume and kept is not None and kept.exists():
+        check_settings(kept, config)
+        return kept.parent
+    # A process that was killed at once may have left the beginning of the settings.
+    begun = {"config.tmp"}
+    if resume and out is not None and out.is_dir() and {*os.listdir(out)} - begun:
+        raise UsageError(
+            f"--resume: {out} holds no run (there is no config.json); give the folder "
+            "that the run printed, or a new one."
+        )
+    folder = run_dir.create_folder(out, name)
+    run_dir.write_json(folder / "config.json", config)
+    return folder
+
+
+def check_settings(kept: Path, config: Mapping[str, Any]) -> None:
+    """Refuse to go on with a run that had other settings.
+
+    Settings that did not exist when the run was made had their defaults. How an
+    optimizer is described does not matter.
+
+    Args:
+      kept: The config.json of the run.
+      config: The settings now, and what follows from them.
+
+    Raises:
+      UsageError: Naming each setting that differs.
+    """
+    defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
+    former, wanted = (
+        _without_descriptions({**defaults, **settings})
+        for settings in (run_dir.read_json(kept), config)
+    )
+    different = [
+        f"{key} was {former.get(key)}, is {wanted.get(key)}"
+        for key in sorted({*former, *wanted} - set(CIRCUMSTANCES))
+        if former.get(key) != wanted.get(key)
+    ]
+    if different:
+        raise UsageError(
+            f"--resume: the run in {kept.parent} had other settings: "
+            f"{'; '.join(different)}. Give the same ones, or another --out."
+        )
+
+
+def _without_descriptions(settings: Mapping[str, Any]) -> dict[str, Any]:
+    plain = json.loads(json.dumps(settings, default=str))
+    for recipe in plain.get("recipes", {}).values():
+        if isinstance(recipe, dict):
+            recipe.pop("label", None)
+            recipe.pop("formula", None)
+    return plain

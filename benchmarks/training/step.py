@@ -1,0 +1,218 @@
+"""What runs on the devices: a step, an epoch as one scan, an evaluation. All pure.
+
+Everything that depends on the name of an optimizer has been decided before.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from flax import nnx
+from jax import lax
+
+from benchmarks.data import Split
+from benchmarks.data.preprocessing import Draws, Pixels, Tokens
+from benchmarks.training.devices import Parallel
+
+
+class TrainState(NamedTuple):
+    """All that a step changes.
+
+    Attributes:
+      step: Steps taken, an int32 scalar; parts of accumulated batches count each.
+      params: The weights.
+      stats: The running statistics of BatchNorm.
+      opt_state: The optimizer's state.
+    """
+
+    step: jax.Array
+    params: Any
+    stats: Any
+    opt_state: Any
+
+
+class Metrics(NamedTuple):
+    """Mean loss, and share of examples or characters that are predicted."""
+
+    loss: jax.Array
+    accuracy: jax.Array
+
+
+@dataclass(frozen=True)
+class Programs:
+    """The functions to be compiled for one network.
+
+    Attributes:
+      graph: The static part of the network.
+      preprocessing: Makes its inputs.
+      mode: Where this runs.
+    """
+
+    graph: Any
+    preprocessing: Pixels | Tokens
+    mode: Parallel
+
+    def train_epoch(
+        self,
+        tx: optax.GradientTransformation,
+        state: TrainState,
+        split: Split,
+        seed: jax.Array,
+        shape: tuple[int, int],
+    ) -> tuple[TrainState, Metrics]:
+        """Visit the training examples once in a new order, all inside one scan.
+
+        Args:
+          tx: The optimizer.
+          state: The state at the start of the epoch.
+          split: The training split, whole.
+          seed: The run's, a scalar. With the epoch it determines order and draws.
+          shape: Steps of the epoch and examples per step.
+
+        Returns:
+          The new state, and the metrics of each step before it was taken.
+        """
+        epoch = state.step // shape[0]
+        key = jax.random.fold_in(jax.random.key(seed), epoch)
+        plan = self.plan_epoch(key, len(split.labels), shape)
+
+        def body(state, choice):
+            index, draws = self.mode.local(choice)
+            inputs = self.preprocessing.train(split.inputs[index], draws)
+            return self.train_step(tx, state, inputs, split.labels[index])
+
+        return lax.scan(body, state, plan)
+
+    def plan_epoch(
+        self, key: jax.Array, size: int, shape: tuple[int, int]
+    ) -> tuple[jax.Array, Draws]:
+        """Draw which examples an epoch visits in which order, and their augmentation.
+
+        The draws are for whole batches: they depend on the key alone, not on the
+        optimizer nor on the number of devices. The examples left over when the batch
+        size does not divide the set are not seen in this epoch; the next one leaves out
+        others.
+
+        Args:
+          key: The epoch's random key.
+          size: Number of training examples.
+          shape: Steps of the epoch and examples per step.
+
+        Returns:
+          Indices of training examples, and their draws, all of the given shape.
+        """
+        order_key, draw_key = jax.random.split(key)
+        order = jax.random.permutation(order_key, size)[: math.prod(shape)]
+        return order.reshape(shape), self.preprocessing.draw(draw_key, shape)
+
+    def train_on_batch(
+        self, tx: optax.GradientTransformation, state: TrainState, batch: Split
+    ) -> tuple[TrainState, Metrics]:
+        """Take one step on a batch of a stream, which is augmented already."""
+        return self.train_step(
+            tx, state, self.preprocessing.test(batch.inputs), batch.labels
+        )
+
+    def train_step(
+        self,
+        tx: optax.GradientTransformation,
+        state: TrainState,
+        inputs: jax.Array,
+        labels: jax.Array,
+    ) -> tuple[TrainState, Metrics]:
+        """Take one step: the same for every optimizer.
+
+        Optimizers that search along a line get what they need: the value, the gradient
+        and the function, which is averaged over devices inside itself. Others ignore
+        them.
+
+        Args:
+          tx: The optimizer.
+          state: What the step changes.
+          inputs: This device's share of the batch, as the network takes it.
+          labels: Its labels.
+
+        Returns:
+          The new state, and the metrics of the whole batch before the step.
+        """
+
+        def objective(params):
+            params = self.mode.share_gradient(params)
+            model = nnx.merge(self.graph, params, state.stats, copy=True)
+            model.train()
+            metrics = measure(model(inputs), labels)
+            metrics = self.mode.mean(Metrics(*(x.mean() for x in metrics)))
+            return metrics.loss, (metrics, nnx.state(model, nnx.Not(nnx.Param)))
+
+        (loss, (metrics, stats)), gradient = jax.value_and_grad(
+            objective, has_aux=True
+        )(state.params)
+        updates, opt_state = optax.with_extra_args_support(tx).update(
+            self.mode.scatter(gradient),
+            state.opt_state,
+            self.mode.scatter(state.params),
+            value=loss,
+            grad=gradient,
+            value_fn=lambda params: objective(params)[0],
+        )
+        params = self.mode.gather(optax.apply_updates(state.params, updates))
+        return TrainState(state.step + 1, params, stats, opt_state), metrics
+
+    def evaluate(
+        self, weights: tuple[Any, Any], split: Split, batch_size: int
+    ) -> Metrics:
+        """Average over a split, each example counted once.
+
+        The last batch is filled up with copies of the last example that count nothing.
+
+        Args:
+          weights: Parameters and running statistics.
+          split: The split, whole.
+          batch_size: Examples per step of the scan.
+        """
+        size = len(split.labels)
+        index = jnp.arange(math.ceil(size / batch_size) * batch_size)
+
+        def body(sums, index):
+            index = self.mode.local(index)
+            clipped = jnp.minimum(index, size - 1)
+            batch = Split(split.inputs[clipped], split.labels[clipped])
+            found = self._sum_over_batch(weights, batch, index < size)
+            return Metrics(*map(jnp.add, sums, found)), None
+
+        zeros = Metrics(jnp.float32(0), jnp.float32(0))
+        sums, _ = lax.scan(body, zeros, index.reshape(-1, batch_size))
+        return Metrics(*(x / size for x in self.mode.total(sums)))
+
+    def evaluate_batch(
+        self, weights: tuple[Any, Any], batch: tuple[Split, jax.Array]
+    ) -> Metrics:
+        """Add up over a batch of a stream those examples that count."""
+        return self.mode.total(self._sum_over_batch(weights, *batch))
+
+    def _sum_over_batch(
+        self, weights: tuple[Any, Any], batch: Split, counts: jax.Array
+    ) -> Metrics:
+        model = nnx.merge(self.graph, *weights, copy=True)
+        model.eval()
+        logits = model(self.preprocessing.test(batch.inputs))
+        found = measure(logits, batch.labels)
+        return Metrics(*(jnp.where(counts, x, 0.0).sum() for x in found))
+
+
+def measure(logits: jax.Array, labels: jax.Array) -> Metrics:
+    """Return each example's cross-entropy, and whether its class is predicted.
+
+    Args:
+      logits: Shape (n, classes), or (n, length, classes) for text.
+      labels: Shape (n,) or (n, length).
+
+    Returns:
+      Arrays of shape (n,), float32; of a text the means over its characters.
+    """
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    correct = (logits.argmax(axis=-1) == labels).astype(loss.dtype)
+    return Metrics(*(x.reshape(len(x), -1).mean(axis=1) for x in (loss, correct)))

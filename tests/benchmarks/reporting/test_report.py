@@ -1,0 +1,399 @@
+"""The report says what the records say, and says how they came about."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks import run_dir
+from benchmarks.__main__ import main
+from benchmarks.paths import ROOT
+from benchmarks.reporting import report, sections
+
+HEADER = {
+    "started": "2026-01-02T03:04:05+00:00",
+    "command": ["train", "digits"],
+    "seed": 7,
+    "git_revision": "0123456789abcdef with changes",
+    "cpu_count": 2,
+    "devices": {"platform": "cpu", "kind": "cpu", "count": 1, "processes": 1},
+    "versions": {"jax": "0.1.2"},
+}
+
+
+CONFIG = {
+    "model": "vgg-small",
+    "dataset": "digits",
+    "epochs": 4,
+    "seed": 7,
+    "seeds": 2,
+    "milestones": [0.3, 0.6, 0.8],
+    "recipe": [],
+}
+
+
+def write(folder, config, **files):
+    folder.mkdir(parents=True)
+    run_dir.write_json(folder / "config.json", config)
+    run_dir.write_json(folder / "header.json", HEADER)
+    for name, lines in files.items():
+        for line in lines:
+            run_dir.append(folder / f"{name}.jsonl", line)
+
+
+def run_lines(*accuracies):
+    return [
+        {
+            "epoch": i,
+            "learning_rate": 0.1,
+            "train_loss": 1 / i,
+            "train_accuracy": a,
+            "test_loss": 1 - a,
+            "test_accuracy": a,
+            "seconds": 1.0,
+        }
+        for i, a in enumerate(accuracies, start=1)
+    ]
+
+
+def write_sweep(folder, config, runs):
+    """Write a sweep: for each run optimizer, settings, seed and its records."""
+    about = []
+    for i, (optimizer, settings, seed, lines) in enumerate(runs):
+        stopped = "stopped" in lines[-1]
+        about.append(
+            {
+                "run": f"run{i}",
+                "optimizer": optimizer,
+                "settings": settings,
+                "seed": seed,
+                "state": "stopped" if stopped else "complete",
+            }
+        )
+        recipes = {optimizer: {"label": optimizer.capitalize()}}
+        write(
+            folder / f"run{i}",
+            {**config, "recipes": recipes},
+            **{f"{optimizer}-seed{seed}": lines},
+        )
+    grid = {name: [] for name in ("optimizer", *runs[0][1], "seed")}
+    write_settings = {**config, "grid": grid}
+    run_dir.write_json(folder / "config.json", write_settings)
+    run_dir.write_json(folder / "header.json", HEADER)
+    for line in about:
+        run_dir.append(folder / "sweep.jsonl", line)
+
+
+@pytest.fixture
+def results(tmp_path):
+    results = tmp_path / "results"
+    recipes = {"padam": {"label": "Padam"}, "sgd": {"label": "SGD"}}
+    write(
+        results / "digits",
+        {**CONFIG, "recipes": recipes},
+        **{
+            "padam-seed7": run_lines(0.5, 0.6, 0.7, 0.8),
+            "padam-seed8": run_lines(0.7, 0.8, 0.9, 1.0),
+            "sgd-seed7": run_lines(0.25),
+            "sgd-seed8": [*run_lines(0.5), {"stopped": "the loss is nan"}],
+        },
+    )
+    write_sweep(
+        results / "choice-of-p",
+        CONFIG,
+        [
+            ("padam", {"p": 0.25}, 7, run_lines(0.1, 0.2, 0.3, 0.5)),
+            ("padam", {"p": 0.25}, 8, run_lines(0.1, 0.2, 0.3, 0.7)),
+            ("padam", {"p": 0.125}, 7, run_lines(0.2, 0.2, 0.3, 0.9)),
+            ("padam", {"p": 0.125}, 8, [{"stopped": "the loss is nan"}]),
+        ],
+    )
+    times = {"tree": "leaf-8", "leaves": 1, "numbers": 8, "state_bytes_per_number": 8.0}
+    write(
+        results / "speed",
+        {},
+        speed=[
+            {**times, "optimizer": "adam", "seconds": [0.001, 0.002, 0.004]},
+            {**times, "optimizer": "padam", "seconds": [0.002, 0.003, 0.004]},
+        ],
+    )
+    return results
+
+
+@pytest.fixture
+def report_on(tmp_path):
+    """Write the report of a folder of results; return its text."""
+
+    def write_report(results, *options):
+        readme = tmp_path / "README.md"
+        readme.write_text(
+            "before\n<!-- results: begin -->stale<!-- results: end -->\nafter\n"
+        )
+        paths = ["--results", str(results), "--out", str(tmp_path)]
+        assert main(["report", *paths, "--readme", str(readme), *options]) == 0
+        return (tmp_path / "REPORT.md").read_text()
+
+    return write_report
+
+
+def rows(text, first):
+    """Find the cells of a table's rows by the first of them."""
+    lines = [line for line in text.splitlines() if line.startswith(f"| {first} |")]
+    return [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines]
+
+
+def test_tables_show_means_deviations_and_what_diverged(results, report_on):
+    text = report_on(results)
+    # Two seeds that differ by 20 points: the sample deviation is 14.14.
+    expected = ["60.00±14.14", "70.00±14.14", "80.00±14.14", "90.00±14.14"]
+    (padam, p_quarter, p_eighth) = rows(text, "Padam")[:3]
+    assert padam == ["Padam", "0.2500", *expected, "1.00"]
+    assert rows(text, "SGD") == [
+        ["SGD", "1.0000", "37.50±17.68", "-", "-", "-", "1.00"]
+    ]
+    assert "* SGD, seed 8, ended early: the loss is nan." in text
+    assert p_quarter == ["Padam", "1/4", "10.00±0.00", "60.00±14.14", "2"]
+    # The one that diverged counts as guessing between ten classes.
+    diverged = [f"{x} (1 of 2 diverged)" for x in ("15.00±7.07", "50.00±56.57")]
+    assert p_eighth == ["Padam", "1/8", *diverged, "2, 1 diverged"]
+    (timed,) = rows(text, "padam")
+    assert timed[:3] == ["padam", "3", "1.50"]
+
+
+def test_every_section_says_how_its_numbers_came_about(results, tmp_path):
+    described = report.build(results, tmp_path / "plots")
+    # In the order of the list of experiments; others and those not run come last.
+    assert [s.title.split(":")[0] for s in described[:4]] == [
+        "digits",
+        "choice-of-p",
+        "speed",
+        "slides-cifar10",
+    ]
+    for section in described[:3]:
+        assert "`python -m benchmarks train digits`" in section.text
+        assert "1 x cpu, 2 cores; jax 0.1.2" in section.text
+        assert "commit 0123456789 with changes; 2026-01-02" in section.text
+    assert "2 seeds from 7; 0 minutes of training" in described[0].text
+    assert "Which p?" in described[1].text  # the question of the experiment
+
+
+def test_published_figures_stand_beside_what_was_not_run_and_what_was(
+    results, report_on
+):
+    published = ["87.73±0.60", "92.11±0.27", "92.85±0.23", "92.86±0.11"]
+    text = report_on(results)
+    assert ["Padam", *["not run"] * 4] in rows(text, "Padam")
+    assert ["Padam, published", *published] in rows(text, "Padam, published")
+    config = {**CONFIG, "seeds": 1, "recipes": {"padam": {"label": "Padam"}}}
+    lines = run_lines(0.5, 0.6, 0.7, 0.8)
+    write(results / "slides-cifar10", config, **{"padam-seed7": lines})
+    text = report_on(results)
+    mine = ["Padam", "0.2500", "50.00", "60.00", "70.00", "80.00", "1.00"]
+    assert mine in rows(text, "Padam")
+    assert ["Padam, published", "", *published, ""] in rows(text, "Padam, published")
+    assert "slides-cifar10: not run" not in text
+
+
+def test_a_grid_of_two_settings_is_a_map_and_curves(results, tmp_path):
+    runs = [
+        ("padam", {"p": p, "learning_rate": rate}, 7, run_lines(0.1, 0.2, p, p + rate))
+        for p in (0.25, 0.125)
+        for rate in (0.1, 0.01)
+    ]
+    config = {**CONFIG, "seeds": 1}
+    write_sweep(results / "p-and-learning-rate", config, runs)
+    folder = results / "p-and-learning-rate"
+    section = sections.describe(folder, tmp_path)
+    assert rows(section.text, "Padam")[1] == [
+        "Padam",
+        "1/4",
+        "0.01",
+        "10.00",
+        "26.00",
+        "1",
+    ]
+    names = ["", "-p-0.25", "-p-0.125"]
+    assert [p.name for p in section.plots] == [
+        f"p-and-learning-rate{name}.png" for name in names
+    ]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in section.plots)
+
+
+def test_a_baseline_stands_first(results, tmp_path):
+    config = {**CONFIG, "seeds": 1, "epochs": 1}
+    (line,) = run_lines(0.5)
+    line |= {
+        "distance_from_start": 3.0,
+        "effective_learning_rate": [0.01, 0.1, 1.0, 10.0, 100.0],
+    }
+    for name, ps in (("dilemma", (0.5, 0.125)), ("dilemma-small-rate", (0.5,))):
+        rate = ["learning_rate=0.001"] if "small" in name else []
+        runs = [("padam", {"p": p}, 7, [line]) for p in ps]
+        write_sweep(results / name, {**config, "recipe": rate}, runs)
+    recipes = {"padam-falling": {"label": "falling"}}
+    falling = {"padam-falling-seed7": run_lines(0.6)}
+    write(results / "falling-p", {**config, "recipes": recipes}, **falling)
+    text = sections.describe(results / "falling-p", tmp_path).text
+    found = [row.split("|")[1].strip() for row in text.splitlines() if "| 1." in row]
+    small = "Padam, learning rate = 0.001, p = 1/2"
+    assert found == ["Padam, p = 1/2", "Padam, p = 1/8", small, "falling"]
+    # From 0.01 to 100 are four decades.
+    text = sections.describe(results / "dilemma", tmp_path).text
+    assert ["Padam, p = 1/8", "4.00", "3.00", "3.00"] in rows(text, "Padam, p = 1/8")
+
+
+def test_robustness_is_shown_by_method_and_b0(results, tmp_path):
+    config = {**CONFIG, "seeds": 1, "epochs": 1, "recipe": ["weight_decay=0"]}
+    adagrad = [("adagrad", {"b0": b}, 7, run_lines(0.9)) for b in (0.01, 100.0)]
+    sgd = [
+        ("sgd", {"learning_rate": a, "schedule": s}, 7, lines)
+        for a, s, lines in (
+            (100.0, "constant", [{"stopped": "the loss is nan"}]),
+            (100.0, "inverse-sqrt", run_lines(0.7)),
+            (0.01, "constant", run_lines(0.8)),
+            (0.01, "inverse-sqrt", run_lines(0.6)),
+        )
+    ]
+    write_sweep(results / "b0-mlp", config, adagrad)
+    write_sweep(results / "b0-mlp-sgd", config, sgd)
+    text = sections.describe(results / "b0-mlp", tmp_path).text
+    table = [line for line in text.splitlines() if line.startswith("|")]
+    assert table[0] == "| test accuracy in %, b0 = | 0.01 | 100 |"
+    assert table[2:] == [
+        "| Adagrad | 90.00 | 90.00 |",
+        "| Sgd, 1/b0 | diverged (1 of 1) | 80.00 |",
+        "| Sgd, 1/(b0 √k) | 70.00 | 60.00 |",
+    ]
+    titles = [s.title for s in report.build(results, tmp_path / "plots")]
+    assert not any("-sgd" in title for title in titles)
+
+
+def test_text_is_judged_by_perplexity_at_every_learning_rate(results, tmp_path):
+    config = {**CONFIG, "dataset": "tiny_shakespeare", "seeds": 1, "epochs": 1}
+    runs = [
+        ("adam", {"learning_rate": rate}, 7, lines)
+        for rate, lines in (
+            (0.1, run_lines(0.0)),  # a loss of 1
+            (1.0, [{"stopped": "the loss is nan"}]),
+        )
+    ]
+    write_sweep(results / "shakespeare", config, runs)
+    section = sections.describe(results / "shakespeare", tmp_path)
+    assert ["Adam", "diverged (1 of 1)", "2.72"] in rows(section.text, "Adam")
+
+
+def test_contents_lead_to_the_sections(results, tmp_path, report_on):
+    text = report_on(results)
+    page = (tmp_path / "report.html").read_text()
+    anchors = re.findall(r"^\* \[.*\]\(#(.*)\)$", text, re.MULTILINE)
+    assert anchors[:2] == ["claim-by-claim", "digits-vgg-small-on-digits-4-epochs"]
+    assert len(anchors) == len(re.findall("^## ", text, re.MULTILINE))
+    for anchor in anchors:
+        assert f'id="{anchor}"' in page
+
+
+def test_the_page_needs_no_other_file(results, tmp_path, report_on):
+    report_on(results)
+    page = (tmp_path / "report.html").read_text()
+    sources = re.findall(r'src="([^"]*)"', page)
+    assert len(sources) == 3
+    assert all(source.startswith("data:image/png;base64,iVBOR") for source in sources)
+
+
+def test_readme_shows_the_main_table(results, tmp_path, report_on):
+    report_on(results)
+    text = (tmp_path / "README.md").read_text()
+    start, counts, title = text.split("\n\n")[:3]
+    assert start == "before\n<!-- results: begin -->"
+    # Of the four optimizers it has Padam's runs alone that are whole.
+    assert [line.split(":")[0] for line in counts.splitlines()] == [
+        "* Claims of the sources",
+        "* Theorems, checked in code",
+        "* Claims of this package",
+    ]
+    assert "Claims of this package: 0 hold, 0 do not hold, 0 are undecided" in counts
+    assert title.startswith("vgg-small on digits")
+    assert "| 60.00±14.14 |" in text
+    assert "](benchmarks/plots/digits.png)" in text
+    assert text.endswith("<!-- results: end -->\nafter\n")
+    assert "stale" not in text
+
+
+def test_a_readme_without_marks_is_refused(results, tmp_path, capsys):
+    path = tmp_path / "README.md"
+    path.write_text("nothing")
+    options = ["--results", str(results), "--out", str(tmp_path), "--readme", str(path)]
+    assert main(["report", *options]) == 2
+    assert "must have the lines <!-- results: begin -->" in capsys.readouterr().err
+    assert path.read_text() == "nothing"
+
+
+def test_what_was_not_run_is_listed_with_its_command(results, report_on):
+    text = report_on(results)
+    (row,) = rows(text, "falling-p")
+    command = (
+        "`python -m benchmarks train falling-p --data-dir DIR --out OUT/falling-p`"
+    )
+    assert row[-2:] == ["not run", command]
+    assert not rows(text, "digits")
+    assert "train slides-cifar10 --data-dir DIR" in text
+
+
+def test_runs_are_added_without_what_is_of_the_machine(results, tmp_path, report_on):
+    run = tmp_path / "elsewhere" / "small-cifar10"
+    config = {**CONFIG, "out": "/home/me/run", "data_dir": "/data", "recipes": {}}
+    write(run, config, sweep=[{"run": "a", "worker": "my-host 1", "state": "running"}])
+    header = {
+        **HEADER,
+        "command": ["train", "--data-dir", "/data", "--out=/x", "--resume"],
+    }
+    run_dir.write_json(run / "header.json", header)
+    (run / "checkpoints" / "1").mkdir(parents=True)
+    (run / "checkpoints" / "1" / "tree.json").write_text("{}")
+    stale = results / "small-cifar10" / "adam-seed0.jsonl"
+    stale.parent.mkdir()
+    stale.write_text("{}\n")  # of a run that this one replaces
+    copy = run_dir.publish(run, results)
+    assert copy == results / "small-cifar10"
+    assert sorted(p.name for p in copy.rglob("*")) == [
+        "config.json",
+        "header.json",
+        "sweep.jsonl",
+    ]
+    kept = json.loads((copy / "config.json").read_text())
+    assert kept == {**config, "out": None, "data_dir": None}
+    assert json.loads((copy / "header.json").read_text())["command"] == ["train"]
+    assert run_dir.read(copy / "sweep.jsonl") == [{"run": "a", "state": "running"}]
+
+
+def test_records_that_cannot_be_read_are_named(results, tmp_path, capsys):
+    (results / "speed" / "config.json").write_text("{")
+    options = ["--results", str(results), "--out", str(tmp_path)]
+    assert main(["report", *options]) == 2
+    assert re.search(r"error: .*speed cannot be read", capsys.readouterr().err)
+
+
+def test_it_is_written_without_jax(results, tmp_path):
+    program = (
+        "import sys; from pathlib import Path;"
+        "from benchmarks.reporting.report import build;"
+        f"build(Path({str(results)!r}), Path({str(tmp_path / 'plots')!r}));"
+        "assert 'jax' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
+
+
+def test_the_committed_report_is_that_of_the_committed_results(tmp_path):
+    folder = ROOT / "benchmarks"
+    readme = tmp_path / "README.md"
+    readme.write_text((ROOT / "README.md").read_text())
+    options = ["--results", str(folder / "results"), "--readme", str(readme)]
+    assert main(["report", *options, "--out", str(tmp_path)]) == 0
+    assert (tmp_path / "REPORT.md").read_text() == (folder / "REPORT.md").read_text()
+    assert readme.read_text() == (ROOT / "README.md").read_text()
+    drawn = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert drawn == {path.name for path in (folder / "plots").iterdir()}
+    for path in folder.glob("results/**/*.json*"):
+        assert "/tmp" not in path.read_text()

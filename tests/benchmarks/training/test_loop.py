@@ -1,0 +1,280 @@
+"""The loop: the same start for all, one compilation, an end where a loss is NaN."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from benchmarks import data
+from benchmarks.errors import UsageError
+from benchmarks.optimizers import OPTIMIZERS
+from benchmarks.training import loop, setup
+from benchmarks.training.config import TrainConfig
+from benchmarks.training.devices import Parallel
+from benchmarks.training.monitoring import Progress
+from benchmarks.training.preemption import Preemption
+from benchmarks.training.step import Programs
+
+# Optax's functions mix dtypes.
+pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
+
+
+class Nowhere:
+    """Checkpoints that are never due."""
+
+    latest = None
+
+    def due(self):
+        return False
+
+    def save(self, step, state, accuracy, notes):
+        pass
+
+
+@pytest.fixture(scope="module")
+def source():
+    """Two hundred digits, and a test set that the batch size does not divide."""
+    digits = data.find("digits", None).read()
+    dataset = data.Dataset(
+        data.Split(*(x[:200] for x in digits.train)),
+        data.Split(*(x[:90] for x in digits.test)),
+        digits.preprocessing,
+    )
+    return data.Source("digits", 200, 90, (8, 8, 1), 10, "images", lambda: dataset)
+
+
+def make_trainer(source, mode=None, **settings):
+    small = {"model": "mlp", "width": 4, "epochs": 2, "batch_size": 32}
+    settings = {**small, **settings}
+    return loop.Trainer(TrainConfig(**settings), source, mode or Parallel(count=1))
+
+
+def run(trainer, name, seed=0):
+    schedule = trainer.prepare(name).schedule
+    progress = Progress(name, 0, schedule, 1, shown=False)
+    return list(trainer.run(name, seed, Nowhere(), Preemption(), progress))
+
+
+def losses_of_an_epoch(trainer, tx, seed):
+    params, stats = trainer.initial_weights(seed)
+    start = trainer.mode.place((jnp.int32(0), params, stats))
+    state = loop.TrainState(*start, trainer.mode.initialise(tx.init, start[1]))
+    epoch = trainer.feed.compile_train(tx, state)
+    progress = Progress("", 0, optax.constant_schedule(0.0), 1, shown=False)
+    state, fetch = epoch(state, seed, {}, None, progress)
+    return fetch().loss, state
+
+
+def test_all_optimizers_start_from_the_same_weights_and_see_the_same_batches(source):
+    trainer = make_trainer(source)
+    frozen = losses_of_an_epoch(trainer, optax.set_to_zero(), 0)[0]
+    moved = losses_of_an_epoch(trainer, optax.sgd(0.1), 0)[0]
+    assert moved[0] == frozen[0]  # before its first step
+    assert moved[1] != frozen[1]
+    # Training with one optimizer leaves the common start untouched for the next.
+    before = jax.tree.map(np.array, trainer.initial_weights(0))
+    run(trainer, "momentum")
+    jax.tree.map(np.testing.assert_array_equal, before, trainer.initial_weights(0))
+
+
+def test_a_seed_determines_weights_and_batches(source):
+    trainer = make_trainer(source, seeds=2)
+    one, again, other = (run(trainer, "padam", seed) for seed in (0, 0, 1))
+    first, repeated, second = (
+        [line["train_loss"] for line in lines] for lines in (one, again, other)
+    )
+    assert first == repeated
+    assert first != second
+    norms = [float(optax.tree.norm(trainer.initial_weights(s)[0])) for s in (0, 1)]
+    assert norms[0] != norms[1]
+    assert [line["seed"] for line in other] == [1, 1]
+
+
+def test_an_epoch_needs_nothing_from_the_host_and_gives_its_state_away(source):
+    trainer = make_trainer(source)
+    tx = optax.sgd(0.1)
+    state = trainer.initial_state("momentum", 0)
+    state = state._replace(opt_state=trainer.mode.initialise(tx.init, state.params))
+    feed, shape = trainer.feed, (trainer.feed.steps, trainer.feed.batch_size)
+    seed = trainer.mode.place(jnp.uint32(0))
+    epoch = trainer.mode.compile(
+        lambda state, split, seed: feed.programs.train_epoch(
+            tx, state, split, seed, shape
+        ),
+        *(state, feed.splits["train"], seed),
+        donate=True,
+    )
+    with jax.transfer_guard("disallow"):
+        after, metrics = epoch(state, feed.splits["train"], seed)
+        trainer.evaluate((after.params, after.stats))
+    assert metrics.loss.shape == (6,)
+    assert int(after.step) == 6
+    assert all(leaf.is_deleted() for leaf in jax.tree.leaves(state.params))
+
+
+@pytest.fixture(scope="module")
+def trainer_of_all(source):
+    """One trainer for all names: its evaluation is compiled once."""
+    with jax.numpy_dtype_promotion("standard"):
+        return make_trainer(
+            source,
+            optimizers=tuple(OPTIMIZERS),
+            epochs=4,
+            schedule="constant",
+        )
+
+
+# One with plain updates, one with a line search, one with random keys; that each of the
+# others can be built and takes a step is tested with the table.
+FAST = ("padam", "lbfgs", "santa-sss")
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+        for name in OPTIMIZERS
+    ],
+)
+def test_every_optimizer_trains_the_network_on_digits(trainer_of_all, name):
+    records = run(trainer_of_all, name)
+    assert [line["epoch"] for line in records] == [1, 2, 3, 4]
+    assert records[-1]["train_loss"] < records[0]["train_loss"]
+    assert {"run", "step", "learning_rate", "test_loss", "seconds"} <= set(records[0])
+
+
+def test_an_epoch_is_compiled_once_for_all_epochs_and_seeds(source, monkeypatch):
+    trainer = make_trainer(source, epochs=4, seeds=2)
+    traces = []
+    original = Programs.train_step
+
+    def counted(*arguments):
+        traces.append(1)
+        return original(*arguments)
+
+    monkeypatch.setattr(Programs, "train_step", counted)
+    assert len(run(trainer, "padam", 0)) == len(run(trainer, "padam", 1)) == 4
+    assert len(traces) == 1
+
+
+def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(source, monkeypatch):
+    trainer = make_trainer(source, epochs=3)
+    bad = jax.tree.map(lambda x: x * jnp.nan, trainer.initial_weights(0))
+    monkeypatch.setattr(trainer, "initial_weights", lambda seed: bad)
+    with pytest.raises(loop.DivergedError, match="nan in step 1 of the epoch 1"):
+        run(trainer, "adam")
+
+
+def test_diagnostics_show_how_far_the_weights_have_come(source):
+    trainer = make_trainer(source, diagnostics=True)
+    records = run(trainer, "amsgrad")
+    distances = [line["distance_from_start"] for line in records]
+    assert 0 < distances[0] < distances[1]
+    assert len(records[0]["effective_learning_rate"]) == 5
+
+
+@pytest.mark.slow
+def test_parts_of_a_batch_make_the_step_of_the_whole(source):
+    """A network without BatchNorm, whose statistics would be those of the parts."""
+    settings = {"model": "lenet", "optimizers": ("padam",), "augment": False}
+    whole = run(make_trainer(source, **settings), "padam")
+    parts = run(make_trainer(source, **settings, accumulate=4), "padam")
+    for one, other in zip(whole, parts, strict=True):
+        for key in ("train_loss", "test_loss", "step", "learning_rate"):
+            assert one[key] == pytest.approx(other[key], rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"batch_size": 208}, "--batch-size must be at most 200"),
+        ({"batch_size": 36}, "multiple of 8 for 8 devices, got 36"),
+        ({"batch_size": 40, "accumulate": 2}, "of 16 for 8 devices and 2 parts"),
+        ({"model": "lstm-1"}, "lstm-1 takes text, --dataset digits holds images"),
+        (
+            {"accumulate": 2, "optimizers": ("lbfgs",), "batch_size": 32},
+            "needs the whole batch",
+        ),
+    ],
+)
+def test_what_the_set_or_the_devices_cannot_do_is_refused(source, settings, message):
+    with pytest.raises(UsageError, match=message):
+        setup.check(TrainConfig(**settings), source, Parallel())
+
+
+def test_images_too_small_for_the_network_are_refused():
+    source = data.Source("specks", 200, 90, (4, 8, 1), 10, "images", lambda: None)
+    with pytest.raises(UsageError, match="at least 8x8 pixels, those of specks have 4"):
+        setup.check(TrainConfig(), source, Parallel())
+
+
+def test_the_last_record_has_what_the_whole_training_set_ends_with(source):
+    trainer = make_trainer(source, model="logistic", augment=False, optimizers=("sgd",))
+    first, last = run(trainer, "sgd")
+    assert not [name for name in first if name.startswith("final")]
+    # A linear layer on normalized pixels, in NumPy.
+    state = {}
+    trainer = make_trainer(source, model="logistic", augment=False, optimizers=("sgd",))
+    evaluate = trainer.feed.compile_evaluate
+
+    def keep(weights, split="test"):
+        compiled = evaluate(weights, split)
+
+        def measure(weights):
+            state[split] = jax.device_get(weights)
+            return compiled(weights)
+
+        return measure
+
+    trainer.feed.compile_evaluate = keep
+    assert run(trainer, "sgd")[-1]["final_train_loss"] == last["final_train_loss"]
+    kernel, bias = sorted(
+        map(np.asarray, jax.tree.leaves(state["train"])), key=np.ndim
+    )[::-1]
+    dataset = source.read()
+    pixels = dataset.preprocessing
+    inputs = (dataset.train.inputs / 255 - pixels.mean) / pixels.std
+    logits = inputs.reshape(200, -1) @ kernel + bias
+    right = logits.argmax(1) == dataset.train.labels
+    assert last["final_train_accuracy"] == pytest.approx(right.mean(), abs=1e-6)
+    log_sum = np.log(np.exp(logits).sum(1))
+    losses = log_sum - logits[np.arange(200), dataset.train.labels]
+    assert last["final_train_loss"] == pytest.approx(losses.mean(), rel=1e-4)
+
+
+def test_a_validated_run_never_speaks_of_a_test_set(source):
+    settings = {"optimizers": ("sgd",), "augment": False, "validate": True}
+    trainer = make_trainer(source, model="logistic", **settings)
+    for record in run(trainer, "sgd"):
+        assert {"validation_loss", "validation_accuracy"} <= set(record)
+        assert not [name for name in record if name.startswith("test")]
+
+
+def test_what_is_evaluated_may_be_an_average_of_the_weights(source):
+    trainer = make_trainer(source, optimizers=("schedule-free",), augment=False)
+    prepared = trainer.prepare("schedule-free")
+    state = trainer.initial_state("schedule-free", 0)
+    state, fetch = prepared.train(
+        state,
+        0,
+        {},
+        lambda *_: None,
+        Progress("", 0, prepared.schedule, 1, shown=False),
+    )
+    fetch()
+    averages, _ = jax.device_get(prepared.weights(state))
+    # y = 0.1 z + 0.9 x
+    expected = jax.tree.map(
+        lambda y, z: (y - 0.1 * z) / 0.9,
+        *jax.device_get((state.params, state.opt_state.z)),
+    )
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6),
+        averages,
+        expected,
+    )
+    moved = jax.tree.map(
+        lambda a, b: np.abs(a - b).max(), averages, jax.device_get(state.params)
+    )
+    assert max(jax.tree.leaves(moved)) > 1e-4
