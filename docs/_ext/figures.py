@@ -1,5 +1,6 @@
 """The look of the figures that pages draw: one color for each p, text that scales."""
 
+import logging
 from typing import Any
 
 import matplotlib.pyplot as plt
@@ -9,6 +10,7 @@ from matplotlib_inline.backend_inline import set_matplotlib_formats
 P_COLORS = {1 / 2: "#440154", 1 / 4: "#31688e", 1 / 8: "#35b779", 1 / 16: "#d8b01c"}
 P_NAMES = {1 / 2: "p = 1/2", 1 / 4: "p = 1/4", 1 / 8: "p = 1/8", 1 / 16: "p = 1/16"}
 
+logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
 set_matplotlib_formats("svg")
 plt.rcParams.update(
     {
@@ -28,4 +30,6 @@ plt.rcParams.update(
 
 def panels(count: int = 1, height: float = 3.0, **options: Any) -> tuple[Any, Any]:
     """Return a figure as wide as the text, with panels side by side."""
-    return plt.subplots(1, count, figsize=(7.2, height), **options)
+    figure, axes = plt.subplots(1, count, figsize=(7.2, height), **options)
+    plt.close(figure)  # shown where a cell ends with it, and not a second time
+    return figure, axes
