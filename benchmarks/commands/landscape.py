@@ -12,7 +12,7 @@ from benchmarks.landscape.config import LandscapeConfig
 from benchmarks.landscape.descend import OPTIMIZERS, compare
 from benchmarks.landscape.surfaces import SURFACES, panel
 from benchmarks.reporting.plots import landscape as landscape_plots
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 
 
 def run(config: LandscapeConfig) -> int:
@@ -25,7 +25,7 @@ def run(config: LandscapeConfig) -> int:
         check_name("--surfaces", name, SURFACES)
     for name in config.optimizers:
         check_name("--optimizers", name, OPTIMIZERS)
-    devices = Parallel(count=1).describe()
+    devices = DeviceLayout(count=1).describe()
     folder = run_dir.begin(
         config.out, "landscape", asdict(config), devices, config.seed
     )

@@ -13,7 +13,7 @@ from benchmarks.online.examples import EXAMPLES
 from benchmarks.online.games import GAMES
 from benchmarks.online.play import METHODS, compare
 from benchmarks.reporting.plots import regret as regret_plots
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 
 
 def run(config: RegretConfig) -> int:
@@ -26,7 +26,7 @@ def run(config: RegretConfig) -> int:
         check_name("--games", name, (*GAMES, *EXAMPLES))
     for name in config.optimizers:
         check_name("--optimizers", name, METHODS)
-    devices = Parallel(count=1).describe()
+    devices = DeviceLayout(count=1).describe()
     folder = run_dir.begin(config.out, "regret", asdict(config), devices, config.seed)
 
     lines: dict[str, list[dict[str, Any]]] = {}

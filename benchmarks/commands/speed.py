@@ -10,7 +10,7 @@ from benchmarks.reporting.plots import step_time as step_time_plots
 from benchmarks.step_time.candidates import CANDIDATES, find_shapes
 from benchmarks.step_time.config import SpeedConfig
 from benchmarks.step_time.measure import measure, measure_shares
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 
 # What is measured as the work grows.
 _GROWING_TREES = (
@@ -33,7 +33,7 @@ def run(config: SpeedConfig) -> int:
     names = tuple(dict.fromkeys(("copy", "adam", *names)))
     for tree in trees:
         find_shapes(tree)
-    devices, settings = Parallel().describe(), dataclasses.asdict(config)
+    devices, settings = DeviceLayout().describe(), dataclasses.asdict(config)
     folder = run_dir.begin(config.out, "speed", settings, devices, config.seed)
     path, lines = folder / "speed.jsonl", []
     console = Console(width=max(100, Console().width))  # no column is cut

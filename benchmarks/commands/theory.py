@@ -18,7 +18,7 @@ from benchmarks.theory import (
     step_size,
 )
 from benchmarks.theory.config import TheoryConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 
 
 class Study(NamedTuple):
@@ -48,7 +48,7 @@ def run(config: TheoryConfig) -> int:
     Returns:
       The exit status, 0.
     """
-    devices = Parallel(count=1).describe()
+    devices = DeviceLayout(count=1).describe()
     folder = run_dir.begin(config.out, "theory", asdict(config), devices, 0)
     console = Console()
     for name in config.studies:

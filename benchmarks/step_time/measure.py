@@ -14,7 +14,7 @@ import optax
 
 from benchmarks.step_time.candidates import CANDIDATES, find_shapes
 from benchmarks.step_time.config import SpeedConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 
 _DEVICES = (1, 2, 4, 8)
 
@@ -32,11 +32,11 @@ def measure_shares(tree: str) -> Iterator[dict[str, Any]]:
     for devices in _DEVICES:
         if devices > jax.device_count():
             return
-        mode = Parallel(shard_optimizer=True, count=devices)
-        params = mode.place([np.ones(s, np.float32) for s in find_shapes(tree)])
+        layout = DeviceLayout(shard_optimizer=True, count=devices)
+        params = layout.replicate([np.ones(s, np.float32) for s in find_shapes(tree)])
         numbers = sum(x.size for x in params)
         for name in ("adam", "padam p=1/8", "padam, 8 bits"):
-            state = mode.initialise(CANDIDATES[name]().init, params)
+            state = layout.init_opt_state(CANDIDATES[name]().init, params)
             held: Counter[Any] = Counter()
             for leaf in jax.tree.leaves(state):
                 for shard in leaf.addressable_shards:

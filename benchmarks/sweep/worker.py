@@ -34,7 +34,7 @@ from benchmarks.sweep.config import SweepConfig
 from benchmarks.sweep.grid import Grid, Run
 from benchmarks.training import loop, resume, setup
 from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.preemption import PreemptedError, Preemption
 
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -42,12 +42,12 @@ _SECONDS_BETWEEN_LOOKS = 0.2
 _Space = FloatDistribution | IntDistribution | CategoricalDistribution
 
 
-def check(runs: Mapping[str, Run], mode: Parallel) -> None:
+def check(runs: Mapping[str, Run], layout: DeviceLayout) -> None:
     """Refuse now what would end a run at its start."""
     sources: dict[Any, data.Source] = {}
     for run in runs.values():
         config = run.config
-        recipe = setup.find_recipes(config)[run.optimizer]
+        recipe = setup.resolve_hyperparams(config)[run.optimizer]
         sizes = optimizers.Run(steps=1, num_examples=1, seed=0)
         optimizers.build(run.optimizer, recipe, lambda count: 0.1, sizes)
         models.lookup(config.model)
@@ -57,7 +57,7 @@ def check(runs: Mapping[str, Run], mode: Parallel) -> None:
             key = (own.dataset, own.examples, validate, own.side, own.label_noise)
             if key not in sources:
                 sources[key] = data.find_for(own)
-            setup.check(own, sources[key], mode)
+            setup.validate(own, sources[key], layout)
 
 
 class Worker:
@@ -67,7 +67,7 @@ class Worker:
       config: The sweep.
       grid: The values of each setting.
       folder: Where each run has its folder.
-      mode: Where to run.
+      layout: Where to run.
       preemption: Says when to stop.
     """
 
@@ -76,13 +76,13 @@ class Worker:
         config: SweepConfig,
         grid: Grid,
         folder: Path,
-        mode: Parallel,
+        layout: DeviceLayout,
         preemption: Preemption,
     ):
         self.config = config
         self.grid = grid
         self.folder = folder
-        self.mode = mode
+        self.layout = layout
         self.preemption = preemption
         self.grace = 3 * config.heartbeat
         with self._lock("storage"):  # Optuna makes tables, and then their indices
@@ -105,7 +105,7 @@ class Worker:
         settings = dataclasses.asdict(self.config.train)
         settings = {k: v for k, v in settings.items() if k not in CIRCUMSTANCES}
         settings |= self._describe()
-        settings["recipes"] = setup.find_recipes(self.config.train)
+        settings["recipes"] = setup.resolve_hyperparams(self.config.train)
         settings = json.loads(json.dumps(settings, default=str))
         # In this order, for another worker may be writing its settings, then trials.
         is_new = not study.get_trials(deepcopy=False)
@@ -174,7 +174,7 @@ class Worker:
                 time.sleep(_SECONDS_BETWEEN_LOOKS)
             elif self.runs.keys() <= trials.keys():
                 return
-            if self.preemption.noted():
+            if self.preemption.requested():
                 raise PreemptedError("between two runs")
 
     def adopt(self) -> dict[str, FrozenTrial]:
@@ -362,14 +362,14 @@ class Worker:
         run, folder = self.runs[name], self.folder / name
         config = dataclasses.replace(run.config, out=folder, resume=True)
         row = optimizers.lookup(run.optimizer)
-        recipe = setup.find_recipes(config)[run.optimizer]
+        recipe = setup.resolve_hyperparams(config)[run.optimizer]
         described = {
             run.optimizer: {"label": row.label, "formula": row.formula, **recipe}
         }
         return {**dataclasses.asdict(config), "recipes": described}
 
     def _header(self, seed: int) -> dict[str, Any]:
-        header = run_dir.header(self.mode.describe(), seed)
+        header = run_dir.header(self.layout.describe(), seed)
         if self.config.storage:  # may hold a password
             header["command"] = [
                 text.replace(self.config.storage, "...") for text in header["command"]
@@ -383,7 +383,7 @@ class Worker:
             self._trainer = None  # free its memory first, programs included
             jax.clear_caches()
             source = data.find_for(config)
-            self._trainer = key, loop.Trainer(config, source, self.mode)
+            self._trainer = key, loop.Trainer(config, source, self.layout)
         return self._trainer[1]
 
     @contextlib.contextmanager
@@ -397,7 +397,7 @@ class Worker:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
                 except BlockingIOError as error:
-                    if self.preemption.noted():
+                    if self.preemption.requested():
                         raise PreemptedError("before a run") from error
                     time.sleep(_SECONDS_BETWEEN_LOOKS)
             yield

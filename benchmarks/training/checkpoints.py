@@ -18,7 +18,7 @@ import jax.numpy as jnp
 from orbax.checkpoint import v1 as ocp
 
 from benchmarks.errors import UsageError
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 
 _policies = ocp.training.preservation_policies
 
@@ -30,7 +30,7 @@ class Checkpoints:
 
     Args:
       folder: Where they are; created if need be, on a disk that all processes share.
-      mode: Where the run's arrays live.
+      layout: Where the run's arrays live.
       keep: How many of the latest are kept, at least 1.
       seconds: How long after a save the next one is due.
 
@@ -38,10 +38,10 @@ class Checkpoints:
       UsageError: If a checkpoint is damaged, or the folder cannot be written to.
     """
 
-    def __init__(self, folder: Path, mode: Parallel, keep: int, seconds: float):
+    def __init__(self, folder: Path, layout: DeviceLayout, keep: int, seconds: float):
         _silence_orbax()
         self.folder = folder.absolute()
-        self.mode = mode
+        self.layout = layout
         self.seconds = seconds
         self._last = time.monotonic()
         self._saving: Any = None
@@ -93,7 +93,7 @@ class Checkpoints:
           UsageError: If the checkpoint is damaged or does not fit, naming it.
         """
         step = self.latest
-        if self.mode.mode == "jit":
+        if self.layout.strategy == "jit":
             target = jax.tree.map(
                 lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding),
                 like,
@@ -109,13 +109,15 @@ class Checkpoints:
             _check_fit(state, like)  # of keys their kind, too
         except Exception as error:  # Orbax and TensorStore raise many kinds
             raise _damaged(self.folder / str(step), error) from error
-        if self.mode.mode == "pmap":
-            state = self.mode.place(state)
+        if self.layout.strategy == "pmap":
+            state = self.layout.replicate(state)
         return state, saved.custom_metadata["notes"]
 
-    def due(self) -> bool:
+    def should_save(self) -> bool:
         """Whether it is time for the next one; the same in every process."""
-        return bool(self.mode.agree(time.monotonic() - self._last >= self.seconds))
+        return bool(
+            self.layout.broadcast(time.monotonic() - self._last >= self.seconds)
+        )
 
     def save(
         self, step: int, state: Any, accuracy: float, notes: dict[str, Any]
@@ -131,7 +133,7 @@ class Checkpoints:
         Raises:
           UsageError: If this or the one before cannot be written, a full disk say.
         """
-        if self.mode.mode == "pmap":
+        if self.layout.strategy == "pmap":
             state = jax.device_get(state)
         try:
             former, self._saving = (
@@ -181,7 +183,7 @@ class NoCheckpoints(Checkpoints):
         """The step of the latest checkpoint: there is none."""
         return
 
-    def due(self) -> bool:
+    def should_save(self) -> bool:
         """Whether it is time for the next one: never."""
         return False
 

@@ -23,24 +23,24 @@ AXIS = "data"
 
 
 @dataclass(frozen=True)
-class Parallel:
+class DeviceLayout:
     """Where a program runs, and how its parts on different devices talk.
 
     Attributes:
-      mode: "jit" on a mesh of all devices, or "pmap".
+      strategy: "jit" on a mesh of all devices, or "pmap".
       shard_optimizer: Whether each device keeps a part of the optimizer's state only
         (ZeRO, stage 1: Rajbhandari et al., SC 2020). Under jit alone.
       count: How many of the devices are used, the first ones; None for all.
     """
 
-    mode: Literal["jit", "pmap"] = "jit"
+    strategy: Literal["jit", "pmap"] = "jit"
     shard_optimizer: bool = False
     count: int | None = None
 
     @property
     def axis_name(self) -> str | None:
         """The name that collective operations use; under jit there is none."""
-        return AXIS if self.mode == "pmap" else None
+        return AXIS if self.strategy == "pmap" else None
 
     @property
     def devices(self) -> int:
@@ -48,41 +48,41 @@ class Parallel:
         return self.count or jax.device_count()
 
     @property
-    def is_first_process(self) -> bool:
+    def is_primary(self) -> bool:
         """Whether this process writes what is written once."""
         return jax.process_index() == 0
 
     @property
-    def shard(self) -> tuple[int, int]:
+    def process_shard(self) -> tuple[int, int]:
         """Number of this process, and of processes."""
         return jax.process_index(), jax.process_count()
 
     @cached_property
     def mesh(self) -> Mesh:
         """All devices under jit; under pmap those of this process."""
-        devices = jax.devices() if self.mode == "jit" else jax.local_devices()
+        devices = jax.devices() if self.strategy == "jit" else jax.local_devices()
         return Mesh(
             np.array(devices[: self.count]), (AXIS,), axis_types=(AxisType.Auto,)
         )
 
     @property
-    def everywhere(self) -> NamedSharding:
+    def replicated(self) -> NamedSharding:
         """The placement of an array of which each device has a copy."""
         return NamedSharding(self.mesh, PartitionSpec())
 
-    def place(self, tree: Any) -> Any:
+    def replicate(self, tree: Any) -> Any:
         """Copy arrays, the same in every process, to every device."""
 
-        def place(x):
+        def copy(x):
             # A copy, for what is left in place would be lost by donation.
             x = np.array(x)
-            return jax.make_array_from_callback(x.shape, self.everywhere, x.__getitem__)
+            return jax.make_array_from_callback(x.shape, self.replicated, x.__getitem__)
 
-        return _on_arrays(place, tree)
+        return _on_arrays(copy, tree)
 
-    def place_batch(self, tree: Any) -> Any:
+    def shard_batch(self, tree: Any) -> Any:
         """Bring this process' share of a batch to its devices, divided among them."""
-        if self.mode == "pmap":
+        if self.strategy == "pmap":
             devices = len(self.mesh.local_devices)
             return jax.tree.map(
                 lambda x: x.reshape(devices, len(x) // devices, *x.shape[1:]), tree
@@ -99,10 +99,10 @@ class Parallel:
         none is kept everywhere.
         """
         if not self.shard_optimizer or not hasattr(leaf, "shape"):
-            return self.everywhere
+            return self.replicated
         lengths = [length if length % self.devices == 0 else 0 for length in leaf.shape]
         if not lengths or max(lengths) == 0:
-            return self.everywhere
+            return self.replicated
         axes: list[str | None] = [None] * len(lengths)
         axes[int(np.argmax(lengths))] = AXIS
         return NamedSharding(self.mesh, PartitionSpec(*axes))
@@ -121,12 +121,12 @@ class Parallel:
         """Undo `scatter`: every device gets all of it."""
         if not self.shard_optimizer:
             return tree
-        return lax.with_sharding_constraint(tree, self.everywhere)
+        return lax.with_sharding_constraint(tree, self.replicated)
 
-    def initialise(self, init: Callable[[Any], Any], params: Any) -> Any:
+    def init_opt_state(self, init: Callable[[Any], Any], params: Any) -> Any:
         """Make an optimizer's state for placed parameters, each part where it lives."""
-        if self.mode == "pmap":
-            return self.place(init(params))
+        if self.strategy == "pmap":
+            return self.replicate(init(params))
         shardings = jax.tree.map(self.state_sharding, jax.eval_shape(init, params))
         return jax.jit(init, out_shardings=shardings)(params)
 
@@ -145,18 +145,18 @@ class Parallel:
             part is like the first argument.
           *arguments: Placed arrays, or trees of them, as every call will have them.
           donate: Whether the first argument's buffers are given up for the results.
-          batch: Which argument, if any, comes from `place_batch`.
+          batch: Which argument, if any, comes from `shard_batch`.
 
         Returns:
           The compiled function. Under jit it refuses arguments of other shapes or
           dtypes, so it cannot compile anew; under pmap it compiles when it is called.
         """
         donated = (0,) if donate else ()
-        if self.mode == "jit":
-            out: Any = self.everywhere
+        if self.strategy == "jit":
+            out: Any = self.replicated
             if donate:
                 kept = jax.tree.map(lambda x: x.sharding, arguments[0])
-                out = (kept, self.everywhere)
+                out = (kept, self.replicated)
             jitted = jax.jit(function, donate_argnums=donated, out_shardings=out)
             return jitted.lower(*arguments).compile()
         # pmap wants something that it may split.
@@ -175,9 +175,9 @@ class Parallel:
         # Not compiled ahead: such a program counts the devices of all processes.
         return lambda *arguments: mapped(*arguments, numbers)
 
-    def local(self, tree: Any) -> Any:
+    def local_shard(self, tree: Any) -> Any:
         """Take this device's share of arrays whose leading axis is the batch."""
-        if self.mode == "jit":
+        if self.strategy == "jit":
             sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
             return lax.with_sharding_constraint(tree, sharding)
 
@@ -189,27 +189,27 @@ class Parallel:
 
     def mean(self, tree: Any) -> Any:
         """Average over devices."""
-        return lax.pmean(tree, AXIS) if self.mode == "pmap" else tree
+        return lax.pmean(tree, AXIS) if self.strategy == "pmap" else tree
 
-    def total(self, tree: Any) -> Any:
+    def sum(self, tree: Any) -> Any:
         """Add over devices."""
-        return lax.psum(tree, AXIS) if self.mode == "pmap" else tree
+        return lax.psum(tree, AXIS) if self.strategy == "pmap" else tree
 
-    def share_gradient(self, tree: Any) -> Any:
+    def pmean_grad(self, tree: Any) -> Any:
         """Return the parameters unchanged, their gradient averaged over devices.
 
         Used inside the objective, so that whoever differentiates it, a line search
         included, sees the same gradient on every device.
         """
-        return _share(tree) if self.mode == "pmap" else tree
+        return _share(tree) if self.strategy == "pmap" else tree
 
-    def agree(self, value: Any) -> Any:
+    def broadcast(self, value: Any) -> Any:
         """Return the first process' value, a number or an array, in every process."""
         if jax.process_count() == 1:
             return value
         return multihost_utils.broadcast_one_to_all(np.asarray(value))
 
-    def first_says(self, work: Callable[[], str]) -> str:
+    def run_on_primary(self, work: Callable[[], str]) -> str:
         """Do something in the first process alone, and tell all what came of it.
 
         Args:
@@ -223,7 +223,7 @@ class Parallel:
             UsageError with its message.
         """
         text, error = "", None
-        if self.is_first_process:
+        if self.is_primary:
             try:
                 text = work()
             except Exception as raised:  # the others wait, whatever it is
@@ -231,7 +231,7 @@ class Parallel:
         failed = error is not None
         if jax.process_count() > 1:
             bytes_ = np.frombuffer(text.encode().ljust(4096)[:4096], np.uint8)
-            bytes_, failed = self.agree(bytes_), bool(self.agree(failed))
+            bytes_, failed = self.broadcast(bytes_), bool(self.broadcast(failed))
             text = bytes(bytes_).decode(errors="ignore").rstrip()
         if error is not None:
             raise error

@@ -34,15 +34,15 @@ def train_all(config: TrainConfig) -> Trained:
 
     A run whose loss is not finite ends there; the others go on.
     """
-    recipes = setup.find_recipes(config)
+    recipes = setup.resolve_hyperparams(config)
     rows = {name: optimizers.lookup(name) for name in config.optimizers}
     models.lookup(config.model)
     if config.initializer is not None:
         initializers.lookup(config.initializer)
     # Before the processes join: one that fails afterwards keeps the others waiting.
     source = data.find_for(config)
-    mode = setup.start(config)
-    setup.check(config, source, mode)
+    layout = setup.set_up_devices(config)
+    setup.validate(config, source, layout)
 
     def open_run() -> str:
         described = {
@@ -51,17 +51,17 @@ def train_all(config: TrainConfig) -> Trained:
         }
         settings = {**asdict(config), "recipes": described}
         folder = resume.open_run(config.out, config.dataset, settings, config.resume)
-        run_dir.write_header(folder, run_dir.header(mode.describe(), config.seed))
+        run_dir.write_header(folder, run_dir.header(layout.describe(), config.seed))
         return str(folder)
 
-    folder = Path(mode.first_says(open_run))
-    trainer = loop.Trainer(config, source, mode)
+    folder = Path(layout.run_on_primary(open_run))
+    trainer = loop.Trainer(config, source, layout)
     trained = Trained(
         folder,
         {row.label: [] for row in rows.values()},
         [],
         None,
-        mode.is_first_process,
+        layout.is_primary,
     )
     try:
         with Preemption() as preemption:

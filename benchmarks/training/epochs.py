@@ -31,7 +31,7 @@ class DivergedError(Exception):
     """A loss that is not finite; the message says since when."""
 
 
-class Resident:
+class ScannedEpochs:
     """A data set that every device holds: an epoch needs nothing from the host.
 
     Args:
@@ -48,11 +48,11 @@ class Resident:
     pauses = False
 
     def __init__(self, config: TrainConfig, dataset: data.Dataset, programs: Programs):
-        self.mode = programs.mode
+        self.layout = programs.layout
         self.programs = programs
         self.splits = {
-            "train": self.mode.place(dataset.train),
-            "test": self.mode.place(dataset.test),
+            "train": self.layout.replicate(dataset.train),
+            "test": self.layout.replicate(dataset.test),
         }
         self.batch_size = config.batch_size // config.accumulate
         self.steps = len(dataset.train.labels) // config.batch_size * config.accumulate
@@ -61,17 +61,17 @@ class Resident:
         self, tx: optax.GradientTransformation, state: TrainState
     ) -> TrainEpoch:
         """Compile an epoch with an optimizer."""
-        program = self.mode.compile(
+        program = self.layout.compile(
             lambda state, split, seed: self.programs.train_epoch(
                 tx, state, split, seed, (self.steps, self.batch_size)
             ),
-            *(state, self.splits["train"], self.mode.place(jnp.uint32(0))),
+            *(state, self.splits["train"], self.layout.replicate(jnp.uint32(0))),
             donate=True,
         )
 
         def train(state, seed, notes, pause, progress):
             del notes, pause  # there is nothing to see before the end
-            seed = self.mode.place(jnp.uint32(seed))
+            seed = self.layout.replicate(jnp.uint32(seed))
             state, metrics = program(state, self.splits["train"], seed)
 
             def fetch():
@@ -88,7 +88,7 @@ class Resident:
         self, weights: Any, split: Literal["train", "test"] = "test"
     ) -> Callable[[Any], Metrics]:
         """Compile the evaluation of weights on a split, never augmented."""
-        program = self.mode.compile(
+        program = self.layout.compile(
             lambda weights, examples: self.programs.evaluate(
                 weights, examples, self.batch_size
             ),
@@ -97,7 +97,7 @@ class Resident:
         return lambda weights: program(weights, self.splits[split])
 
 
-class Streamed:
+class StreamedEpochs:
     """A data set of which each process reads its share, while the devices work.
 
     Args:
@@ -121,7 +121,7 @@ class Streamed:
         stream: data.Stream,
         programs: Programs,
     ):
-        self.mode = programs.mode
+        self.layout = programs.layout
         self.programs = programs
         self.stream = dataclasses.replace(stream, threads=config.workers)
         self.test_size = source.test_size
@@ -133,7 +133,9 @@ class Streamed:
     def batches(self, seed: int, first: int) -> Iterator[list[data.Split]]:
         """Yield batches from a step of the optimizer on, each in its parts."""
         size = self.batch_size * self.accumulate
-        for batch in self.stream.train_batches(size, seed, first, self.mode.shard):
+        for batch in self.stream.train_batches(
+            size, seed, first, self.layout.process_shard
+        ):
             inputs, labels = (np.split(x, self.accumulate) for x in batch)
             yield list(map(data.Split, inputs, labels))
 
@@ -142,9 +144,9 @@ class Streamed:
     ) -> TrainEpoch:
         """Compile a step with an optimizer."""
         parts = next(self.batches(0, 0))
-        program = self.mode.compile(
+        program = self.layout.compile(
             lambda state, batch: self.programs.train_on_batch(tx, state, batch),
-            *(state, self.mode.place_batch(parts[0])),
+            *(state, self.layout.shard_batch(parts[0])),
             donate=True,
             batch=1,
         )
@@ -164,7 +166,7 @@ class Streamed:
             waiting = None
             for step in range(first % self.steps_per_epoch, self.steps_per_epoch):
                 for part in next(batches):
-                    state, metrics = program(state, self.mode.place_batch(part))
+                    state, metrics = program(state, self.layout.shard_batch(part))
                     if waiting is not None:
                         read(waiting)  # while the device takes the next step
                     waiting = metrics
@@ -182,10 +184,12 @@ class Streamed:
         """Compile the evaluation of weights on a batch of the test split."""
 
         def batches():
-            batches = self.stream.test_batches(self.batch_size, self.mode.shard)
-            return map(self.mode.place_batch, batches)
+            batches = self.stream.test_batches(
+                self.batch_size, self.layout.process_shard
+            )
+            return map(self.layout.shard_batch, batches)
 
-        program = self.mode.compile(
+        program = self.layout.compile(
             self.programs.evaluate_batch, weights, next(batches()), batch=1
         )
 
@@ -206,13 +210,13 @@ def _check_finite(losses: Any, before: int = 0) -> None:
         )
 
 
-def open_feed(
+def make_epoch_runner(
     config: TrainConfig,
     source: data.Source,
     contents: data.Dataset | data.Stream,
     programs: Programs,
-) -> Resident | Streamed:
+) -> ScannedEpochs | StreamedEpochs:
     """Make the feed that suits a data set."""
     if isinstance(contents, data.Stream):
-        return Streamed(config, source, contents, programs)
-    return Resident(config, contents, programs)
+        return StreamedEpochs(config, source, contents, programs)
+    return ScannedEpochs(config, contents, programs)

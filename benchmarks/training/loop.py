@@ -18,11 +18,11 @@ from benchmarks.errors import UsageError
 from benchmarks.training import epochs, monitoring, schedules
 from benchmarks.training.checkpoints import Checkpoints, NoCheckpoints
 from benchmarks.training.config import TrainConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.epochs import DivergedError
 from benchmarks.training.monitoring import Events, Progress
 from benchmarks.training.preemption import PreemptedError, Preemption
-from benchmarks.training.setup import find_recipes
+from benchmarks.training.setup import resolve_hyperparams
 from benchmarks.training.step import Programs, TrainState
 
 
@@ -48,15 +48,15 @@ class Trainer:
     Args:
       config: The settings, checked.
       source: The data set.
-      mode: Where to run.
+      layout: Where to run.
     """
 
-    def __init__(self, config: TrainConfig, source: data.Source, mode: Parallel):
+    def __init__(self, config: TrainConfig, source: data.Source, layout: DeviceLayout):
         self.config = config
         self.source = source
-        self.mode = mode
+        self.layout = layout
         self.steps_per_epoch = source.train_size // config.batch_size
-        self.recipes = find_recipes(config)
+        self.recipes = resolve_hyperparams(config)
         self._prepared: dict[str, Prepared] = {}
         self._weights: dict[int, tuple[Any, Any]] = {}  # of the last seed
         contents = source.read()
@@ -64,8 +64,8 @@ class Trainer:
         if not config.augment:
             preprocessing = preprocessing.without_augmentation()
         graph, _ = self._build(config.seed)
-        self.feed = epochs.open_feed(
-            config, source, contents, Programs(graph, preprocessing, mode)
+        self.feed = epochs.make_epoch_runner(
+            config, source, contents, Programs(graph, preprocessing, layout)
         )
 
     def _build(self, seed: int) -> tuple[Any, Any]:
@@ -76,7 +76,7 @@ class Trainer:
             self.source.classes,
             initializer=config.initializer,
             dtype=jnp.dtype(config.dtype),
-            axis_name=self.mode.axis_name,
+            axis_name=self.layout.axis_name,
             rngs=nnx.Rngs(seed),
         )
         graph, *weights = nnx.split(network, nnx.Param, ...)
@@ -85,14 +85,14 @@ class Trainer:
     def initial_weights(self, seed: int) -> tuple[Any, Any]:
         """Make the parameters and statistics that all runs with a seed begin with."""
         if seed not in self._weights:
-            self._weights = {seed: self.mode.place(self._build(seed)[1])}
+            self._weights = {seed: self.layout.replicate(self._build(seed)[1])}
         return self._weights[seed]
 
     def initial_state(self, name: str, seed: int) -> TrainState:
-        """Copy the common initial weights and initialise an optimizer for them."""
-        start = self.mode.place((jnp.int32(0), *self.initial_weights(seed)))
+        """Copy the common initial weights and init_opt_state an optimizer for them."""
+        start = self.layout.replicate((jnp.int32(0), *self.initial_weights(seed)))
         tx, _ = self.build_optimizer(name, seed)
-        return TrainState(*start, self.mode.initialise(tx.init, start[1]))
+        return TrainState(*start, self.layout.init_opt_state(tx.init, start[1]))
 
     def build_optimizer(
         self, name: str, seed: int
@@ -145,8 +145,8 @@ class Trainer:
         averages = optimizers.lookup(name).averages
         if averages is None:
             return lambda state: (state.params, state.stats)
-        compiled = self.mode.compile(
-            lambda opt_state, params: self.mode.gather(averages(opt_state, params)),
+        compiled = self.layout.compile(
+            lambda opt_state, params: self.layout.gather(averages(opt_state, params)),
             *(state.opt_state, state.params),
         )
         return lambda state: (compiled(state.opt_state, state.params), state.stats)
@@ -158,13 +158,13 @@ class Trainer:
         b2 = settings["b2"] if row.corrects_before_max else None
         p = None if "p_start" in settings else settings.get("p", 0.5)
         read = monitoring.make_diagnostics(state.opt_state, p, b2)
-        rate = self.mode.place(jnp.float32(0))
-        compiled = self.mode.compile(
+        rate = self.layout.replicate(jnp.float32(0))
+        compiled = self.layout.compile(
             read, state.params, state.params, state.opt_state, rate
         )
 
         def show(start, state, learning_rate):
-            rate = self.mode.place(jnp.float32(learning_rate))
+            rate = self.layout.replicate(jnp.float32(learning_rate))
             return compiled(start, state.params, state.opt_state, rate)
 
         return show
@@ -211,8 +211,8 @@ class Trainer:
 
         def pause(state, notes):
             step = int(state.step)
-            stop = preemption.noted()
-            if stop or checkpoints.due():
+            stop = preemption.requested()
+            if stop or checkpoints.should_save():
                 checkpoints.save(step, state, _NEVER_BEST, notes)
             if stop:
                 raise PreemptedError(f"{name}, seed {seed}, within epoch {epoch}")
@@ -264,8 +264,8 @@ class Trainer:
             waiting, notes = (epoch, training, measured, shown), {}
 
             step, last = epoch * self.feed.steps, epoch == self.config.epochs
-            stop = preemption.noted()
-            save = stop or last or checkpoints.due()
+            stop = preemption.requested()
+            save = stop or last or checkpoints.should_save()
             if save or self.feed.pauses:  # within the next one, even
                 record = fetch(*waiting)
                 yield record
@@ -312,13 +312,13 @@ def train_one(
       PreemptedError: When it was told to stop, after saving.
       UsageError: If what the run has written before is damaged, naming it.
     """
-    config, mode, run = trainer.config, trainer.mode, f"{name}-seed{seed}"
+    config, layout, run = trainer.config, trainer.layout, f"{name}-seed{seed}"
     path = folder / f"{run}.jsonl"
     lines = read_lines(path)
     saved = folder / "checkpoints" / run
     was_saved = saved.exists()  # published records have no checkpoints
     with (
-        Checkpoints(saved, mode, config.keep, config.checkpoint_seconds)
+        Checkpoints(saved, layout, config.keep, config.checkpoint_seconds)
         if config.keep
         else NoCheckpoints()
     ) as checkpoints:
@@ -327,7 +327,7 @@ def train_one(
         complete = len(lines) == config.epochs
         if config.keep and was_saved:
             complete &= checkpoints.latest == whole
-        if mode.agree(stopped or complete):
+        if layout.broadcast(stopped or complete):
             return (lines[:-1], lines[-1]["stopped"]) if stopped else (lines, "")
 
         done = (checkpoints.latest or 0) // trainer.feed.steps
@@ -338,7 +338,7 @@ def train_one(
                 f"checkpoint {checkpoints.folder / str(checkpoints.latest)}; remove "
                 f"{checkpoints.folder} to do this run again, or give another --out."
             )
-        first = mode.is_first_process
+        first = layout.is_primary
         if first:
             run_dir.keep(path, lambda line: line["epoch"] <= done)
         progress = Progress(

@@ -38,7 +38,7 @@ class Preemption:
     def _note(self, number: int, frame: FrameType | None) -> None:
         self._noted = True
 
-    def noted(self) -> bool:
+    def requested(self) -> bool:
         """Whether to save and stop now; all processes must ask equally often."""
         if jax.process_count() > 1:
             # The processes agree on a number that none has asked with, one more than

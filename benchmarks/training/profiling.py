@@ -40,15 +40,15 @@ def profile(config: TrainConfig) -> int:
     Returns:
       The exit status, 0.
     """
-    mode = setup.start(config)
+    layout = setup.set_up_devices(config)
     source = data.find_for(config)
-    setup.check(config, source, mode)
+    setup.validate(config, source, layout)
     name = config.optimizers[0]
     # Only one optimizer is built.
     config = dataclasses.replace(config, optimizers=(name,))
-    trainer = loop.Trainer(config, source, mode)
+    trainer = loop.Trainer(config, source, layout)
     feed, weights = trainer.feed, trainer.initial_weights(config.seed)
-    if isinstance(feed, epochs.Streamed):
+    if isinstance(feed, epochs.StreamedEpochs):
         feed.steps_per_epoch = min(feed.steps_per_epoch, _STREAMED_STEPS)
         feed.steps = feed.steps_per_epoch * config.accumulate
     tx, schedule = trainer.build_optimizer(name, config.seed)
@@ -66,7 +66,7 @@ def profile(config: TrainConfig) -> int:
 
     with tempfile.TemporaryDirectory() as scratch:
         lines = Path(scratch) / "lines.jsonl"
-        checkpoints = Checkpoints(Path(scratch) / "checkpoints", mode, 1, 0.0)
+        checkpoints = Checkpoints(Path(scratch) / "checkpoints", layout, 1, 0.0)
 
         def record(state):
             line = {"run": name, "rate": float(schedule(int(state.step)))}
@@ -109,7 +109,7 @@ def profile(config: TrainConfig) -> int:
         "overhead": overhead,
         "seconds": seconds,
     }
-    run_dir.write_header(folder, run_dir.header(mode.describe(), config.seed))
+    run_dir.write_header(folder, run_dir.header(layout.describe(), config.seed))
     run_dir.append(folder / "profile.jsonl", result)
     _trace(feed, tx, state, folder / "trace")
     Console().print(_table(result, median))
@@ -127,16 +127,16 @@ def _time(work: Callable[[Any], Any], state: Any) -> tuple[float, Any]:
 
 
 def _compile_bare(
-    feed: epochs.Resident | epochs.Streamed,
+    feed: epochs.ScannedEpochs | epochs.StreamedEpochs,
     tx: optax.GradientTransformation,
     state: TrainState,
 ) -> Callable[[TrainState], TrainState]:
     """Compile the steps of an epoch, all on the same batch."""
-    mode, programs = feed.mode, feed.programs
-    if isinstance(feed, epochs.Streamed):
+    layout, programs = feed.layout, feed.programs
+    if isinstance(feed, epochs.StreamedEpochs):
         (batch, *_) = next(feed.batches(0, 0))
-        placed = mode.place_batch(batch)
-        step = mode.compile(
+        placed = layout.shard_batch(batch)
+        step = layout.compile(
             lambda state, batch: programs.train_on_batch(tx, state, batch),
             *(state, placed),
             donate=True,
@@ -150,20 +150,20 @@ def _compile_bare(
 
         return bare
     inputs, labels = (x[: feed.batch_size] for x in feed.splits["train"])
-    placed = mode.place((programs.preprocessing.test(inputs), labels))
+    placed = layout.replicate((programs.preprocessing.test(inputs), labels))
 
     def steps(state, batch):
         def body(state, _):
-            return programs.train_step(tx, state, *mode.local(batch))
+            return programs.train_step(tx, state, *layout.local_shard(batch))
 
         return lax.scan(body, state, length=feed.steps)
 
-    program = mode.compile(steps, state, placed, donate=True)
+    program = layout.compile(steps, state, placed, donate=True)
     return lambda state: program(state, placed)[0]
 
 
 def _trace(
-    feed: epochs.Resident | epochs.Streamed,
+    feed: epochs.ScannedEpochs | epochs.StreamedEpochs,
     tx: optax.GradientTransformation,
     state: TrainState,
     folder: Path,

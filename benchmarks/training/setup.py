@@ -9,10 +9,10 @@ from benchmarks.errors import UsageError
 from benchmarks.settings import parse_settings, recipe_of
 from benchmarks.training import distributed
 from benchmarks.training.config import TrainConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 
 
-def check(config: TrainConfig, source: data.Source, mode: Parallel) -> None:
+def validate(config: TrainConfig, source: data.Source, layout: DeviceLayout) -> None:
     """Refuse what this data set, this network or these devices cannot do.
 
     Raises:
@@ -23,11 +23,11 @@ def check(config: TrainConfig, source: data.Source, mode: Parallel) -> None:
             f"--batch-size must be at most {source.train_size}, the training examples "
             f"of {source.name}, got {config.batch_size}."
         )
-    parts = mode.devices * config.accumulate
+    parts = layout.devices * config.accumulate
     if config.batch_size % parts:
         divided = f" and {config.accumulate} parts" if config.accumulate > 1 else ""
         raise UsageError(
-            f"--batch-size must be a multiple of {parts} for {mode.devices} "
+            f"--batch-size must be a multiple of {parts} for {layout.devices} "
             f"devices{divided}, got {config.batch_size}."
         )
     model = models.lookup(config.model)
@@ -49,7 +49,7 @@ def check(config: TrainConfig, source: data.Source, mode: Parallel) -> None:
         )
 
 
-def find_recipes(config: TrainConfig) -> dict[str, dict[str, Any]]:
+def resolve_hyperparams(config: TrainConfig) -> dict[str, dict[str, Any]]:
     """Return the settings of each optimizer, as the command line changed them."""
     return {
         name: optimizers.recipe(
@@ -59,7 +59,7 @@ def find_recipes(config: TrainConfig) -> dict[str, dict[str, Any]]:
     }
 
 
-def start(config: TrainConfig) -> Parallel:
+def set_up_devices(config: TrainConfig) -> DeviceLayout:
     """Join the other processes, and find the devices to run on.
 
     Raises:
@@ -71,4 +71,4 @@ def start(config: TrainConfig) -> Parallel:
             f"--devices must be at most {jax.device_count()}, the devices that there "
             f"are, got {config.devices}."
         )
-    return Parallel(config.parallel, config.shard_optimizer, config.devices)
+    return DeviceLayout(config.parallel, config.shard_optimizer, config.devices)

@@ -15,7 +15,7 @@ from jax import lax
 
 from benchmarks.data import Split
 from benchmarks.data.preprocessing import Draws, Pixels, Tokens
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 
 
 class TrainState(NamedTuple):
@@ -48,12 +48,12 @@ class Programs:
     Attributes:
       graph: The static part of the network.
       preprocessing: Makes its inputs.
-      mode: Where this runs.
+      layout: Where this runs.
     """
 
     graph: Any
     preprocessing: Pixels | Tokens
-    mode: Parallel
+    layout: DeviceLayout
 
     def train_epoch(
         self,
@@ -80,7 +80,7 @@ class Programs:
         plan = self.plan_epoch(key, len(split.labels), shape)
 
         def body(state, choice):
-            index, draws = self.mode.local(choice)
+            index, draws = self.layout.local_shard(choice)
             inputs = self.preprocessing.train(split.inputs[index], draws)
             return self.train_step(tx, state, inputs, split.labels[index])
 
@@ -140,25 +140,25 @@ class Programs:
         """
 
         def objective(params):
-            params = self.mode.share_gradient(params)
+            params = self.layout.pmean_grad(params)
             model = nnx.merge(self.graph, params, state.stats, copy=True)
             model.train()
             metrics = measure(model(inputs), labels)
-            metrics = self.mode.mean(Metrics(*(x.mean() for x in metrics)))
+            metrics = self.layout.mean(Metrics(*(x.mean() for x in metrics)))
             return metrics.loss, (metrics, nnx.state(model, nnx.Not(nnx.Param)))
 
         (loss, (metrics, stats)), gradient = jax.value_and_grad(
             objective, has_aux=True
         )(state.params)
         updates, opt_state = optax.with_extra_args_support(tx).update(
-            self.mode.scatter(gradient),
+            self.layout.scatter(gradient),
             state.opt_state,
-            self.mode.scatter(state.params),
+            self.layout.scatter(state.params),
             value=loss,
             grad=gradient,
             value_fn=lambda params: objective(params)[0],
         )
-        params = self.mode.gather(optax.apply_updates(state.params, updates))
+        params = self.layout.gather(optax.apply_updates(state.params, updates))
         return TrainState(state.step + 1, params, stats, opt_state), metrics
 
     def evaluate(
@@ -177,7 +177,7 @@ class Programs:
         index = jnp.arange(math.ceil(size / batch_size) * batch_size)
 
         def body(sums, index):
-            index = self.mode.local(index)
+            index = self.layout.local_shard(index)
             clipped = jnp.minimum(index, size - 1)
             batch = Split(split.inputs[clipped], split.labels[clipped])
             found = self._sum_over_batch(weights, batch, index < size)
@@ -185,13 +185,13 @@ class Programs:
 
         zeros = Metrics(jnp.float32(0), jnp.float32(0))
         sums, _ = lax.scan(body, zeros, index.reshape(-1, batch_size))
-        return Metrics(*(x / size for x in self.mode.total(sums)))
+        return Metrics(*(x / size for x in self.layout.sum(sums)))
 
     def evaluate_batch(
         self, weights: tuple[Any, Any], batch: tuple[Split, jax.Array]
     ) -> Metrics:
         """Add up over a batch of a stream those examples that count."""
-        return self.mode.total(self._sum_over_batch(weights, *batch))
+        return self.layout.sum(self._sum_over_batch(weights, *batch))
 
     def _sum_over_batch(
         self, weights: tuple[Any, Any], batch: Split, counts: jax.Array

@@ -20,7 +20,7 @@ from benchmarks.experiments import EXPERIMENTS, gpu_commands
 from benchmarks.optimizers import OPTIMIZERS
 from benchmarks.step_time import measure
 from benchmarks.training import loop, setup
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.monitoring import Progress
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
@@ -56,10 +56,10 @@ def make_source(name):
     return data.Source(name, 16, 16, shape, classes, kind, lambda: contents)
 
 
-class Traced(Parallel):
+class Traced(DeviceLayout):
     """One device on which programs are traced and return zeros."""
 
-    def initialise(self, init, params):
+    def init_opt_state(self, init, params):
         return zeros(jax.eval_shape(init, params))
 
     def compile(self, function, *arguments, **_):
@@ -76,7 +76,7 @@ def zeros(tree):
     return jax.tree.map(make, tree)
 
 
-def take_a_step(name, mode):
+def take_a_step(name, layout):
     """Train a narrow network of an experiment for one step, from zeros if traced."""
     config = replace(
         EXPERIMENTS[name].config,
@@ -87,8 +87,8 @@ def take_a_step(name, mode):
         augment=False,
     )
     source = make_source(config.dataset)
-    setup.check(config, source, mode)
-    trainer = loop.Trainer(config, source, mode)
+    setup.validate(config, source, layout)
+    trainer = loop.Trainer(config, source, layout)
     # All optimizers are built, and the first of the list takes the step.
     for optimizer in config.optimizers:
         trainer.build_optimizer(optimizer, config.seed)
@@ -111,8 +111,8 @@ DIFFERENT = {
 def test_an_experiment_suits_its_data_and_its_optimizers_can_be_built(name):
     config = EXPERIMENTS[name].config
     source = replace(make_source(config.dataset), train_size=config.batch_size)
-    setup.check(config, source, Parallel(count=1))
-    for optimizer, settings in setup.find_recipes(config).items():
+    setup.validate(config, source, DeviceLayout(count=1))
+    for optimizer, settings in setup.resolve_hyperparams(config).items():
         optimizers.build(
             optimizer, settings, lambda count: 0.1, optimizers.Run(100, 16, 0)
         )
@@ -143,7 +143,7 @@ def test_a_step_of_an_experiment_can_be_traced(name, monkeypatch):
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_trains_a_step(name):
-    before, after, metrics = take_a_step(name, Parallel(count=1))
+    before, after, metrics = take_a_step(name, DeviceLayout(count=1))
     assert int(after.step) == 1
     assert np.isfinite(metrics.loss).all()
     moved = jax.tree.map(lambda a, b: np.abs(a - b).max(), before, after.params)

@@ -134,7 +134,7 @@ def sha256(content):
     return hashlib.sha256(content).hexdigest()
 
 
-def place(folder, name):
+def replicate(folder, name):
     """Write the archives of a data set where a download would have put them."""
     (folder / name).mkdir(parents=True)
     for file, content in ARCHIVES[name].items():

@@ -167,7 +167,7 @@ def test_a_broken_download_is_continued(
 
 
 def test_a_download_that_lacks_only_its_name_is_not_repeated(server, tmp_path):
-    archives.place(tmp_path / "downloads", "mnist")
+    archives.replicate(tmp_path / "downloads", "mnist")
     whole = tmp_path / "downloads" / "mnist" / FIRST
     whole.rename(f"{whole}.partial")
     prepare("mnist", tmp_path)
@@ -207,14 +207,14 @@ def test_a_missing_file_is_an_error_of_one_line(server, tmp_path):
 
 
 def test_archives_in_place_need_no_network(server, tmp_path, key_order):
-    archives.place(tmp_path / "elsewhere", "mnist")
+    archives.replicate(tmp_path / "elsewhere", "mnist")
     prepare("mnist", tmp_path, tmp_path / "elsewhere")
     assert server.requests == []
     _assert_holds("mnist", tmp_path, key_order)
 
 
 def test_a_wrong_archive_in_place_is_refused_and_left_to_its_owner(server, tmp_path):
-    archives.place(tmp_path / "downloads", "mnist")
+    archives.replicate(tmp_path / "downloads", "mnist")
     path = tmp_path / "downloads" / "mnist" / FIRST
     path.write_bytes(CONTENT[:-1])
     message = f"{path} is not .* expected {len(CONTENT)} bytes, got {len(CONTENT) - 1}"
@@ -277,7 +277,7 @@ prepare.prepare("mnist", Path(sys.argv[1]))
 
 
 def test_a_killed_preparation_starts_anew(server, tmp_path, key_order):
-    archives.place(tmp_path / "downloads", "mnist")
+    archives.replicate(tmp_path / "downloads", "mnist")
     ended = subprocess.run([sys.executable, "-c", KILLED, tmp_path], cwd=ROOT)
     assert ended.returncode == -signal.SIGKILL
     written = [file.name for file in (tmp_path / "mnist").glob("*/*")]

@@ -11,15 +11,15 @@ from flax import nnx
 from benchmarks import data
 from benchmarks.training import loop
 from benchmarks.training.config import TrainConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.monitoring import Progress
 from tests.helpers import layers_reference as reference
 from tests.helpers.building import build, images, layers, parameters
 
 DEVICES = {
-    "one": Parallel(count=1),
-    "eight": Parallel(),
-    "eight, pmap": Parallel("pmap"),
+    "one": DeviceLayout(count=1),
+    "eight": DeviceLayout(),
+    "eight, pmap": DeviceLayout("pmap"),
 }
 
 
@@ -106,7 +106,7 @@ def test_training_goes_on_from_its_state_with_the_same_draws():
     state, _ = take_an_epoch(trainer, trainer.initial_state("adam", 0))
     kept = jax.device_get(state)
     _, expected = take_an_epoch(trainer, state)
-    _, found = take_an_epoch(trainer, trainer.mode.place(kept))
+    _, found = take_an_epoch(trainer, trainer.layout.replicate(kept))
     np.testing.assert_array_equal(found, expected)
     calls = {int(x) for x in jax.tree.leaves(kept.stats) if x < 1000}
     assert calls == {1437 // 128}, "one call in each step"

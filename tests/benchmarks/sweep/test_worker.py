@@ -24,7 +24,7 @@ from benchmarks.sweep import grid as grids
 from benchmarks.sweep import worker
 from benchmarks.sweep.config import SweepConfig
 from benchmarks.training.config import TrainConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.preemption import PreemptedError
 from tests.helpers.processes import PATIENCE, wait_until
 from tests.helpers.sweeps import GRID, make_config
@@ -38,14 +38,14 @@ class Told:
 
     stop = False
 
-    def noted(self):
+    def requested(self):
         return self.stop
 
 
 def make_worker(config):
     config.train.out.mkdir(exist_ok=True)
     grid = grids.read_grid(config)
-    return worker.Worker(config, grid, config.train.out, Parallel(), Told())
+    return worker.Worker(config, grid, config.train.out, DeviceLayout(), Told())
 
 
 def pretend_to_train(monkeypatch, work):

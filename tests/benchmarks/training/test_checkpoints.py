@@ -17,7 +17,7 @@ from jax.sharding import AxisType, Mesh
 from benchmarks.errors import UsageError
 from benchmarks.paths import ROOT
 from benchmarks.training.checkpoints import Checkpoints
-from benchmarks.training.devices import AXIS, Parallel
+from benchmarks.training.devices import AXIS, DeviceLayout
 from padam_optax import padam
 from padam_optax.contrib import santa
 
@@ -27,10 +27,10 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore:coroutine .* was never awaited"),
 ]
 
-JIT = Parallel()
+JIT = DeviceLayout()
 
 
-class OnOneDevice(Parallel):
+class OnOneDevice(DeviceLayout):
     @property
     def devices(self):
         return 1
@@ -44,8 +44,8 @@ class OnOneDevice(Parallel):
 MODES = {
     "one": OnOneDevice(),
     "eight": JIT,
-    "sharded": Parallel("jit", shard_optimizer=True),
-    "pmap": Parallel("pmap"),
+    "sharded": DeviceLayout("jit", shard_optimizer=True),
+    "pmap": DeviceLayout("pmap"),
 }
 
 
@@ -69,18 +69,18 @@ def initial():
     return tx.init(jax.tree.map(jnp.asarray, PARAMS))
 
 
-def make(value=1, mode=JIT):
+def make(value=1, layout=JIT):
     """Make a state as optimizers have them: NamedTuples, tuples, a typed key."""
     opt_state = jax.tree.map(
         lambda x: x if is_key(x) else x + jnp.asarray(value, x.dtype), initial()
     )
-    if mode.mode == "jit":
-        placements = jax.tree.map(mode.state_sharding, opt_state)
+    if layout.strategy == "jit":
+        placements = jax.tree.map(layout.state_sharding, opt_state)
         opt_state = jax.device_put(opt_state, placements)
     else:
-        opt_state = mode.place(opt_state)
+        opt_state = layout.replicate(opt_state)
     params = {name: x * np.float32(value) for name, x in PARAMS.items()}
-    return State(mode.place(np.int32(value)), mode.place(params), opt_state)
+    return State(layout.replicate(np.int32(value)), layout.replicate(params), opt_state)
 
 
 def is_key(x):
@@ -98,15 +98,15 @@ def assert_same(found, wanted):
         np.testing.assert_array_equal(np.asarray(a), np.asarray(b), name)
 
 
-def save(folder, *steps, mode=JIT, keep=2, accuracies=None):
-    with Checkpoints(folder, mode, keep, 0) as checkpoints:
+def save(folder, *steps, layout=JIT, keep=2, accuracies=None):
+    with Checkpoints(folder, layout, keep, 0) as checkpoints:
         for step, accuracy in zip(steps, accuracies or [0.5] * len(steps), strict=True):
-            checkpoints.save(step, make(step, mode), accuracy, {"loss": [step + 0.1]})
+            checkpoints.save(step, make(step, layout), accuracy, {"loss": [step + 0.1]})
 
 
-def restore(folder, like=None, mode=JIT):
-    with Checkpoints(folder, mode, 2, 0) as checkpoints:
-        return checkpoints.restore(make(0, mode) if like is None else like)
+def restore(folder, like=None, layout=JIT):
+    with Checkpoints(folder, layout, 2, 0) as checkpoints:
+        return checkpoints.restore(make(0, layout) if like is None else like)
 
 
 def names(folder):
@@ -171,7 +171,7 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path, accuracies, keep, left):
 def test_arrays_may_be_given_up_and_notes_changed_at_once(tmp_path):
     add = jax.jit(lambda x: jax.tree.map(lambda x: x + 1, x), donate_argnums=0)
     with Checkpoints(tmp_path, JIT, 9, 0) as checkpoints:
-        state, notes = JIT.place({"x": jnp.zeros((1000, 1000))}), {"loss": []}
+        state, notes = JIT.replicate({"x": jnp.zeros((1000, 1000))}), {"loss": []}
         for step in range(1, 6):
             state = add(state)
             notes["loss"].append(float(step))
@@ -181,7 +181,7 @@ def test_arrays_may_be_given_up_and_notes_changed_at_once(tmp_path):
             notes["loss"].append(-1.0)
             notes = {"loss": list(notes["loss"])}
             notes["loss"].pop()
-    like = JIT.place({"x": jnp.zeros((1000, 1000))})
+    like = JIT.replicate({"x": jnp.zeros((1000, 1000))})
     for step in range(5, 0, -1):
         found, notes = restore(tmp_path, like)
         assert np.unique(found["x"]) == [4 * step - 3]
@@ -266,11 +266,11 @@ def foreign():
 
 
 @pytest.mark.parametrize("kind", ["shape", "dtype", "more", "less", "optimizer"])
-@pytest.mark.parametrize("mode", ["eight", "pmap"])
-def test_foreign_checkpoint_is_refused_saying_what_differs(saved, kind, mode):
+@pytest.mark.parametrize("layout", ["eight", "pmap"])
+def test_foreign_checkpoint_is_refused_saying_what_differs(saved, kind, layout):
     like, difference = foreign()[kind]
     with pytest.raises(UsageError) as caught:
-        restore(saved, MODES[mode].place(like), MODES[mode])
+        restore(saved, MODES[layout].replicate(like), MODES[layout])
     assert caught.match(f"the checkpoint {saved}/4 is damaged or not of this run")
     assert caught.match(difference)
 
@@ -300,12 +300,12 @@ def test_what_a_killed_process_was_deleting_is_removed(copy, left):
 @pytest.mark.parametrize("after", MODES)
 @pytest.mark.parametrize("before", MODES)
 def test_checkpoint_moves_to_other_devices(tmp_path, before, after):
-    save(tmp_path, 3, mode=MODES[before])
-    mode = MODES[after]
-    state, notes = restore(tmp_path, mode=mode)
+    save(tmp_path, 3, layout=MODES[before])
+    layout = MODES[after]
+    state, notes = restore(tmp_path, layout=layout)
     assert_same(state, make(3))
     assert notes == {"loss": [3.1]}
-    like = make(0, mode)
+    like = make(0, layout)
     for x, wanted in zip(jax.tree.leaves(state), jax.tree.leaves(like), strict=True):
         assert x.sharding.is_equivalent_to(wanted.sharding, x.ndim)
     if after == "sharded":
@@ -321,15 +321,15 @@ def test_it_is_due_when_the_time_has_passed(tmp_path, monkeypatch):
     now = 1000.0
     monkeypatch.setattr("time.monotonic", lambda: now)
     with Checkpoints(tmp_path, JIT, 1, 60) as checkpoints:
-        assert not checkpoints.due()
+        assert not checkpoints.should_save()
         now += 59
-        assert not checkpoints.due()
+        assert not checkpoints.should_save()
         now += 1
-        assert checkpoints.due()
+        assert checkpoints.should_save()
         checkpoints.save(1, make(1), 0.5, {})
-        assert not checkpoints.due()
+        assert not checkpoints.should_save()
         now += 60
-        assert checkpoints.due()
+        assert checkpoints.should_save()
 
 
 def test_folder_that_cannot_be_written_to_is_named(tmp_path):
@@ -360,13 +360,13 @@ def test_nothing_is_said_while_all_goes_well(tmp_path):
     program = (
         "import sys, pathlib, jax.numpy as jnp;"
         "from benchmarks.training.checkpoints import Checkpoints;"
-        "from benchmarks.training.devices import Parallel;"
-        "mode = Parallel(); state = mode.place({'x': jnp.ones(3)});"
+        "from benchmarks.training.devices import DeviceLayout;"
+        "layout = DeviceLayout(); state = layout.replicate({'x': jnp.ones(3)});"
         "folder = pathlib.Path(sys.argv[1]);"
-        "checkpoints = Checkpoints(folder, mode, 1, 0);"
+        "checkpoints = Checkpoints(folder, layout, 1, 0);"
         "[checkpoints.save(i, state, 0.1, {}) for i in range(3)];"
         "checkpoints.close();"
-        "Checkpoints(folder, mode, 1, 0).restore(state)"
+        "Checkpoints(folder, layout, 1, 0).restore(state)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, str(tmp_path)],
@@ -378,11 +378,11 @@ def test_nothing_is_said_while_all_goes_well(tmp_path):
 
 
 def test_many_saves_leave_no_threads_behind(tmp_path):
-    mode = Parallel()
-    with Checkpoints(tmp_path / "run", mode, 1, 0.0) as checkpoints:
+    layout = DeviceLayout()
+    with Checkpoints(tmp_path / "run", layout, 1, 0.0) as checkpoints:
         counts = []
         for step in range(1, 7):
-            checkpoints.save(step, {"w": mode.place(jnp.ones(3))}, 0.5, {})
+            checkpoints.save(step, {"w": layout.replicate(jnp.ones(3))}, 0.5, {})
             counts.append(threading.active_count())
     # Orbax keeps a pool of its own, and one more thread for the save under way.
     assert counts[-1] <= counts[1] + 2

@@ -108,7 +108,7 @@ def test_settings_are_numbers_where_they_can_be():
 def test_a_setting_may_be_for_one_optimizer():
     recipe = ("weight_decay=0", "adam:b2=0.9")
     config = TrainConfig(optimizers=("momentum", "adam"), recipe=recipe)
-    found = setup.find_recipes(config)
+    found = setup.resolve_hyperparams(config)
     assert found["adam"]["b2"] == 0.9
     assert found["adam"]["weight_decay"] == found["momentum"]["weight_decay"] == 0
     assert "b2" not in found["momentum"]

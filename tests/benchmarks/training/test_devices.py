@@ -20,15 +20,15 @@ from benchmarks.models.convolution import conv_general_dilated
 from benchmarks.models.layers import ConvNorm, Layers, global_mean
 from benchmarks.training import loop, setup
 from benchmarks.training.config import TrainConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.monitoring import Progress
 from benchmarks.training.step import TrainState
 
-ONE = Parallel(count=1)
+ONE = DeviceLayout(count=1)
 MODES = {
-    "jit": Parallel(),
-    "jit, state divided": Parallel(shard_optimizer=True),
-    "pmap": Parallel("pmap"),
+    "jit": DeviceLayout(),
+    "jit, state divided": DeviceLayout(shard_optimizer=True),
+    "pmap": DeviceLayout("pmap"),
 }
 KEY = jax.dtypes.prng_key
 COLLECTIVE = re.compile(
@@ -87,10 +87,10 @@ def digits():
 
 
 @functools.cache
-def make_trainer(mode, name, **settings):
+def make_trainer(layout, name, **settings):
     settings = {"model": "tiny", "batch_size": 128, "epochs": 4, **settings}
     config = TrainConfig(optimizers=(name,), **settings)
-    return loop.Trainer(config, digits(), mode)
+    return loop.Trainer(config, digits(), layout)
 
 
 def take_steps(trainer, name):
@@ -104,12 +104,12 @@ def take_steps(trainer, name):
     return state, np.array(losses), jax.device_get(testing)
 
 
-def twenty_steps(mode, name):
+def twenty_steps(layout, name):
     """A line search wants a whole problem in each step, and a convex one."""
     settings = {}
     if name == "lbfgs":
         settings = {"batch_size": 640, "epochs": 20, "model": "logistic"}
-    return take_steps(make_trainer(mode, name, **settings), name)
+    return take_steps(make_trainer(layout, name, **settings), name)
 
 
 @functools.cache
@@ -133,16 +133,16 @@ def fast(*arguments):
 
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
-    ("name", "mode"),
+    ("name", "layout"),
     [
-        pytest.param(name, mode, marks=() if fast(name, mode) else pytest.mark.slow)
+        pytest.param(name, layout, marks=() if fast(name, layout) else pytest.mark.slow)
         for name in ("padam", "amsgrad", "momentum", "lbfgs")
-        for mode in MODES
+        for layout in MODES
     ],
 )
-def test_eight_devices_give_the_numbers_of_one(name, mode):
+def test_eight_devices_give_the_numbers_of_one(name, layout):
     one, losses_of_one, test_of_one = twenty_steps_on_one_device(name)
-    eight, losses, test = twenty_steps(MODES[mode], name)
+    eight, losses, test = twenty_steps(MODES[layout], name)
     assert len(one.step.devices()) == 1
     assert len(eight.step.devices()) == 8
     assert len(losses) == int(eight.step) == int(one.step) == 20
@@ -155,7 +155,7 @@ def test_eight_devices_give_the_numbers_of_one(name, mode):
 
 @pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize(
-    "mode",
+    "layout",
     [
         pytest.param(ONE, marks=pytest.mark.slow),
         pytest.param(MODES["jit"], marks=pytest.mark.slow),
@@ -164,12 +164,12 @@ def test_eight_devices_give_the_numbers_of_one(name, mode):
     ],
     ids=["one", *MODES],
 )
-def test_parts_of_a_batch_give_the_numbers_of_the_whole(mode):
+def test_parts_of_a_batch_give_the_numbers_of_the_whole(layout):
     settings = {"model": "mlp", "augment": False, "epochs": 2}
     whole, _, test_of_whole = take_steps(
         make_trainer(ONE, "padam", **settings), "padam"
     )
-    parts = make_trainer(mode, "padam", accumulate=4, **settings)
+    parts = make_trainer(layout, "padam", accumulate=4, **settings)
     assert parts.feed.batch_size == 32
     state, losses, test = take_steps(parts, "padam")
     assert len(losses) == 40
@@ -219,23 +219,23 @@ def test_each_device_keeps_an_eighth_of_the_state(name):
 )
 def test_the_longest_axis_that_the_devices_divide_is_divided(shape, axes):
     leaf = jax.ShapeDtypeStruct(shape, jnp.float32)
-    divided = Parallel(shard_optimizer=True).state_sharding(leaf)
+    divided = DeviceLayout(shard_optimizer=True).state_sharding(leaf)
     assert divided.spec == PartitionSpec(*axes)
-    assert Parallel().state_sharding(leaf).spec == PartitionSpec()
+    assert DeviceLayout().state_sharding(leaf).spec == PartitionSpec()
 
 
 def compile_update(name):
     """Compile an update of a divided state, with parts of gradients and weights."""
-    mode = MODES["jit, state divided"]
+    layout = MODES["jit, state divided"]
     tx = optimizers.build(
         name,
         optimizers.recipe(name, {}),
         lambda count: 0.1,
         optimizers.Run(steps=20, num_examples=640, seed=0),
     )
-    weights, _ = make_trainer(mode, "padam").initial_weights(0)
-    state = mode.initialise(tx.init, weights)
-    parts = jax.device_put(weights, jax.tree.map(mode.state_sharding, weights))
+    weights, _ = make_trainer(layout, "padam").initial_weights(0)
+    state = layout.init_opt_state(tx.init, weights)
+    parts = jax.device_put(weights, jax.tree.map(layout.state_sharding, weights))
     return jax.jit(tx.update).lower(parts, state, parts).compile().as_text()
 
 
@@ -248,15 +248,15 @@ def test_the_search_for_talk_finds_that_of_a_norm_over_all_weights():
     assert set(COLLECTIVE.findall(compile_update("adagrad-norm"))) == {"all-reduce"}
 
 
-def compile_epoch(mode):
-    trainer, tx = make_trainer(mode, "padam"), optax.sgd(0.1)
-    weights = mode.place((jnp.int32(0), *trainer.initial_weights(0)))
-    state = TrainState(*weights, mode.initialise(tx.init, weights[1]))
-    return mode.compile(
+def compile_epoch(layout):
+    trainer, tx = make_trainer(layout, "padam"), optax.sgd(0.1)
+    weights = layout.replicate((jnp.int32(0), *trainer.initial_weights(0)))
+    state = TrainState(*weights, layout.init_opt_state(tx.init, weights[1]))
+    return layout.compile(
         lambda state, split, seed: trainer.feed.programs.train_epoch(
             tx, state, split, seed, (5, 128)
         ),
-        *(state, trainer.feed.splits["train"], mode.place(jnp.uint32(0))),
+        *(state, trainer.feed.splits["train"], layout.replicate(jnp.uint32(0))),
         donate=True,
     )
 
@@ -272,14 +272,14 @@ def test_the_work_is_divided_and_no_activations_are_exchanged():
 
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 def test_a_convolution_and_its_gradients_work_on_parts_of_the_batch(strides):
-    mode = MODES["jit"]
+    layout = MODES["jit"]
 
     def loss(x, kernel):
         y = conv_general_dilated(x, kernel, strides, ((1, 1), (1, 1)))
         return (y**2).sum()
 
     x, kernel = jnp.ones((64, 8, 8, 4)), jnp.ones((3, 3, 4, 16))
-    placed = mode.place_batch(np.asarray(x)), mode.place(kernel)
+    placed = layout.shard_batch(np.asarray(x)), layout.replicate(kernel)
     program = jax.jit(jax.grad(loss, (0, 1))).lower(*placed).compile()
     dx, dkernel = program(*placed)
     assert dx.addressable_shards[0].data.shape == (8, 8, 8, 4)
@@ -296,11 +296,11 @@ def test_a_convolution_and_its_gradients_work_on_parts_of_the_batch(strides):
     assert not re.search(r"\[(\d+,)*64(,\d+)*\]", text)
 
 
-@pytest.mark.parametrize("mode", MODES)
-def test_placed_arrays_are_copies_on_all_devices(mode):
-    mode = MODES[mode]
+@pytest.mark.parametrize("layout", MODES)
+def test_placed_arrays_are_copies_on_all_devices(layout):
+    layout = MODES[layout]
     original = jnp.arange(6.0)
-    placed = mode.place({"a": original, "b": np.arange(3)})
+    placed = layout.replicate({"a": original, "b": np.arange(3)})
     assert all(len(x.devices()) == 8 for x in jax.tree.leaves(placed))
     assert all(x.is_fully_replicated for x in jax.tree.leaves(placed))
     jax.tree.map(lambda x: x.delete(), placed)
@@ -309,10 +309,10 @@ def test_placed_arrays_are_copies_on_all_devices(mode):
 
 def test_a_batch_is_divided_in_order():
     batch = np.arange(32).reshape(16, 2)
-    under_jit = Parallel().place_batch(batch)
+    under_jit = DeviceLayout().shard_batch(batch)
     parts = [np.array(s.data) for s in under_jit.addressable_shards]
     np.testing.assert_array_equal(parts, batch.reshape(8, 2, 2))
-    under_pmap = Parallel("pmap").place_batch(batch)
+    under_pmap = DeviceLayout("pmap").shard_batch(batch)
     np.testing.assert_array_equal(under_pmap, batch.reshape(8, 2, 2))
 
 
@@ -327,10 +327,10 @@ def assert_same(actual, expected):
             np.testing.assert_allclose(a, b, rtol=1e-5)
 
 
-@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("layout", MODES)
 @pytest.mark.parametrize("name", ["santa-e", "santa-sss"])
-def test_random_keys_in_a_state_survive(name, mode):
-    mode = MODES[mode]
+def test_random_keys_in_a_state_survive(name, layout):
+    layout = MODES[layout]
     tx = optimizers.build(
         name,
         optimizers.recipe(name, {}),
@@ -339,8 +339,8 @@ def test_random_keys_in_a_state_survive(name, mode):
     )
     weights = {"w": jnp.ones((16, 3)), "b": jnp.ones(5)}
     expected = tx.init(weights)
-    state = mode.initialise(tx.init, mode.place(weights))
-    again = mode.place(jax.device_get(expected))
+    state = layout.init_opt_state(tx.init, layout.replicate(weights))
+    again = layout.replicate(jax.device_get(expected))
     keys = [x for x in jax.tree.leaves(expected) if jax.dtypes.issubdtype(x.dtype, KEY)]
     assert keys
     for found in (state, again):
@@ -348,7 +348,9 @@ def test_random_keys_in_a_state_survive(name, mode):
         assert_same(found, expected)
         assert all(len(x.devices()) == 8 for x in jax.tree.leaves(found))
     _, of_one = tx.update(weights, expected, weights)
-    _, of_all = jax.jit(tx.update)(mode.place(weights), state, mode.place(weights))
+    _, of_all = jax.jit(tx.update)(
+        layout.replicate(weights), state, layout.replicate(weights)
+    )
     assert_same(of_all, of_one)
 
 
@@ -379,18 +381,23 @@ def fail(error):
 
 
 def test_all_agree_on_what_the_first_process_says(monkeypatch):
-    assert Parallel().agree(7) == 7
+    assert DeviceLayout().broadcast(7) == 7
     talk = Talk(monkeypatch)
-    assert [talk.of(i, lambda i=i: Parallel().agree(i == 0)) for i in (0, 1)] == [1, 1]
+    assert [
+        talk.of(i, lambda i=i: DeviceLayout().broadcast(i == 0)) for i in (0, 1)
+    ] == [
+        1,
+        1,
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "runs/Übung-1", "x" * 4096])
 def test_only_the_first_process_works_and_all_hear_its_text(monkeypatch, text):
-    assert Parallel().first_says(lambda: text) == text
+    assert DeviceLayout().run_on_primary(lambda: text) == text
     talk = Talk(monkeypatch)
-    assert talk.of(0, lambda: Parallel().first_says(lambda: text)) == text
+    assert talk.of(0, lambda: DeviceLayout().run_on_primary(lambda: text)) == text
     unwanted = partial(fail, AssertionError("the second process worked, too"))
-    assert talk.of(1, lambda: Parallel().first_says(unwanted)) == text
+    assert talk.of(1, lambda: DeviceLayout().run_on_primary(unwanted)) == text
     assert not talk.said
 
 
@@ -398,13 +405,13 @@ def test_only_the_first_process_works_and_all_hear_its_text(monkeypatch, text):
 def test_what_goes_wrong_in_the_first_process_ends_all(monkeypatch, error):
     talk = Talk(monkeypatch)
     with pytest.raises(type(error), match=str(error)):
-        talk.of(0, lambda: Parallel().first_says(partial(fail, error)))
+        talk.of(0, lambda: DeviceLayout().run_on_primary(partial(fail, error)))
     with pytest.raises(UsageError, match=str(error)):
-        talk.of(1, lambda: Parallel().first_says(lambda: "unused"))
+        talk.of(1, lambda: DeviceLayout().run_on_primary(lambda: "unused"))
 
 
 @pytest.mark.parametrize("accumulate", [1, 4])
 def test_a_batch_that_the_devices_do_not_divide_is_refused(accumulate):
     config = TrainConfig(batch_size=100, accumulate=accumulate)
     with pytest.raises(UsageError, match=f"multiple of {8 * accumulate}.*got 100"):
-        setup.check(config, digits(), Parallel())
+        setup.validate(config, digits(), DeviceLayout())

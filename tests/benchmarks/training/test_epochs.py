@@ -13,7 +13,7 @@ from benchmarks import data
 from benchmarks.data.preprocessing import Pixels
 from benchmarks.training import epochs
 from benchmarks.training.config import TrainConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.monitoring import Progress
 from benchmarks.training.step import Programs, TrainState
 
@@ -55,18 +55,20 @@ class Linear(nnx.Module):
         return self.dense(x.reshape(len(x), -1))
 
 
-def make_feed(mode, **settings):
+def make_feed(layout, **settings):
     config = TrainConfig(**{"batch_size": 16, **settings})
     source = data.Source("noise", 90, 21, (2, 2, 1), 3, "images", None)
     graph, *weights = nnx.split(Linear(nnx.Rngs(0)), nnx.Param, ...)
-    programs = Programs(graph, PIXELS, mode)
-    return epochs.open_feed(config, source, Noise(PIXELS), programs), weights
+    programs = Programs(graph, PIXELS, layout)
+    return epochs.make_epoch_runner(config, source, Noise(PIXELS), programs), weights
 
 
 def train_epochs(feed, weights, tx, epochs, seed=0):
-    params, stats = feed.mode.place(tuple(weights))
-    state = TrainState(feed.mode.place(jnp.int32(0)), params, stats, tx.init(params))
-    state = state._replace(opt_state=feed.mode.initialise(tx.init, params))
+    params, stats = feed.layout.replicate(tuple(weights))
+    state = TrainState(
+        feed.layout.replicate(jnp.int32(0)), params, stats, tx.init(params)
+    )
+    state = state._replace(opt_state=feed.layout.init_opt_state(tx.init, params))
     epoch = feed.compile_train(tx, state)
     progress = Progress("", 0, optax.constant_schedule(0.0), 1, shown=False)
     losses = []
@@ -98,10 +100,10 @@ def by_hand(weights, tx, steps, seed):
     return losses, params
 
 
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
+@pytest.mark.parametrize("layout", ["jit", "pmap"])
 @pytest.mark.parametrize("accumulate", [1, 2])
-def test_a_stream_is_trained_on_batch_by_batch(mode, accumulate):
-    feed, weights = make_feed(Parallel(mode), accumulate=accumulate)
+def test_a_stream_is_trained_on_batch_by_batch(layout, accumulate):
+    feed, weights = make_feed(DeviceLayout(layout), accumulate=accumulate)
     tx = optax.adam(0.1)
     parts = optax.MultiSteps(tx, accumulate) if accumulate > 1 else tx
     # 90 // 16 = 5 steps an epoch; the sixth begins the second one.
@@ -117,10 +119,10 @@ def test_a_stream_is_trained_on_batch_by_batch(mode, accumulate):
     )
 
 
-@pytest.mark.parametrize("mode", ["jit", "pmap"])
-def test_a_stream_is_tested_counting_each_example_once(mode):
-    feed, weights = make_feed(Parallel(mode))
-    placed = feed.mode.place(tuple(weights))
+@pytest.mark.parametrize("layout", ["jit", "pmap"])
+def test_a_stream_is_tested_counting_each_example_once(layout):
+    feed, weights = make_feed(DeviceLayout(layout))
+    placed = feed.layout.replicate(tuple(weights))
     found = feed.compile_evaluate(placed)(placed)
     dense = weights[0]["dense"]
     x = (INPUTS[:21].reshape(21, 4) / 255 - 0.5) / 0.25
@@ -133,7 +135,7 @@ def test_a_stream_is_tested_counting_each_example_once(mode):
 
 
 def test_a_loss_that_is_not_finite_ends_a_stream_at_once():
-    feed, weights = make_feed(Parallel())
+    feed, weights = make_feed(DeviceLayout())
     huge = optax.sgd(float("nan"))
     with pytest.raises(epochs.DivergedError, match="nan in step 2 of the epoch"):
         train_epochs(feed, weights, huge, epochs=1)

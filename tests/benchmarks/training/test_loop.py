@@ -11,7 +11,7 @@ from benchmarks.errors import UsageError
 from benchmarks.optimizers import OPTIMIZERS
 from benchmarks.training import loop, setup
 from benchmarks.training.config import TrainConfig
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.monitoring import Progress
 from benchmarks.training.preemption import Preemption
 from benchmarks.training.step import Programs
@@ -25,7 +25,7 @@ class Nowhere:
 
     latest = None
 
-    def due(self):
+    def should_save(self):
         return False
 
     def save(self, step, state, accuracy, notes):
@@ -44,10 +44,12 @@ def source():
     return data.Source("digits", 200, 90, (8, 8, 1), 10, "images", lambda: dataset)
 
 
-def make_trainer(source, mode=None, **settings):
+def make_trainer(source, layout=None, **settings):
     small = {"model": "mlp", "width": 4, "epochs": 2, "batch_size": 32}
     settings = {**small, **settings}
-    return loop.Trainer(TrainConfig(**settings), source, mode or Parallel(count=1))
+    return loop.Trainer(
+        TrainConfig(**settings), source, layout or DeviceLayout(count=1)
+    )
 
 
 def run(trainer, name, seed=0):
@@ -58,8 +60,8 @@ def run(trainer, name, seed=0):
 
 def losses_of_an_epoch(trainer, tx, seed):
     params, stats = trainer.initial_weights(seed)
-    start = trainer.mode.place((jnp.int32(0), params, stats))
-    state = loop.TrainState(*start, trainer.mode.initialise(tx.init, start[1]))
+    start = trainer.layout.replicate((jnp.int32(0), params, stats))
+    state = loop.TrainState(*start, trainer.layout.init_opt_state(tx.init, start[1]))
     epoch = trainer.feed.compile_train(tx, state)
     progress = Progress("", 0, optax.constant_schedule(0.0), 1, shown=False)
     state, fetch = epoch(state, seed, {}, None, progress)
@@ -95,10 +97,12 @@ def test_an_epoch_needs_nothing_from_the_host_and_gives_its_state_away(source):
     trainer = make_trainer(source)
     tx = optax.sgd(0.1)
     state = trainer.initial_state("momentum", 0)
-    state = state._replace(opt_state=trainer.mode.initialise(tx.init, state.params))
+    state = state._replace(
+        opt_state=trainer.layout.init_opt_state(tx.init, state.params)
+    )
     feed, shape = trainer.feed, (trainer.feed.steps, trainer.feed.batch_size)
-    seed = trainer.mode.place(jnp.uint32(0))
-    epoch = trainer.mode.compile(
+    seed = trainer.layout.replicate(jnp.uint32(0))
+    epoch = trainer.layout.compile(
         lambda state, split, seed: feed.programs.train_epoch(
             tx, state, split, seed, shape
         ),
@@ -200,13 +204,13 @@ def test_parts_of_a_batch_make_the_step_of_the_whole(source):
 )
 def test_what_the_set_or_the_devices_cannot_do_is_refused(source, settings, message):
     with pytest.raises(UsageError, match=message):
-        setup.check(TrainConfig(**settings), source, Parallel())
+        setup.validate(TrainConfig(**settings), source, DeviceLayout())
 
 
 def test_images_too_small_for_the_network_are_refused():
     source = data.Source("specks", 200, 90, (4, 8, 1), 10, "images", lambda: None)
     with pytest.raises(UsageError, match="at least 8x8 pixels, those of specks have 4"):
-        setup.check(TrainConfig(), source, Parallel())
+        setup.validate(TrainConfig(), source, DeviceLayout())
 
 
 def test_the_last_record_has_what_the_whole_training_set_ends_with(source):

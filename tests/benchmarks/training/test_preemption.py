@@ -25,10 +25,10 @@ def former():
 
 def test_sigterm_is_noted_and_stays_noted(former):
     with Preemption() as preemption:
-        assert not preemption.noted()
+        assert not preemption.requested()
         ask_to_stop()
-        assert preemption.noted()
-        assert preemption.noted()
+        assert preemption.requested()
+        assert preemption.requested()
     assert former == []
 
 
@@ -52,7 +52,7 @@ def test_next_one_begins_with_nothing_noted(former):
     with Preemption():
         ask_to_stop()
     with Preemption() as preemption:
-        assert not preemption.noted()
+        assert not preemption.requested()
 
 
 def test_processes_ask_with_numbers_that_are_sure_to_come(monkeypatch):
@@ -70,5 +70,5 @@ def test_processes_ask_with_numbers_that_are_sure_to_come(monkeypatch):
     before = signal.getsignal(signal.SIGTERM)
     with Preemption() as preemption:
         assert signal.getsignal(signal.SIGTERM) is before  # JAX has its own
-        assert [preemption.noted() for _ in range(4)] == [False, False, True, True]
+        assert [preemption.requested() for _ in range(4)] == [False, False, True, True]
     assert asked == [1, 2, 3, 4]

@@ -9,7 +9,7 @@ from flax import nnx
 
 from benchmarks import data
 from benchmarks.data.preprocessing import Pixels
-from benchmarks.training.devices import Parallel
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.step import Programs, TrainState, measure
 
 
@@ -35,7 +35,7 @@ def noise():
 def programs():
     graph, *_ = nnx.split(Linear(nnx.Rngs(0)), nnx.Param, ...)
     pixels = Pixels((0.5,) * 3, (0.3,) * 3, padding=1, flip=False)
-    return Programs(graph, pixels, Parallel())
+    return Programs(graph, pixels, DeviceLayout())
 
 
 def begin(tx):
