@@ -89,7 +89,7 @@ def plan(
     train, name = config.train, config.tune
     if name is None:
         return grids.plan(train, grid)
-    validating = dataclasses.replace(train, validate=True)
+    validating = dataclasses.replace(train, validate=True, out=None, resume=False)
     seeds = range(train.seed, train.seed + train.seeds)
     runs: list[Run] = []
     for optimizer in train.optimizers:

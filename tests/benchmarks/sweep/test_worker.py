@@ -420,7 +420,8 @@ def test_a_sweep_tunes_extends_the_grid_and_tests_the_best(
 ):
     done = []
     pretend_to_tune(monkeypatch, done.append)
-    assert command.run(tune(tmp_path / "sweep")) == 1  # a run diverged
+    # Without --resume, too, whose folder must be empty at the start only.
+    assert command.run(tune(tmp_path / "sweep", resume=False)) == 1  # a run diverged
     assert done == [name for name, _ in STAGES]
     lines = run_dir.read(tmp_path / "sweep" / "sweep.jsonl")
     assert [(line["run"], line["stage"]) for line in lines] == STAGES
