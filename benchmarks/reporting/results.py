@@ -393,20 +393,51 @@ def tuned_mean(outcome: Outcome, runs: Sequence[Run]) -> float:
     tuning = [run for run in runs if run.stage == "tuning"]
     if not tuning:
         return figure_at(outcome, runs, 1).mean
-    means = [_validation_mean(outcome, same) for same in group(tuning).values()]
+    means = [_on_validation_set(outcome, x).mean for x in group(tuning).values()]
     known = [mean for mean in means if not math.isnan(mean)]
     best = max if outcome.measure.more_is_better else min
     return best(known, default=math.nan)
 
 
-def _validation_mean(outcome: Outcome, tuning: Sequence[Run]) -> float:
+def _on_validation_set(outcome: Outcome, tuning: Sequence[Run]) -> Figure:
     dataset, last = outcome.config["dataset"], outcome.config["epochs"]
     measure = measure_for(dataset, "validation")
-    chance = measure.at_chance(classes(dataset))
     lines = [line_at(run, last) for run in tuning if not run.stopped]
     values = [measure.of(line) for line in lines if line is not None]
-    values += [chance for run in tuning if run.stopped]
-    return summarise(values).mean
+    diverged = sum(bool(run.stopped) for run in tuning)
+    chance = measure.at_chance(classes(dataset))
+    return summarise([*values, *diverged * [chance]])._replace(diverged=diverged)
+
+
+def group_tried(
+    outcome: Outcome, tuning: Iterable[Run]
+) -> dict[str, dict[float, Figure]]:
+    """Summarise what counts on the validation set by what was tuned.
+
+    Args:
+      outcome: A sweep that tunes a setting.
+      tuning: Its runs that tune.
+
+    Returns:
+      By label and other settings, written, the figure of each value, rising. A run that
+      diverged counts as the chance level; values without a finished run are left out.
+    """
+    name = outcome.config["tune"]
+    tried: dict[str, dict[float, Figure]] = {}
+    for (label, *pairs), runs in group(tuning).items():
+        settings = dict(pairs)
+        value = settings.pop(name)
+        figure = _on_validation_set(outcome, runs)
+        if figure.n:
+            key = write_key((label, *settings.items()))
+            tried.setdefault(key, {})[value] = figure
+    return {key: dict(sorted(figures.items())) for key, figures in tried.items()}
+
+
+def best_tried(outcome: Outcome, figures: Mapping[float, Figure]) -> float:
+    """Return the value with the best mean; of equally good ones the smallest."""
+    sign = 1 if outcome.measure.more_is_better else -1
+    return max(sorted(figures), key=lambda value: sign * figures[value].mean)
 
 
 def with_baseline(outcome: Outcome) -> list[Run]:

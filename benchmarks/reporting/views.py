@@ -67,6 +67,48 @@ def _view_grid(outcome: Outcome, trained: str, plot: Path) -> Parts:
     return parts, plots
 
 
+def _view_tuned(outcome: Outcome, trained: str, plot: Path) -> Parts:
+    """The finals on the test set, and what the sweep tuned on the validation set."""
+    tuning = [run for run in outcome.runs if run.stage == "tuning"]
+    finals = [run for run in with_baseline(outcome) if run.stage != "tuning"]
+    parts, plots = [], []
+    if finals:
+        groups = outcomes.group(finals)
+        curves = {write_key(key): [r.lines for r in v] for key, v in groups.items()}
+        run_drawings.draw_curves(curves, plot, trained, outcome.measure)
+        table = _tabulate(outcome, groups)
+        parts += ["**Finals, on the test set**", as_markdown(table)]
+        plots.append(plot)
+    tried = outcomes.group_tried(outcome, tuning)
+    measure = outcomes.measure_for(outcome.config["dataset"], "validation")
+    seeds = len({run.seed for run in tuning})
+    drawn = plot.with_stem(f"{plot.stem}-tuning")
+    sweep_drawings.draw_tuning(tried, outcome.config["tune"], measure, drawn)
+    parts += [
+        f"**Tuning, {measure.name} at the end, mean ± deviation of {seeds} seeds**; "
+        "the best of each in bold",
+        as_markdown(_tabulate_tried(outcome, tried)),
+        _stopped(outcome),
+    ]
+    return parts, [*plots, drawn]
+
+
+def _tabulate_tried(
+    outcome: Outcome, tried: Mapping[str, Mapping[float, outcomes.Figure]]
+) -> Table:
+    """Tabulate what each value of the tuned setting led to."""
+    name = outcome.config["tune"].replace("_", " ")
+    table = Table("optimizer", f"{name}: result")
+    for label, figures in tried.items():
+        best = outcomes.best_tried(outcome, figures)
+        cells = [
+            f"[bold]{value:g}: {x}[/bold]" if value == best else f"{value:g}: {x}"
+            for value, x in figures.items()
+        ]
+        table.add_row(label, "; ".join(cells))
+    return table
+
+
 def _tabulate(outcome: Outcome, groups: Mapping[outcomes.Key, list[Run]]) -> Table:
     """Tabulate what counts, early and at the end, for each label and settings."""
     names = list(dict.fromkeys(name for key in groups for name, _ in key[1:]))
@@ -200,7 +242,9 @@ def show(outcome: Outcome, plot: Path) -> Parts:
       Paragraphs of Markdown, and the plots.
     """
     view = _VIEWS.get(outcome.folder.name)
-    if view is None:
+    if any(run.stage for run in outcome.runs):
+        view = _view_tuned
+    elif view is None:
         view = _view_grid if outcome.config.get("grid") else _view_curves
     text, drawn = view(outcome, outcome.title, plot)
     return [part for part in text if part], drawn

@@ -152,6 +152,37 @@ def draw_against(
     plt.close(figure)
 
 
+def draw_tuning(
+    tried: Mapping[str, Mapping[float, Figure]],
+    name: str,
+    measure: Measure,
+    path: Path,
+) -> None:
+    """Draw what counts against a setting that was tuned, one line per optimizer.
+
+    Args:
+      tried: For each label, by the setting's value, what it led to: means over the
+        seeds. A value at which all seeds diverged is a cross on the ground.
+      name: The setting.
+      measure: What the figures are.
+      path: The PNG to write.
+    """
+    figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
+    for i, (label, figures) in enumerate(tried.items()):
+        style = line_style(i)
+        known = {v: x.mean for v, x in figures.items() if x.diverged < x.n}
+        mark = _MARKS[i % len(_MARKS)]
+        axes.plot([*known], [*known.values()], label=label, marker=mark, **style)
+        lost = [value for value in figures if value not in known]
+        ground = {"transform": axes.get_xaxis_transform(), "clip_on": False}
+        axes.plot(lost, [0.0] * len(lost), "x", color=style["color"], **ground)
+    axes.set(xscale="log", xlabel=name.replace("_", " "), ylabel=measure.name)
+    tidy(axes)
+    place_legend(figure, axes)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
 def _by_epoch(runs: Seeds) -> dict[int, list[Line]]:
     epochs: dict[int, list[Line]] = {}
     for run in runs:

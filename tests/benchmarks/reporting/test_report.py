@@ -59,9 +59,9 @@ def run_lines(*accuracies):
 
 
 def write_sweep(folder, config, runs):
-    """Write a sweep: for each run optimizer, settings, seed and its records."""
+    """Write a sweep: for each run optimizer, settings, seed, records, perhaps stage."""
     about = []
-    for i, (optimizer, settings, seed, lines) in enumerate(runs):
+    for i, (optimizer, settings, seed, lines, *stage) in enumerate(runs):
         stopped = "stopped" in lines[-1]
         about.append(
             {
@@ -69,6 +69,7 @@ def write_sweep(folder, config, runs):
                 "optimizer": optimizer,
                 "settings": settings,
                 "seed": seed,
+                "stage": "".join(stage),
                 "state": "stopped" if stopped else "complete",
             }
         )
@@ -282,6 +283,48 @@ def test_text_is_judged_by_perplexity_at_every_learning_rate(results, tmp_path):
     write_sweep(results / "shakespeare", config, runs)
     section = sections.describe(results / "shakespeare", tmp_path)
     assert ["Adam", "diverged (1 of 1)", "2.72"] in rows(section.text, "Adam")
+
+
+def tuning_lines(*accuracies):
+    """The records of a run that is measured on the validation set."""
+    return [
+        {key.replace("test_", "validation_"): value for key, value in line.items()}
+        for line in run_lines(*accuracies)
+    ]
+
+
+@pytest.mark.parametrize("with_finals", [True, False])
+def test_finals_and_what_was_tuned_are_kept_apart(results, tmp_path, with_finals):
+    diverged = [*tuning_lines(0.2), {"stopped": "the loss is nan"}]
+    runs = [
+        ("adam", {"learning_rate": rate}, seed, lines, "tuning")
+        for rate, seed, lines in (
+            (0.01, 100, tuning_lines(0.2, 0.3, 0.4, 0.5)),
+            (0.01, 101, tuning_lines(0.2, 0.3, 0.4, 0.7)),
+            (0.1, 100, tuning_lines(0.2, 0.3, 0.4, 0.4)),
+            (0.1, 101, diverged),
+        )
+    ]
+    if with_finals:
+        runs += [
+            (
+                "adam",
+                {"learning_rate": 0.01},
+                seed,
+                run_lines(0.1, 0.2, 0.3, x),
+                "final",
+            )
+            for seed, x in ((0, 0.6), (1, 0.8))
+        ]
+    write_sweep(results / "subset", {**CONFIG, "tune": "learning_rate"}, runs)
+    section = sections.describe(results / "subset", tmp_path)
+    # Means of two seeds 20 points apart; guessing one of ten classes is right in 10 %.
+    tuned = "**0.01: 60.00±14.14**; 0.1: 25.00±21.21 (1 of 2 diverged)"
+    final = ["Adam", "0.01", "10.00±0.00", "70.00±14.14", "2"]
+    expected = [final] * with_finals + [["Adam", tuned]]
+    assert rows(section.text, "Adam") == expected
+    names = ["subset.png"] * with_finals + ["subset-tuning.png"]
+    assert [path.name for path in section.plots] == names
 
 
 def test_contents_lead_to_the_sections(results, tmp_path, report_on):
