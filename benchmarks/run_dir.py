@@ -3,10 +3,9 @@
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib import metadata
@@ -58,7 +57,7 @@ def create_folder(out: Path | None, name: str) -> Path:
 
 def begin(
     out: Path | None,
-    name: str,
+    kind: str,
     config: Mapping[str, Any],
     devices: Mapping[str, Any],
     seed: int,
@@ -67,7 +66,7 @@ def begin(
 
     Args:
       out: The folder the user asked for, or None for a new one under runs/.
-      name: What the new folder's name begins with.
+      kind: The command; the new folder's name begins with it.
       config: The settings.
       devices: See `header`.
       seed: See `header`.
@@ -78,10 +77,21 @@ def begin(
     Raises:
       UsageError: If the folder cannot be created.
     """
-    folder = create_folder(out, name)
+    folder = create_folder(out, kind)
     write_json(folder / "config.json", config)
-    write_json(folder / "header.json", header(devices, seed))
+    write_json(folder / "header.json", header(kind, devices, seed))
     return folder
+
+
+def finish(folder: Path) -> None:
+    """Note in the header of a run that is not resumed that its records are whole.
+
+    Args:
+      folder: As `begin` returned it.
+    """
+    path = folder / "header.json"
+    now = datetime.now(UTC).isoformat(timespec="seconds")
+    write_json(path, {**read_json(path), "finished": now})
 
 
 def write_header(folder: Path, content: Mapping[str, Any]) -> None:
@@ -99,10 +109,11 @@ def write_header(folder: Path, content: Mapping[str, Any]) -> None:
     write_json(path, content)
 
 
-def header(devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
+def header(kind: str, devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
     """Collect what a number must carry along to be a result.
 
     Args:
+      kind: The command that makes them, as "train".
       devices: What the numbers were computed on: platform, kind, count.
       seed: The seed of the run.
 
@@ -110,6 +121,7 @@ def header(devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
       A mapping that can be written as JSON.
     """
     return {
+        "kind": kind,
         "started": datetime.now(UTC).isoformat(timespec="seconds"),
         "command": sys.argv[1:],
         "seed": seed,
@@ -160,8 +172,20 @@ def keep(path: Path, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
       UsageError: If it cannot be written, to a full disk say.
     """
     if path.exists():
-        lines = [json.dumps(record) + "\n" for record in read(path) if wanted(record)]
-        _replace(path, "".join(lines))
+        write_lines(path, (record for record in read(path) if wanted(record)))
+
+
+def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
+    """Write a file of JSON lines whole or not at all.
+
+    Args:
+      path: The file, over one that is there.
+      lines: See `append`.
+
+    Raises:
+      UsageError: If it cannot be written, to a full disk say.
+    """
+    _replace(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
@@ -215,80 +239,6 @@ def _writing(path: Path) -> Iterator[None]:
             f"{path} cannot be written ({error.strerror}); what was written before is "
             "whole: make room on the disk, then go on with --resume."
         ) from error
-
-
-def publish(run: Path, results: Path) -> Path:
-    """Copy the records of a run, but not what only its machine knows.
-
-    That is checkpoints, and in settings and command folders and workers' names. Of a
-    sweep only finished runs are copied, so that an unfinished one can be published: a
-    copy of its records goes on where they end, with --out and --resume, anywhere.
-
-    Args:
-      run: The folder of a run or of a sweep.
-      results: Where a folder of the same name is made, in place of one that is there.
-
-    Returns:
-      The new folder.
-
-    Raises:
-      UsageError: If it is not the folder of a run.
-    """
-    if not (run / "header.json").exists():
-        raise UsageError(f"{run} holds no run: there is no header.json.")
-    target = results / run.resolve().name
-    fresh = target.with_name(f".{target.name}.new")
-    shutil.rmtree(fresh, ignore_errors=True)
-    finished = _find_finished(run)
-    for path in sorted(run.rglob("*.json*")):
-        *folders, _ = path.relative_to(run).parts
-        if "checkpoints" in folders:
-            continue
-        if finished is not None and folders and folders[0] not in finished:
-            continue
-        copy = fresh / path.relative_to(run)
-        copy.parent.mkdir(parents=True, exist_ok=True)
-        if path.name == "config.json":
-            content = read_json(path)
-            content |= {key: None for key in ("out", "data_dir") if key in content}
-            write_json(copy, content)
-        elif path.name == "header.json":
-            content = read_json(path)
-            for one in (content, *content.get("resumed", ())):
-                one["command"] = _without_folders(one["command"])
-            write_json(copy, content)
-        else:
-            lines = read(path)
-            for line in lines:
-                line.pop("worker", None)
-            _replace(copy, "".join(json.dumps(line) + "\n" for line in lines))
-    if target.exists():
-        shutil.rmtree(target)
-    fresh.replace(target)
-    return target
-
-
-def _find_finished(run: Path) -> set[str] | None:
-    """Return the names of a sweep's finished runs; None if it is no sweep."""
-    path = run / "sweep.jsonl"
-    if not path.exists():
-        return None
-    states = ("complete", "stopped")
-    return {line["run"] for line in read(path) if line["state"] in states}
-
-
-def _without_folders(command: list[str]) -> list[str]:
-    """Leave out of a command where it read and wrote."""
-    kept, skip = [], False
-    for word in command:
-        option, equals, _ = word.partition("=")
-        if option in ("--out", "--data-dir"):
-            skip = not equals
-        elif word != "--resume" and not skip:
-            kept.append(word)
-        else:
-            skip = False
-    return kept
 
 
 def _count_cores() -> int | None:

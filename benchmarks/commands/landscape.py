@@ -37,6 +37,7 @@ def run(config: LandscapeConfig) -> int:
             run_dir.append(folder / f"{name}.jsonl", record)
             lines[name].append(record)
 
+    run_dir.finish(folder)
     Console().print(landscape_plots.landscape_table(lines))
     panels = {name: panel(SURFACES[name]) for name in config.surfaces}
     landscape_plots.draw_landscapes(panels, lines, folder / "landscape.png")

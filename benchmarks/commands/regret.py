@@ -40,6 +40,7 @@ def run(config: RegretConfig) -> int:
             run_dir.append(folder / f"{name}.jsonl", record)
             lines[name].append(record)
 
+    run_dir.finish(folder)
     console = Console()
     print(f"records: {folder}")
     for name, table, draw in regret_plots.pictures(lines):

@@ -1,7 +1,10 @@
 """`python -m benchmarks report`."""
 
-from benchmarks import run_dir
-from benchmarks.reporting import claims, report
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from benchmarks import run_files
+from benchmarks.reporting import claims, report, sections
 from benchmarks.reporting.config import ReportConfig
 
 
@@ -15,7 +18,9 @@ def run(config: ReportConfig) -> int:
       UsageError: If a folder of results cannot be read, naming it.
     """
     for folder in config.add:
-        print(f"records: {run_dir.publish(folder, config.results)}")
+        with TemporaryDirectory() as plots:
+            sections.describe(folder, Path(plots))  # refuses what cannot be shown
+        print(f"records: {run_files.publish(folder, config.results)}")
     described = report.build(config.results, config.out / "plots")
     judged = claims.judge(config.results)
     text = report.compose(described, judged, config.out)

@@ -51,5 +51,6 @@ def run(config: SpeedConfig) -> int:
         step_time_plots.draw_growth(lines, shares, plot)
     else:
         step_time_plots.draw_speed(lines, plot)
+    run_dir.finish(folder)
     print(f"records: {path}\nplot:    {plot}")
     return 0

@@ -62,5 +62,6 @@ def run(config: TheoryConfig) -> int:
         console.print(drawings.TABLES[name](lines))
         drawings.DRAWINGS[name](lines, folder / f"{name}.png")
         console.print(f"{name}: {time.perf_counter() - begun:.0f} s")
+    run_dir.finish(folder)
     console.print(f"records and plots: {folder}")
     return 0

@@ -12,10 +12,11 @@ class ReportConfig:
     """Write REPORT.md, report.html and README's results from finished runs' records."""
 
     add: tuple[Path, ...] = ()
-    """Folders of finished runs whose records are first copied into --results, under
-    their names, without checkpoints."""
+    """Folders of runs whose records are first written into --results, each into one
+    file, records.jsonl, in a folder of the run's name; checkpoints stay. Of a sweep
+    those runs that have ended."""
     results: Path = ROOT / "benchmarks" / "results"
-    """Folder with a folder of records for each experiment, as a run leaves it."""
+    """Folder with a folder of records for each experiment, of --add or of a run."""
     out: Path = ROOT / "benchmarks"
     """Where the report and its plots go, over those that are there."""
     readme: Path | None = ROOT / "README.md"

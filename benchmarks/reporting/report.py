@@ -10,6 +10,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 from rich.table import Table
 
+from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS, gpu_commands
 from benchmarks.reporting import claims, sections, summary
@@ -32,7 +33,7 @@ def build(results: Path, plots: Path) -> list[Section]:
     plots.mkdir(parents=True, exist_ok=True)
     order = [*EXPERIMENTS]
     folders = sorted(
-        (path for path in results.iterdir() if (path / "header.json").exists()),
+        filter(run_files.is_run, results.iterdir()),
         key=lambda path: (
             order.index(path.name) if path.name in order else len(order),
             path.name,

@@ -1,6 +1,5 @@
 """What finished runs have left in their folders, read back. Needs no JAX."""
 
-import json
 import math
 import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
@@ -8,9 +7,10 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import run_dir
+from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS
+from benchmarks.run_files import RunFiles
 from benchmarks.settings import parse_settings
 
 Line = Mapping[str, Any]
@@ -149,53 +149,50 @@ def read(folder: Path) -> Outcome:
     """Read the records of `train` or of `sweep`.
 
     Args:
-      folder: As the command left it; checkpoints are not needed.
+      folder: As the command or `run_files.publish` left it; checkpoints are not needed.
 
     Raises:
       UsageError: If a file is missing or damaged, naming the folder.
     """
-    config, header = read_settings(folder)
+    return interpret(run_files.load(folder))
+
+
+def interpret(files: RunFiles) -> Outcome:
+    """Find the runs in the files of `train` or of `sweep`.
+
+    Args:
+      files: Those of the folder.
+
+    Raises:
+      UsageError: If a file is missing, naming the folder.
+    """
+    config = files.config
     try:
-        if (folder / "sweep.jsonl").exists():
+        if files.kind == "sweep":
             runs = [
-                _read_run(folder / line["run"], line["optimizer"], line)
-                for line in run_dir.read(folder / "sweep.jsonl")
+                _find_run(files.inner(line["run"]), line["optimizer"], line)
+                for line in files.lines("sweep")
                 if line["state"] in ("complete", "stopped")
             ]
         else:
             seeds = range(config["seed"], config["seed"] + config["seeds"])
             runs = [
-                _read_run(folder, name, {"seed": seed, "settings": {}})
+                _find_run(files, name, {"seed": seed, "settings": {}})
                 for name in config["recipes"]
                 for seed in seeds
-                if (folder / f"{name}-seed{seed}.jsonl").exists()
+                if files.lines(f"{name}-seed{seed}")
             ]
-    except (OSError, ValueError, KeyError) as error:
-        raise UsageError(f"{folder} cannot be read: {error}.") from error
-    return Outcome(folder, config, header, runs)
+    except KeyError as error:
+        raise UsageError(
+            f"{files.folder} cannot be read: there is no {error}."
+        ) from error
+    return Outcome(files.folder, config, files.header, runs)
 
 
-def read_settings(folder: Path) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Read config.json and header.json of a folder.
-
-    Raises:
-      UsageError: If they are missing or damaged, naming the folder.
-    """
-    try:
-        config, header = (
-            json.loads((folder / name).read_text())
-            for name in ("config.json", "header.json")
-        )
-    except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} cannot be read: {error}.") from error
-    return config, header
-
-
-def _read_run(folder: Path, optimizer: str, about: Mapping[str, Any]) -> Run:
-    config = json.loads((folder / "config.json").read_text())
-    lines = run_dir.read(folder / f"{optimizer}-seed{about['seed']}.jsonl")
+def _find_run(files: RunFiles, optimizer: str, about: Mapping[str, Any]) -> Run:
+    lines: list[Line] = list(files.files[f"{optimizer}-seed{about['seed']}.jsonl"])
     stopped = lines.pop()["stopped"] if lines and "stopped" in lines[-1] else ""
-    recipe = config["recipes"][optimizer]
+    recipe = files.config["recipes"][optimizer]
     label = recipe.get("label", optimizer)
     settings, seed = about["settings"], about["seed"]
     stage = about.get("stage") or ""
@@ -339,7 +336,7 @@ def find(results: Path, entry: str) -> tuple[Outcome | None, list[Run]]:
     """
     experiment, _, chosen = entry.partition("/")
     optimizer, *settings = chosen.split()
-    if not (results / experiment / "header.json").exists():
+    if not run_files.is_run(results / experiment):
         return None, []
     outcome = read(results / experiment)
     wanted = parse_settings("baseline", settings)
@@ -468,7 +465,7 @@ def group_by_b0(outcome: Outcome) -> dict[str, dict[float, list[Run]]]:
     """
     others = outcome.folder.with_name(f"{outcome.folder.name}-sgd")
     runs = list(outcome.runs)
-    if others.exists():
+    if run_files.is_run(others):
         runs += read(others).runs
     methods: dict[str, dict[float, list[Run]]] = {}
     for same in group(runs).values():

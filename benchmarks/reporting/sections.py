@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from benchmarks import run_dir
+from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.landscape.surfaces import SURFACES, panel
@@ -16,9 +16,9 @@ from benchmarks.reporting import views
 from benchmarks.reporting.plots import landscape as landscape_plots
 from benchmarks.reporting.plots import regret as regret_plots
 from benchmarks.reporting.plots import step_time as speed_drawings
-from benchmarks.reporting.results import Outcome
+from benchmarks.reporting.results import Run
 from benchmarks.reporting.views import as_markdown
-from benchmarks.theory.plans import STUDIES
+from benchmarks.run_files import RunFiles
 
 
 class Section(NamedTuple):
@@ -45,17 +45,22 @@ def describe(folder: Path, plots: Path) -> Section:
     Raises:
       UsageError: If it cannot be read, naming it.
     """
-    for file, describe_kind in _KINDS.items():
-        if any(folder.glob(file)):
-            return describe_kind(folder, plots)
-    raise UsageError(f"{folder} holds no records that the report knows.")
+    files = run_files.load(folder)
+    if files.kind not in _KINDS:
+        raise UsageError(f"{folder} holds no run that the report knows.")
+    try:
+        return _KINDS[files.kind](files, plots)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise UsageError(
+            f"{folder} holds records that the report cannot show: {error!r}."
+        ) from error
 
 
-def _describe_training(folder: Path, plots: Path) -> Section:
-    outcome = outcomes.read(folder)
-    text, drawn = views.show(outcome, plots / f"{folder.name}.png")
-    parts = [*_introduce(folder.name), *text, _sign(outcome)]
-    return Section(f"{folder.name}: {outcome.title}", "\n\n".join(parts), drawn)
+def _describe_training(files: RunFiles, plots: Path) -> Section:
+    outcome, name = outcomes.interpret(files), files.folder.name
+    text, drawn = views.show(outcome, plots / f"{name}.png")
+    parts = [*_introduce(name), *text, _sign(files, outcome.runs)]
+    return Section(f"{name}: {outcome.title}", "\n\n".join(parts), drawn)
 
 
 def describe_not_run(name: str) -> Section:
@@ -81,10 +86,9 @@ def command(name: str) -> str:
     return f"python -m benchmarks {kind} {name} --data-dir DIR --out OUT/{name}"
 
 
-def _describe_speed(folder: Path, plots: Path) -> Section:
-    config, header = outcomes.read_settings(folder)
-    lines = run_dir.read(folder / "speed.jsonl")
-    plot = plots / f"{folder.name}.png"
+def _describe_speed(files: RunFiles, plots: Path) -> Section:
+    lines, name = files.lines("speed"), files.folder.name
+    plot = plots / f"{name}.png"
     text = [
         "What a step takes: the update and its application, compiled with donated "
         "buffers, all candidates taking turns in one process. Compared is the ratio to "
@@ -94,25 +98,18 @@ def _describe_speed(folder: Path, plots: Path) -> Section:
         same = [line for line in lines if line["tree"] == tree]
         table = speed_drawings.speed_table(same)
         text += [f"**{table.title}**", as_markdown(table)]
-    text.append(_sign(Outcome(folder, config, header, [])))
-    if config.get("growth"):
-        path = folder / "shares.jsonl"
-        shares = run_dir.read(path) if path.exists() else []
-        speed_drawings.draw_growth(lines, shares, plot)
+    text.append(_sign(files))
+    if files.config.get("growth"):
+        speed_drawings.draw_growth(lines, files.lines("shares"), plot)
         title = "how the cost of a step grows"
     else:
         speed_drawings.draw_speed(lines, plot)
         title = "the speed of a step"
-    return Section(f"{folder.name}: {title}", "\n\n".join(text), [plot])
+    return Section(f"{name}: {title}", "\n\n".join(text), [plot])
 
 
-def _describe_regret(folder: Path, plots: Path) -> Section:
-    config, header = outcomes.read_settings(folder)
-    lines = {
-        name: run_dir.read(folder / f"{name}.jsonl")
-        for name in config["games"]
-        if (folder / f"{name}.jsonl").exists()
-    }
+def _describe_regret(files: RunFiles, plots: Path) -> Section:
+    lines = {name: files.lines(name) for name in files.config["games"]}
     parts = [
         "Losses come one at a time, the step is Algorithm 1 with α/√t on a box. The "
         "regret is beside the theorem's bound and the tighter sum of its proof.",
@@ -123,40 +120,33 @@ def _describe_regret(folder: Path, plots: Path) -> Section:
             parts += [f"**{table.title}**", as_markdown(table)]
         drawn.append(plots / f"{name}.png")
         draw(drawn[-1])
-    parts.append(_sign(Outcome(folder, config, header, [])))
+    parts.append(_sign(files))
     return Section("Regret, and where p decides", "\n\n".join(parts), drawn)
 
 
-def _describe_landscape(folder: Path, plots: Path) -> Section:
-    config, header = outcomes.read_settings(folder)
-    lines = {
-        name: run_dir.read(folder / f"{name}.jsonl") for name in config["surfaces"]
-    }
+def _describe_landscape(files: RunFiles, plots: Path) -> Section:
+    lines = {name: files.lines(name) for name in files.config["surfaces"]}
     table = landscape_plots.landscape_table(lines)
     plot = plots / "landscape.png"
     panels = {name: panel(SURFACES[name]) for name in lines}
     landscape_plots.draw_landscapes(panels, lines, plot)
-    parts = [f"**{table.title}**", as_markdown(table)]
-    parts.append(_sign(Outcome(folder, config, header, [])))
+    parts = [f"**{table.title}**", as_markdown(table), _sign(files)]
     return Section("Trajectories on surfaces", "\n\n".join(parts), [plot])
 
 
-def _describe_theory(folder: Path, plots: Path) -> Section:
-    config, header = outcomes.read_settings(folder)
-    text = theory_section.describe(folder, plots)
-    signed = _sign(Outcome(folder, config, header, []))
+def _describe_theory(files: RunFiles, plots: Path) -> Section:
+    text = theory_section.describe(files, plots)
     title = "Theorems and formulas on constructed problems"
-    return Section(title, f"{text}\n\n{signed}", [])
+    return Section(title, f"{text}\n\n{_sign(files)}", [])
 
 
-# Which records tell of which kind of experiment.
-_KINDS: dict[str, Callable[[Path, Path], Section]] = {
-    "speed.jsonl": _describe_speed,
-    "counterexample.jsonl": _describe_regret,
-    "rosenbrock.jsonl": _describe_landscape,
-    **dict.fromkeys((f"{name}.jsonl" for name in STUDIES), _describe_theory),
-    "sweep.jsonl": _describe_training,
-    "*-seed*.jsonl": _describe_training,
+_KINDS: dict[str, Callable[[RunFiles, Path], Section]] = {
+    "train": _describe_training,
+    "sweep": _describe_training,
+    "speed": _describe_speed,
+    "regret": _describe_regret,
+    "landscape": _describe_landscape,
+    "theory": _describe_theory,
 }
 
 
@@ -177,9 +167,9 @@ def _introduce(name: str) -> list[str]:
     return lines
 
 
-def _sign(outcome: Outcome) -> str:
+def _sign(files: RunFiles, runs: Sequence[Run] = ()) -> str:
     """Say how the numbers came about."""
-    folder, config, header = outcome.folder, outcome.config, outcome.header
+    folder, config, header = files.folder, files.config, files.header
     devices, versions = header["devices"], header["versions"]
     cores = ""
     if devices["platform"] == "cpu":
@@ -189,7 +179,7 @@ def _sign(outcome: Outcome) -> str:
     draws = ""
     if seeds is not None:
         draws = f"{seeds} seed{'s' if seeds > 1 else ''} from {header['seed']}; "
-    seconds = [line["seconds"] for run in outcome.runs for line in run.lines]
+    seconds = [line["seconds"] for run in runs for line in run.lines]
     took = f"{sum(seconds) / 60:.0f} minutes of training; " if seconds else ""
     return (
         f"`python -m benchmarks {' '.join(header['command'])}`; "

@@ -2,18 +2,18 @@
 
 from pathlib import Path
 
-from benchmarks import run_dir
 from benchmarks.reporting.plots import theory as drawings
 from benchmarks.reporting.theory_findings import JUDGES
 from benchmarks.reporting.views import as_markdown
+from benchmarks.run_files import RunFiles
 from benchmarks.theory.plans import PLANS
 
 
-def describe(folder: Path, plots: Path) -> str:
+def describe(files: RunFiles, plots: Path) -> str:
     """Write what each study asks, found and looks like; draw the plots.
 
     Args:
-      folder: As the command left it.
+      files: Those that the command left.
       plots: Where to draw; a folder beside the report.
 
     Returns:
@@ -25,10 +25,9 @@ def describe(folder: Path, plots: Path) -> str:
         "theorem."
     ]
     for name, plan in PLANS.items():
-        path = folder / f"{name}.jsonl"
-        if not path.exists():
+        lines = files.lines(name)
+        if not lines:
             continue
-        lines = run_dir.read(path)
         plot = plots / f"theory-{name}.png"
         drawings.DRAWINGS[name](lines, plot)
         table = drawings.TABLES[name](lines)

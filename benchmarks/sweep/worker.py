@@ -27,7 +27,7 @@ from optuna.distributions import (
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from benchmarks import data, models, optimizers, run_dir
+from benchmarks import data, models, optimizers, run_dir, run_files
 from benchmarks.errors import UsageError
 from benchmarks.sweep import tuning
 from benchmarks.sweep.config import SweepConfig
@@ -86,6 +86,7 @@ class Worker:
         self.preemption = preemption
         self.grace = 3 * config.heartbeat
         with self._lock("storage"):  # Optuna makes tables, and then their indices
+            run_files.restore(folder)
             self.study = self._open()
         self.runs = self._plan(self._find_trials())
         self._silent: dict[int, float] = {}
@@ -369,7 +370,7 @@ class Worker:
         return {**dataclasses.asdict(config), "recipes": described}
 
     def _header(self, seed: int) -> dict[str, Any]:
-        header = run_dir.header(self.layout.describe(), seed)
+        header = run_dir.header("sweep", self.layout.describe(), seed)
         if self.config.storage:  # may hold a password
             header["command"] = [
                 text.replace(self.config.storage, "...") for text in header["command"]

@@ -51,7 +51,8 @@ def train_all(config: TrainConfig) -> Trained:
         }
         settings = {**asdict(config), "recipes": described}
         folder = resume.open_run(config.out, config.dataset, settings, config.resume)
-        run_dir.write_header(folder, run_dir.header(layout.describe(), config.seed))
+        header = run_dir.header("train", layout.describe(), config.seed)
+        run_dir.write_header(folder, header)
         return str(folder)
 
     folder = Path(layout.run_on_primary(open_run))

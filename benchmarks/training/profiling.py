@@ -109,7 +109,9 @@ def profile(config: TrainConfig) -> int:
         "overhead": overhead,
         "seconds": seconds,
     }
-    run_dir.write_header(folder, run_dir.header(layout.describe(), config.seed))
+    run_dir.write_header(
+        folder, run_dir.header("profile", layout.describe(), config.seed)
+    )
     run_dir.append(folder / "profile.jsonl", result)
     _trace(feed, tx, state, folder / "trace")
     Console().print(_table(result, median))

@@ -74,7 +74,9 @@ def test_folder_that_cannot_be_made_is_named(tmp_path):
 
 
 def test_header_says_what_a_number_depends_on():
-    header = run_dir.header({"platform": "cpu", "kind": "cpu", "count": 1}, seed=7)
+    header = run_dir.header(
+        "train", {"platform": "cpu", "kind": "cpu", "count": 1}, seed=7
+    )
     assert header["versions"]["jax"] == jax.__version__
     assert set(header["versions"]) >= {"jaxlib", "flax", "optax", "padam-optax"}
     assert "unknown" not in header["versions"].values()
@@ -90,13 +92,13 @@ def test_header_names_the_commit():
     ).stdout.strip()
     if not head:
         pytest.skip("not a git checkout")
-    revision = run_dir.header({}, seed=0)["git_revision"]
+    revision = run_dir.header("train", {}, seed=0)["git_revision"]
     assert re.fullmatch(f"{head}( with changes)?", revision)
 
 
 def test_header_without_git_says_so(monkeypatch):
     monkeypatch.setenv("PATH", "")
-    assert run_dir.header({}, seed=0)["git_revision"] == "unknown"
+    assert run_dir.header("train", {}, seed=0)["git_revision"] == "unknown"
 
 
 def test_records_and_reports_need_no_jax():

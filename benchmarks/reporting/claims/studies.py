@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from benchmarks import run_dir
+from benchmarks import run_files
 from benchmarks.reporting.claims.verdict import SEEDS, THEOREM, Verdict
 from benchmarks.reporting.statistics import NOT_RUN
 from benchmarks.reporting.theory_findings import JUDGES
@@ -19,12 +19,12 @@ def judge_studies(results: Path) -> Iterator[Verdict]:
     Yields:
       The rows; of a study without records one that says so.
     """
-    folder = results / "theory"
+    files = run_files.find(results, "theory")
     for name, judge in JUDGES.items():
-        path = folder / f"{name}.jsonl"
-        if not path.exists():
+        lines = files.lines(name) if files else []
+        if not lines:
             title = f"{PLANS[name].title} ({name})"
             yield Verdict(title, "theory", "not run", NOT_RUN, SEEDS, "theory")
             continue
-        for *row, is_theorem in judge(run_dir.read(path)):
+        for *row, is_theorem in judge(lines):
             yield Verdict(*row, THEOREM if is_theorem else SEEDS, "theory")

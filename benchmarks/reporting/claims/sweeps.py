@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from benchmarks import run_files
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims.verdict import OXFORD, SOUTHAMPTON, Verdict
 from benchmarks.reporting.results import Outcome, Run
@@ -97,7 +98,7 @@ def judge_robustness(results: Path) -> Iterator[Verdict]:
     """
     for name in _B0:
         folder = results / f"b0-{name}"
-        outcome = outcomes.read(folder) if folder.exists() else None
+        outcome = outcomes.read(folder) if run_files.is_run(folder) else None
         methods = outcomes.group_by_b0(outcome) if outcome is not None else {}
         own = methods.pop("AdaGrad-Norm", {})
         others = ("Sgd, 1/b0", "Sgd, 1/(b0 √k)") if not methods else tuple(methods)

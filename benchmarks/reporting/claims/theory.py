@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import run_dir
+from benchmarks import run_files
 from benchmarks.reporting.claims.verdict import (
     BUFFALO,
     GU,
@@ -23,15 +23,20 @@ from benchmarks.reporting.statistics import (
     interval,
     region,
 )
+from benchmarks.run_files import RunFiles
 
 Line = Mapping[str, Any]
+# Says what was found and whether the claim holds; None without records.
+Find = Callable[[RunFiles], tuple[str, str] | None]
 _GAMES = ("linear", "sparse", "breast-cancer", "digits")
 
 
 def judge_theory(results: Path) -> Iterator[Verdict]:
     """Judge the claims that the `regret` command has records for."""
-    folder = results / "regret"
-    rows: tuple[tuple[str, str, str, bool, Callable[[Path], tuple[str, str]]], ...] = (
+    files = run_files.find(results, "regret")
+    rows: tuple[
+        tuple[str, str, str, bool, Callable[[RunFiles], tuple[str, str] | None]], ...
+    ] = (
         (
             "Padam's regret stays below the sum in its theorem's proof, at every rate",
             f"{GU}, theorem 1",
@@ -63,25 +68,26 @@ def judge_theory(results: Path) -> Iterator[Verdict]:
         ),
     )
     for claim, source, kind, late, find in rows:
-        found, verdict = find(folder) if folder.exists() else ("not run", NOT_RUN)
+        found, verdict = (files and find(files)) or ("not run", NOT_RUN)
         yield Verdict(claim, source, found, verdict, kind, "regret", after_results=late)
     for game in ("sparse", "linear"):
-        yield from _against_descent(folder, game)
+        yield from _against_descent(files, game)
 
 
-def _padam(folder: Path, *, chosen: bool) -> list[Line]:
+def _padam(files: RunFiles, *, chosen: bool) -> list[Line]:
     """Read the games' records of Padam, at all rates or the chosen ones."""
     return [
         line
         for game in _GAMES
-        if (folder / f"{game}.jsonl").exists()
-        for line in run_dir.read(folder / f"{game}.jsonl")
+        for line in files.lines(game)
         if line["optimizer"] == "padam" and (line["chosen"] or not chosen)
     ]
 
 
-def _bound(folder: Path) -> tuple[str, str]:
-    lines = _padam(folder, chosen=False)
+def _bound(files: RunFiles) -> tuple[str, str] | None:
+    lines = _padam(files, chosen=False)
+    if not lines:
+        return None
     shares = [
         regret / bound
         for line in lines
@@ -99,14 +105,16 @@ def _bound(folder: Path) -> tuple[str, str]:
     return found, HOLDS if max(shares) <= 1 else FAILS
 
 
-def _slopes(folder: Path) -> tuple[str, str]:
+def _slopes(files: RunFiles) -> tuple[str, str] | None:
     slopes = []
-    for line in _padam(folder, chosen=True):
+    for line in _padam(files, chosen=True):
         first = next(i for i, t in enumerate(line["t"]) if 10 * t >= line["t"][-1])
         (t, regret), (end, last) = (
             (line["t"][i], line["regret"][i]) for i in (first, -1)
         )
         slopes.append(math.log(last / regret) / math.log(end / t))
+    if not slopes:
+        return None
     found = (
         f"slopes over the last decade of t, at the best rate of each p: "
         f"{min(slopes):.2f} to {max(slopes):.2f}"
@@ -114,13 +122,15 @@ def _slopes(folder: Path) -> tuple[str, str]:
     return found, HOLDS if max(slopes) < 1 else FAILS
 
 
-def _counterexample(folder: Path) -> tuple[str, str]:
+def _counterexample(files: RunFiles) -> tuple[str, str] | None:
     ends = {
         (line["p"], line["with_maximum"]): line["x"][-1]
-        for line in run_dir.read(folder / "counterexample.jsonl")
+        for line in files.lines("counterexample")
     }
     with_maximum = [x for (_, has), x in ends.items() if has]
     without = [x for (_, has), x in ends.items() if not has]
+    if not ends:
+        return None
     found = (
         f"x ends between {min(with_maximum):.2f} and {max(with_maximum):.2f} with it, "
         f"{min(without):.2f} and {max(without):.2f} without; best is -1, worst 1"
@@ -128,12 +138,14 @@ def _counterexample(folder: Path) -> tuple[str, str]:
     return found, HOLDS if max(with_maximum) < 0 < min(without) else FAILS
 
 
-def _phases(folder: Path) -> tuple[str, str]:
+def _phases(files: RunFiles) -> tuple[str, str] | None:
     cycle: dict[bool, list[float]] = {True: [], False: []}
-    for line in run_dir.read(folder / "phase-transition.jsonl"):
+    for line in files.lines("phase-transition"):
         if line["with_maximum"] and line["start"] < 1:
             cycle[line["p"] <= 0.25].append(line["path"][-1])
     low, high = cycle[True], cycle[False]
+    if not low or not high:
+        return None
     found = (
         f"|x|/r ends at {min(low):.3f} to {max(low):.3f} for p ≤ 1/4, at most "
         f"{max(high):.3f} above"
@@ -141,10 +153,9 @@ def _phases(folder: Path) -> tuple[str, str]:
     return found, HOLDS if min(low) > 0.9 and max(high) < 0.1 else FAILS
 
 
-def _against_descent(folder: Path, game: str) -> Iterator[Verdict]:
+def _against_descent(files: RunFiles | None, game: str) -> Iterator[Verdict]:
     """Compare the regret of Padam with online gradient descent's, seed by seed."""
-    path = folder / f"{game}.jsonl"
-    lines = [x for x in run_dir.read(path) if x["chosen"]] if path.exists() else []
+    lines = [x for x in files.lines(game) if x["chosen"]] if files else []
     regret = {
         (line["optimizer"], line["p"], line["seed"]): line["regret"][-1]
         for line in lines
@@ -191,19 +202,19 @@ def judge_surfaces(results: Path) -> Iterator[Verdict]:
     seeds decides.
     """
     claim = "Nesterov's momentum works consistently better than momentum"
-    folder = results / "landscape"
+    files = run_files.find(results, "landscape")
     answers, texts = [], []
-    for path in sorted(folder.glob("*.jsonl")):
+    for name in sorted(files.config["surfaces"]) if files else ():
         losses = {
             line["optimizer"]: line["final_losses"]
-            for line in run_dir.read(path)
+            for line in (files.lines(name) if files else ())
             if line["chosen"]
         }
         if not {"momentum", "nesterov"} <= losses.keys():
             continue
         answer, text = _nesterov(losses["momentum"], losses["nesterov"])
         answers.append(answer)
-        texts.append(f"{path.stem} {text}")
+        texts.append(f"{name} {text}")
     verdict = NOT_RUN
     if answers:
         verdict = next((x for x in (FAILS, UNDECIDED) if x in answers), HOLDS)

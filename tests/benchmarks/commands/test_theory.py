@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from benchmarks import run_dir
+from benchmarks import run_dir, run_files
 from benchmarks.__main__ import main
 from benchmarks.commands import theory
 from benchmarks.errors import UsageError
@@ -36,7 +36,7 @@ def test_a_study_leaves_records_a_table_and_a_plot(tmp_path, capsys):
 
     plots = tmp_path / "plots"
     plots.mkdir()
-    text = theory_section.describe(out, plots)
+    text = theory_section.describe(run_files.load(out), plots)
     assert "](plots/theory-step-size.png)" in text
     assert (plots / "theory-step-size.png").exists()
     assert "Least squares" not in text

@@ -446,7 +446,8 @@ def write_regret(folder):
     ends = {0.25: 1.0, 0.3: 0.0}
     write(
         folder,
-        {},
+        {"games": ["linear", "sparse", "counterexample", "phase-transition"]},
+        kind="regret",
         linear=[line],
         counterexample=[
             {"p": 0.5, "with_maximum": has, "x": [0.0, -0.9 if has else 0.9]}
@@ -517,7 +518,8 @@ def test_consistently_means_on_every_surface(tmp_path, nesterov, verdict):
 
     write(
         tmp_path / "landscape",
-        {},
+        {"surfaces": ["beale", "saddle", "noisy"]},
+        kind="landscape",
         beale=lines([1e-5], [nesterov]),
         saddle=lines([1e-12], [1e-11]),  # both have arrived
         noisy=lines([0.3, 0.4, 0.5], [0.2, 0.3, 0.39]),

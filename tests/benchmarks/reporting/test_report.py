@@ -1,6 +1,5 @@
 """The report says what the records say, and says how they came about."""
 
-import json
 import re
 import subprocess
 import sys
@@ -34,10 +33,10 @@ CONFIG = {
 }
 
 
-def write(folder, config, **files):
+def write(folder, config, *, kind="train", **files):
     folder.mkdir(parents=True)
     run_dir.write_json(folder / "config.json", config)
-    run_dir.write_json(folder / "header.json", HEADER)
+    run_dir.write_json(folder / "header.json", {**HEADER, "kind": kind})
     for name, lines in files.items():
         for line in lines:
             run_dir.append(folder / f"{name}.jsonl", line)
@@ -82,7 +81,7 @@ def write_sweep(folder, config, runs):
     grid = {name: [] for name in ("optimizer", *runs[0][1], "seed")}
     write_settings = {**config, "grid": grid}
     run_dir.write_json(folder / "config.json", write_settings)
-    run_dir.write_json(folder / "header.json", HEADER)
+    run_dir.write_json(folder / "header.json", {**HEADER, "kind": "sweep"})
     for line in about:
         run_dir.append(folder / "sweep.jsonl", line)
 
@@ -115,6 +114,7 @@ def results(tmp_path):
     write(
         results / "speed",
         {},
+        kind="speed",
         speed=[
             {**times, "optimizer": "adam", "seconds": [0.001, 0.002, 0.004]},
             {**times, "optimizer": "padam", "seconds": [0.002, 0.003, 0.004]},
@@ -382,33 +382,6 @@ def test_what_was_not_run_is_listed_with_its_command(results, report_on):
     assert row[-2:] == ["not run", command]
     assert not rows(text, "digits")
     assert "train slides-cifar10 --data-dir DIR" in text
-
-
-def test_runs_are_added_without_what_is_of_the_machine(results, tmp_path, report_on):
-    run = tmp_path / "elsewhere" / "small-cifar10"
-    config = {**CONFIG, "out": "/home/me/run", "data_dir": "/data", "recipes": {}}
-    write(run, config, sweep=[{"run": "a", "worker": "my-host 1", "state": "running"}])
-    header = {
-        **HEADER,
-        "command": ["train", "--data-dir", "/data", "--out=/x", "--resume"],
-    }
-    run_dir.write_json(run / "header.json", header)
-    (run / "checkpoints" / "1").mkdir(parents=True)
-    (run / "checkpoints" / "1" / "tree.json").write_text("{}")
-    stale = results / "small-cifar10" / "adam-seed0.jsonl"
-    stale.parent.mkdir()
-    stale.write_text("{}\n")  # of a run that this one replaces
-    copy = run_dir.publish(run, results)
-    assert copy == results / "small-cifar10"
-    assert sorted(p.name for p in copy.rglob("*")) == [
-        "config.json",
-        "header.json",
-        "sweep.jsonl",
-    ]
-    kept = json.loads((copy / "config.json").read_text())
-    assert kept == {**config, "out": None, "data_dir": None}
-    assert json.loads((copy / "header.json").read_text())["command"] == ["train"]
-    assert run_dir.read(copy / "sweep.jsonl") == [{"run": "a", "state": "running"}]
 
 
 def test_records_that_cannot_be_read_are_named(results, tmp_path, capsys):

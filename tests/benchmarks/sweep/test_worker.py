@@ -17,7 +17,7 @@ import optuna
 import pytest
 from optuna.trial import TrialState
 
-from benchmarks import run_dir
+from benchmarks import run_dir, run_files
 from benchmarks.commands import sweep as command
 from benchmarks.errors import UsageError
 from benchmarks.sweep import grid as grids
@@ -483,8 +483,13 @@ def test_published_records_are_enough_to_go_on(tmp_path, monkeypatch):
     begun = first / started[3]
     begun.mkdir()
     (begun / "header.json").write_text("{}")
-    published = run_dir.publish(first, results)
+    published = run_files.publish(first, results)
     shutil.rmtree(begun)
+    # What the sweep does first where it goes on.
+    shutil.copytree(published, elsewhere := tmp_path / "there" / "sweep")
+    shutil.copytree(published, packed := tmp_path / "packed" / "sweep")
+    run_files.restore(elsewhere)
+    published = elsewhere
     names = [line["run"] for line in run_dir.read(published / "sweep.jsonl")][:3]
     assert sorted(p.name for p in published.iterdir() if p.is_dir()) == sorted(names)
     before = {path: path.read_bytes() for path in published.glob("*/*")}
@@ -498,6 +503,10 @@ def test_published_records_are_enough_to_go_on(tmp_path, monkeypatch):
     assert status in (0, 1)
     assert not {*started[4:]} & {*names}
     assert {path: path.read_bytes() for path in before} == before
+    del started[4:]
+    assert command.run(tune(packed, **settings)) == status
+    assert not {*started[4:]} & {*names}
+    assert read_records(packed) == read_records(published)
     header = json.loads((published / "header.json").read_text())
     assert len(header["resumed"]) == 1
     # As if nothing had happened.
