@@ -60,6 +60,8 @@ lint: $(VENV)/dev.stamp
 
 types: $(VENV)/dev.stamp
 	$(BIN)/pyright
+	$(BIN)/pyright -p .ci/pyright/benchmarks.json --pythonpath $(BIN)/python
+	$(BIN)/pyright -p .ci/pyright/tests.json --pythonpath $(BIN)/python
 
 clean:
 	rm -rf $(VENV) $(VENV)-* dist docs/_build docs/api/generated runs .pytest_cache .ruff_cache .hypothesis

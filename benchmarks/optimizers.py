@@ -1,7 +1,7 @@
 """Every optimizer of the benchmarks, once: its formula, its recipe, its builder."""
 
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import jax
 import optax
@@ -174,7 +174,7 @@ def _lbfgs(learning_rate: optax.Schedule, memory_size: int) -> Any:
     return optax.lbfgs(memory_size=memory_size)
 
 
-def _santa(integrator: str) -> Callable[..., Any]:
+def _santa(integrator: Literal["sss", "euler"]) -> Callable[..., Any]:
     def build(learning_rate: optax.Schedule, burn_in: float, run: Run) -> Any:
         # Santa's rate is for the gradient of the sum over the data set.
         return padam_optax.contrib.santa(

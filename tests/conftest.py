@@ -1,5 +1,6 @@
 """Eight CPU devices, strict dtype promotion and x64 on demand, for every test."""
 
+import importlib
 import os
 
 # Before JAX is imported by anything.
@@ -35,9 +36,10 @@ def quick_compilation():
 
 
 # jax.enable_x64 came with JAX 0.8; the older name is deprecated since.
-enable_x64 = getattr(jax, "enable_x64", None)
-if enable_x64 is None:
-    from jax.experimental import enable_x64
+if hasattr(jax, "enable_x64"):
+    enable_x64 = jax.enable_x64
+else:
+    enable_x64 = importlib.import_module("jax.experimental").enable_x64
 
 
 @pytest.fixture

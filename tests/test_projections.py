@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from fractions import Fraction
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -196,9 +197,9 @@ def _l2_reference(y, d, radius):
 def _simplex_reference(y, d, total):
     """By sorting (Brucker; Duchi et al.), in exact arithmetic."""
     y, d = [Fraction(float(v)) for v in y], [Fraction(float(v)) for v in d]
-    sum_y, sum_1_d, tau = -Fraction(total), Fraction(0), None
+    sum_y, sum_1_d, tau = -Fraction(total), Fraction(0), Fraction(0)
     for i in sorted(range(len(y)), key=lambda i: -y[i] * d[i]):
-        if tau is not None and y[i] * d[i] <= tau:
+        if sum_1_d and y[i] * d[i] <= tau:
             break
         sum_y, sum_1_d = sum_y + y[i], sum_1_d + 1 / d[i]
         tau = sum_y / sum_1_d
@@ -432,7 +433,7 @@ def test_many_small_coordinates_beside_a_large_one_sum_to_the_total():
     assert abs(x.sum() - 1) < 5e-7
     # Each of them loses 5e-6 at most: a float32 of size 1 would not resolve that well.
     z = y.astype(np.float64)
-    tau = scipy.optimize.brentq(lambda t: np.maximum(z - t, 0).sum() - 1, 0, 1)
+    tau: Any = scipy.optimize.brentq(lambda t: np.maximum(z - t, 0).sum() - 1, 0, 1)
     np.testing.assert_allclose(x[1:], np.maximum(z - tau, 0)[1:], rtol=0, atol=1e-9)
 
 
@@ -442,8 +443,8 @@ def test_redundant_equations_are_reduced():
     again = affine([[1, 2, 3], [0, 1e9, 1e9], [1, 3, 4], [0, 0, 0]], [1, 2e9, 3, 0])
     np.testing.assert_allclose(again(y, d), once(y, d), rtol=1e-5, atol=1e-6)
     third = np.float32(1) / np.float32(3)  # dependent up to float32's rounding
-    rows = np.float32([[1, 2, 3], [third, 2 * third, 1]])
-    b = rows @ np.float32([0.1, 0.7, -0.3])
+    rows = np.array([[1, 2, 3], [third, 2 * third, 1]], np.float32)
+    b = rows @ np.array([0.1, 0.7, -0.3], np.float32)
     x = affine(rows, b)(y, d)
     np.testing.assert_allclose(x, hyperplane(rows[0], b[0])(y, d), atol=1e-5)
     # Independent, however different in size.

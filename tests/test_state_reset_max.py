@@ -102,7 +102,7 @@ def test_a_reset_state_has_v_for_its_maximum_and_is_otherwise_the_same():
 
 @pytest.mark.usefixtures("standard_promotion")  # Optax needs it
 def test_the_reset_of_a_learning_rate_drop_is_at_its_boundary():
-    gs = np.float32(gradients())
+    gs = np.asarray(gradients(), np.float32)
     drop = {6: 0.1}
     rate = optax.piecewise_constant_schedule(0.1, drop)
     opt = padam_optax.state.reset_max_at(padam_optax.padam(rate, b2=0.9), drop)
@@ -117,7 +117,7 @@ def test_the_reset_of_a_learning_rate_drop_is_at_its_boundary():
 
 @pytest.mark.parametrize("poison", [np.nan, np.inf, -np.inf])
 def test_a_poisoned_element_begins_again_from_zero(poison):
-    gs = np.float32(gradients())
+    gs = np.asarray(gradients(), np.float32)
     gs[3, 0] = poison
     _, state = follow(PADAM, gs[:6])
     if np.isnan(poison):
@@ -145,7 +145,7 @@ def test_poison_in_any_moment_restarts_all_three(name):
 
 
 def test_poison_waits_for_the_reset_that_is_due():
-    gs = np.float32(gradients())
+    gs = np.asarray(gradients(), np.float32)
     gs[3, 0] = np.nan
     opt = padam_optax.state.reset_max_at(PADAM, {8})
     before, expected = (follow(each, gs[:8])[1] for each in (opt, PADAM))
@@ -169,7 +169,7 @@ def test_the_state_is_the_optimizers_own_and_keeps_its_types():
         u, state = opt.update(as_tree(g), state, params)
         return (optax.apply_updates(params, u), state), u["w"]
 
-    gs = np.float32(gradients())
+    gs = np.asarray(gradients(), np.float32)
     (_, after), scanned = jax.lax.scan(step, (params, state), gs)
     assert jax.tree.map(jax.typeof, after) == jax.tree.map(jax.typeof, state)
     np.testing.assert_allclose(scanned, follow(opt, gs)[0], rtol=1e-5)
@@ -187,7 +187,7 @@ def test_params_and_state_can_be_donated_together():
 
     params = make_params()
     state = opt.init(params)
-    gs = np.float32(gradients(4))
+    gs = np.asarray(gradients(4), np.float32)
     for g in gs:
         params, state = step(params, state, as_tree(g))
     expected = np.sum(steps_with_resets(gs, {1}), axis=0)
@@ -202,7 +202,7 @@ def test_each_group_is_reset_by_its_own_count():
     grouped = optax.multi_transform({"x": PADAM, "y": PADAM}, labels)
     params = {"a": jnp.zeros(5), "b": jnp.zeros(5)}
     opt = make(optax.chain(optax.clip(1e9), grouped), {3})
-    gs = np.float32(gradients(6))
+    gs = np.asarray(gradients(6), np.float32)
     state = opt.init(params)
     for t, g in enumerate(gs):
         u, state = opt.update({"a": jnp.asarray(g), "b": jnp.asarray(g)}, state, params)
@@ -233,7 +233,7 @@ def test_absent_gradients_and_extra_arguments_pass():
 
 @pytest.mark.usefixtures("standard_promotion")
 def test_hyperparameters_can_be_injected_inside_and_outside():
-    gs = np.float32(gradients())
+    gs = np.asarray(gradients(), np.float32)
     expected = steps_with_resets(gs, {5})
 
     def build(learning_rate):

@@ -26,8 +26,8 @@ def run(config: ListConfig) -> int:
 
     if what == "experiments":
         for name, row in EXPERIMENTS.items():
-            config = row.config
-            run = f"{config.model} on {config.dataset}: {', '.join(config.optimizers)}"
+            of = row.config
+            run = f"{of.model} on {of.dataset}: {', '.join(of.optimizers)}"
             grid = f"; sweep over {' '.join(row.grid)}" if row.grid else ""
             entry(
                 name,

@@ -27,7 +27,7 @@ def find_digits() -> Source:
     from sklearn.datasets import load_digits
     from sklearn.model_selection import train_test_split
 
-    digits = load_digits()
+    digits: Any = load_digits()
     # 17 grey levels, 0 to 16, spread over the range of a byte.
     images = np.round(digits.images * (255 / 16)).astype(np.uint8)[..., None]
     labels = digits.target.astype(np.int32)

@@ -41,7 +41,7 @@ def cached(
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".partial")
         try:
             with os.fdopen(handle, "wb") as file:
-                np.savez(file, **arrays)
+                np.savez(file, **arrays)  # pyright: ignore[reportArgumentType]
             os.replace(temporary, path)
         except BaseException:
             os.unlink(temporary)

@@ -144,7 +144,7 @@ class ImageStream(Stream):
     ) -> tuple[np.ndarray, int]:
         image, label = example
         box = draw_box(rng, *image.size)
-        image = image.resize((self.size,) * 2, Image.Resampling.BILINEAR, box)
+        image = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box)
         if rng.random() < 0.5:
             image = image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
         return np.asarray(image), label
@@ -156,7 +156,7 @@ class ImageStream(Stream):
         side = min(image.size) * self.size / self.test_side
         left, top = ((length - side) / 2 for length in image.size)
         box = (left, top, left + side, top + side)
-        image = image.resize((self.size,) * 2, Image.Resampling.BILINEAR, box)
+        image = image.resize((self.size, self.size), Image.Resampling.BILINEAR, box)
         return np.asarray(image), label
 
 

@@ -37,7 +37,7 @@ def find(name: str, data_dir: Path | None) -> Source:
             )
         return arrays.find_digits()
     builder, tfds = _open(name, data_dir)
-    features = builder.info.features
+    features: Any = builder.info.features
     named = isinstance(features, tfds.features.FeaturesDict)
     features = dict(features.items()) if named else {}
     image, label = features.get("image"), features.get("label")
@@ -65,11 +65,12 @@ def _open(name: str, data_dir: Path | None) -> tuple[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         import tensorflow_datasets as tfds
+        from tensorflow_datasets.core import constants
     from absl import logging
 
     logging.set_verbosity(logging.ERROR)  # TFDS warns of what is checked below
 
-    searched = data_dir or Path(tfds.core.constants.DATA_DIR)
+    searched = data_dir or Path(constants.DATA_DIR)
     if name in PREPARABLE:
         prepare = f"`python -m benchmarks prepare {name} --data-dir DIR` prepares it"
     else:
@@ -79,7 +80,7 @@ def _open(name: str, data_dir: Path | None) -> tuple[Any, Any]:
         )
     prepare += "; then give --data-dir DIR."
     try:
-        builder = tfds.builder(name, data_dir=data_dir)
+        builder: Any = tfds.builder(name, data_dir=data_dir)
     except tfds.core.DatasetNotFoundError as error:
         raise UsageError(
             f"--dataset {name!r} does not exist: neither prepared in {searched} nor "

@@ -113,7 +113,7 @@ def registered(name: str) -> list[Archive]:
     """
     import tensorflow_datasets as tfds
 
-    infos = tfds.builder_cls(name).url_infos
+    infos: Any = tfds.builder_cls(name).url_infos
     return [Archive(url, int(of.size), of.checksum) for url, of in infos.items()]
 
 

@@ -77,12 +77,12 @@ class Pixels:
         sides = ((0, 0), (self.padding,) * 2, (self.padding,) * 2, (0, 0))
         padded = jnp.pad(inputs, sides)
         top = left = jnp.zeros(len(inputs), jnp.int32)
-        if self.padding:
+        if draws.top is not None and draws.left is not None:
             top, left = draws.top, draws.left
         # One slice chooses both the mirror image and the window: what XLA makes for the
         # CPU of a selection pixel by pixel is five times as slow.
         views, view = padded[:, None], jnp.zeros_like(top)
-        if self.flip:
+        if draws.mirrored is not None:
             views = jnp.stack([padded, padded[:, :, ::-1]], axis=1)
             view = draws.mirrored.astype(top.dtype)
             left = jnp.where(draws.mirrored, 2 * self.padding - left, left)

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.data.load import find
+from benchmarks.data.preprocessing import Pixels
 from benchmarks.data.types import Dataset, Source, Split
 from benchmarks.errors import UsageError
 from benchmarks.training.config import TrainConfig
@@ -128,6 +129,7 @@ def _select(config: TrainConfig, source: Source, contents: Dataset) -> Dataset:
             split._replace(inputs=pool(split.inputs, factor)) for split in (train, test)
         )
         # The shift stays the same part of the image.
+        assert isinstance(preprocessing, Pixels)  # text has no sides
         padding = preprocessing.padding // factor
         preprocessing = dataclasses.replace(preprocessing, padding=padding)
     if config.label_noise:

@@ -102,7 +102,7 @@ class Source:
     input_shape: tuple[int, ...]
     classes: int
     kind: Literal["images", "text"]
-    read: Callable[[], Dataset | Stream]
+    read: Callable[[], Any]  # a Dataset or a Stream, as `resident` says
     resident: bool = True
 
 

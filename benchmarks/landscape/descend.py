@@ -90,8 +90,8 @@ def descend(
     every_seed = jax.vmap(one, (None, 0))
     everything = jax.jit(jax.vmap(every_seed, (0, None)))
     with jax.enable_x64(True):
-        rates, seeds = jnp.asarray(learning_rates), jnp.asarray(seeds, jnp.uint32)
-        return jax.device_get(everything(rates, seeds))
+        rates, keys = jnp.asarray(learning_rates), jnp.asarray(seeds, jnp.uint32)
+        return jax.device_get(everything(rates, keys))
 
 
 def compare(

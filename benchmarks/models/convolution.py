@@ -86,8 +86,11 @@ def _conv_forward(x, kernel, strides, padding):
 
 
 def _conv_backward(strides, padding, residuals, g):
+    def plain(x, kernel):
+        return _plain(x, kernel, strides, padding)
+
     def derived(x, kernel, g):
-        _, gradients = jax.vjp(lambda *xk: _plain(*xk, strides, padding), x, kernel)
+        _, gradients = jax.vjp(plain, x, kernel)
         return gradients(g)
 
     return lax.platform_dependent(

@@ -32,7 +32,7 @@ class Initializer(NamedTuple):
     bias: Callable[[int], initializers.Initializer] = lambda _: initializers.zeros
 
 
-def uniform_bias(fan_in: int) -> initializers.Initializer:
+def uniform_bias(fan_in: int) -> Callable[..., jax.Array]:
     """Draw biases from U(±1/√fan-in)."""
     bound = fan_in**-0.5
 
@@ -42,7 +42,7 @@ def uniform_bias(fan_in: int) -> initializers.Initializer:
     return init
 
 
-def sparse(nonzero: int = 15) -> initializers.Initializer:
+def sparse(nonzero: int = 15) -> Callable[..., jax.Array]:
     """Give each unit a fixed number of incoming weights from N(0, 1), the others 0.
 
     Args:

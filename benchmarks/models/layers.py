@@ -1,5 +1,7 @@
 """The layers that all networks are made of."""
 
+from collections.abc import Callable
+
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -112,7 +114,7 @@ class Layers:
         )
 
 
-def in_blocks(init: initializers.Initializer, blocks: int) -> initializers.Initializer:
+def in_blocks(init: initializers.Initializer, blocks: int) -> Callable[..., jax.Array]:
     """Initialise so many kernels apart and join them along the outputs."""
     if blocks == 1:
         return init

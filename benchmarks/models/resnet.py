@@ -103,7 +103,8 @@ class ResNet(nnx.Module):
         """Map images (n, height, width, channels) to logits (n, classes)."""
         x = nnx.relu(self.stem(x))
         if self.large:
-            x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=((1, 1), (1, 1)))
+            padding: Any = ((1, 1), (1, 1))  # Flax declares a string alone
+            x = nnx.max_pool(x, (3, 3), strides=(2, 2), padding=padding)
         for block in self.blocks:
             x = block(x)
         return self.head(global_mean(x))

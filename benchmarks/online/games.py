@@ -92,10 +92,11 @@ def sparse(config: RegretConfig) -> Game:
     size = 200
     examples, labels = [], []
     for rng in _generators(config):
-        present = rng.random((config.steps, size)) < 1 / np.arange(1, size + 1)
+        chance = 1 / np.arange(1, size + 1)
+        present = (rng.random((config.steps, size)) < chance).astype(float)
         weights = rng.choice([-1.0, 1.0], size)
         odds = np.exp(-(present @ weights))
-        examples.append(present.astype(float))
+        examples.append(present)
         labels.append((rng.random(config.steps) < odds / (1 + odds)).astype(int))
     return _logistic(f"sparse features, d = {size}", np.stack(examples), labels)
 

@@ -143,7 +143,9 @@ def _view_best_rates(outcome: Outcome, trained: str, plot: Path) -> Parts:
         finished = {rate: x.mean for rate, x in figures.items() if x.n}
         table.add_row(name, *(str(figures[x]) if x in figures else "" for x in rates))
         if finished:
-            best = (max if measure.more_is_better else min)(finished, key=finished.get)
+            best = (max if measure.more_is_better else min)(
+                finished, key=finished.__getitem__
+            )
             label = f"{name}, {outcomes.write_pair(('learning_rate', best))}"
             curves[label] = [run.lines for run in runs[best]]
     run_drawings.draw_curves(curves, plot, trained, measure)

@@ -90,7 +90,7 @@ class Candidate:
             "compile_seconds": self.compile_seconds,
             "state_bytes_per_number": self.state_bytes / numbers,
             "bytes_per_number": cost.get("bytes accessed", 0.0) / numbers,
-            "kernels": count_kernels(self.compiled.as_text()),
+            "kernels": count_kernels(self.compiled.as_text() or ""),
         }
 
 
@@ -168,7 +168,7 @@ class TorchCandidate:
     """
 
     def __init__(self, make: Callable[[Any], Any], params: Any, gradients: Any):
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
 
         self._torch = torch
         device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -207,7 +207,7 @@ class TorchCandidate:
 def _torch_candidates(params: Any, gradients: Any) -> dict[str, TorchCandidate]:
     """Make those that PyTorch and pytorch_optimizer offer, if they are installed."""
     try:
-        import torch
+        import torch  # pyright: ignore[reportMissingImports]
     except ImportError:
         return {}
     on_gpu = jax.default_backend() == "gpu"
@@ -219,7 +219,9 @@ def _torch_candidates(params: Any, gradients: Any) -> dict[str, TorchCandidate]:
         )
     }
     try:
-        from pytorch_optimizer import PAdam
+        from pytorch_optimizer import (  # pyright: ignore[reportMissingImports]
+            PAdam,
+        )
     except ImportError:
         pass
     else:

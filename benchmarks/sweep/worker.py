@@ -26,6 +26,7 @@ from optuna.distributions import (
     IntDistribution,
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
+from sqlalchemy import event, exc
 
 from benchmarks import data, models, optimizers, run_dir, run_files
 from benchmarks.errors import UsageError
@@ -254,7 +255,7 @@ class Worker:
         """Return the trial that counts of each run that has one."""
         trials: dict[str, FrozenTrial] = {}
         for trial in self.study.get_trials(deepcopy=False):
-            name = trial.user_attrs.get("run")
+            name: Any = trial.user_attrs.get("run")
             if name is not None and trial.state != TrialState.FAIL:
                 trials.setdefault(name, trial)
         return trials
@@ -314,9 +315,9 @@ class Worker:
     def _take_one(self) -> None:
         training = False
 
-        def carry_out(trial: Trial) -> float | None:
+        def carry_out(trial: Trial) -> Any:  # None fails, which Optuna allows
             nonlocal training
-            name = trial.user_attrs.get("run")
+            name: Any = trial.user_attrs.get("run")
             counting = self._find_trials().get(name)
             if counting is None or counting.number != trial.number:
                 return None  # a double, or made since the queue was empty: it fails
@@ -457,7 +458,7 @@ def _open_storage(url: str, heartbeat: int) -> optuna.storages.RDBStorage:
             break
         except ImportError as error:  # of the database's driver
             raise optuna.exceptions.StorageInternalError(str(error)) from error
-        except sqlalchemy.exc.DBAPIError:
+        except exc.DBAPIError:
             if not left:
                 raise
             time.sleep(0.1)  # another worker may just be making the tables
@@ -473,11 +474,11 @@ def _make_transactions_exclusive(engine: sqlalchemy.Engine) -> None:
     would take the same trial.
     """
 
-    @sqlalchemy.event.listens_for(engine, "connect")
+    @event.listens_for(engine, "connect")
     def leave_begin_to_us(connection: Any, record: Any) -> None:
         connection.isolation_level = None
 
-    @sqlalchemy.event.listens_for(engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin(connection: Any) -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
 
@@ -491,7 +492,7 @@ def storage_errors(config: SweepConfig) -> Iterator[None]:
         yield
     except (
         optuna.exceptions.StorageInternalError,
-        sqlalchemy.exc.SQLAlchemyError,
+        exc.SQLAlchemyError,
     ) as error:
         cause = error.__cause__ or error
         reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
@@ -499,7 +500,7 @@ def storage_errors(config: SweepConfig) -> Iterator[None]:
         if config.storage is not None:
             try:
                 url = sqlalchemy.make_url(config.storage)
-            except sqlalchemy.exc.ArgumentError:
+            except exc.ArgumentError:
                 raise UsageError(
                     "--storage must be a URL such as postgresql://user@host/name."
                 ) from error

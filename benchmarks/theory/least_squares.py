@@ -60,8 +60,8 @@ def test_error(weights: Weights) -> jax.Array:
     The features of its own that a new point has were zero in training, and so are their
     weights: it is classified by the three shared features alone. A value of 0 is wrong.
     """
-    label, *ones = weights.shared
-    score = sum(ones)
+    label, first, second = weights.shared
+    score = first + second
     wrong_positive = (score + label <= 0).astype(score.dtype)
     wrong_negative = (score - label >= 0).astype(score.dtype)
     return SHARE_POSITIVE * wrong_positive + (1 - SHARE_POSITIVE) * wrong_negative

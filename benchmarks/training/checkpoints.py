@@ -21,6 +21,7 @@ from benchmarks.errors import UsageError
 from benchmarks.training.devices import DeviceLayout
 
 _policies = ocp.training.preservation_policies
+Checkpointer: Any = ocp.training.Checkpointer  # its types are of other modules
 
 
 class Checkpoints:
@@ -53,7 +54,7 @@ class Checkpoints:
             keep_checkpoints_without_metrics=False,
         )
         try:
-            self._orbax = ocp.training.Checkpointer(
+            self._orbax = Checkpointer(
                 self.folder,
                 preservation_policy=_policies.AnyPreservationPolicy(
                     [_policies.LatestN(keep), best]
@@ -101,7 +102,7 @@ class Checkpoints:
         else:
             target = jax.device_get(like)
         try:
-            saved = self._orbax.metadata(step)
+            saved: Any = self._orbax.metadata(step)
             if saved.custom_metadata.get("step") != step:
                 raise ValueError(f"_CHECKPOINT_METADATA is not that of step {step}")
             _check_fit(saved.metadata, jax.tree.map(_bits, like))

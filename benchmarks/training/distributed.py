@@ -37,7 +37,7 @@ def join(config: TrainConfig) -> None:
     """
     if config.coordinator is None:
         return
-    common = {
+    common: dict[str, Any] = {
         "initialization_timeout": config.timeout,
         "shutdown_timeout_seconds": _SECONDS_TO_END,
     }

@@ -176,7 +176,8 @@ class StreamedEpochs:
                     pause(state, found)
             if waiting is not None:
                 read(waiting)
-            return state, lambda: Metrics(**{k: np.array(v) for k, v in found.items()})
+            arrays: Any = [np.array(values) for values in found.values()]
+            return state, lambda: Metrics(*arrays)
 
         return train
 

@@ -89,10 +89,12 @@ class Trainer:
         return self._weights[seed]
 
     def initial_state(self, name: str, seed: int) -> TrainState:
-        """Copy the common initial weights and init_opt_state an optimizer for them."""
-        start = self.layout.replicate((jnp.int32(0), *self.initial_weights(seed)))
+        """Copy the common initial weights and initialize an optimizer for them."""
+        start = (jnp.int32(0), *self.initial_weights(seed))
+        step, params, stats = self.layout.replicate(start)
         tx, _ = self.build_optimizer(name, seed)
-        return TrainState(*start, self.layout.init_opt_state(tx.init, start[1]))
+        opt_state = self.layout.init_opt_state(tx.init, params)
+        return TrainState(step, params, stats, opt_state)
 
     def build_optimizer(
         self, name: str, seed: int
@@ -136,8 +138,8 @@ class Trainer:
     @functools.cached_property
     def evaluate_training_set(self) -> Callable[[Any], Any]:
         """Measure them on the training set, without augmentation and dropout."""
-        weights = self.initial_weights(self.config.seed)
-        return self.feed.compile_evaluate(weights, "train")
+        feed: Any = self.feed  # not a stream, which cannot be read twice
+        return feed.compile_evaluate(self.initial_weights(self.config.seed), "train")
 
     def _prepare_weights(
         self, name: str, state: TrainState

@@ -36,16 +36,15 @@ def make_diagnostics(
         padam_optax.state.second_moment(
             padam_optax.experimental.dequantize_state(opt_state)
         )
-        has_rates = p is not None
     except ValueError:
-        has_rates = False
+        p = None  # no second moment, no rates
     has_max = bool(optax.tree.get_all_with_path(opt_state, "nu_max"))
     has_norm = bool(optax.tree.get_all_with_path(opt_state, "root_sum_of_squares"))
 
     def read(start, params, opt_state, learning_rate):
         opt_state = padam_optax.experimental.dequantize_state(opt_state)
         result = {"distance_from_start": optax.tree.norm(optax.tree.sub(params, start))}
-        if has_rates:
+        if p is not None:
             rates = padam_optax.diagnostics.effective_learning_rates(
                 opt_state, learning_rate, p
             )

@@ -182,7 +182,7 @@ def test_decoupled_decay_shrinks_what_has_no_gradient(name):
     )
     x = jnp.full(2, 3.0)
     u, _ = built.update(jnp.zeros(2), built.init(x), x)
-    decay = OPTIMIZERS[name].recipe["weight_decay"]
+    decay = float(OPTIMIZERS[name].recipe["weight_decay"])
     np.testing.assert_allclose(u, -0.1 * decay * 3, rtol=1e-6)
 
 
@@ -243,7 +243,8 @@ def test_santa_receives_the_summed_gradient():
     # Refinement: u' = (1-A) u - η N q ḡ with η N the recipe's rate.
     q = 1 / np.sqrt(1e-5 + np.sqrt(np.asarray(after.nu)))
     momentum = (1 - np.asarray(state.thermostat)) * np.asarray(state.momentum)
-    expected = q * (momentum - OPTIMIZERS["santa-e"].recipe["learning_rate"] * q)
+    rate = float(OPTIMIZERS["santa-e"].recipe["learning_rate"])
+    expected = q * (momentum - rate * q)
     np.testing.assert_allclose(u, expected, rtol=1e-3)
 
 
@@ -344,6 +345,7 @@ def test_schedule_free_is_evaluated_at_the_mean_of_its_steps():
         x = (1 - 1 / k) * x + z / k
         np.testing.assert_allclose(y, 0.1 * z + 0.9 * x, rtol=1e-5)
     averages = optimizers.lookup("schedule-free").averages
+    assert averages is not None
     np.testing.assert_allclose(averages(state, y), x, rtol=1e-5)
 
 

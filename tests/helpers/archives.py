@@ -8,6 +8,7 @@ import tarfile
 import threading
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import numpy as np
 import scipy.io
@@ -172,7 +173,7 @@ class Server(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
-        server = self.server
+        server: Any = self.server
         asked = self.headers.get("Range")
         server.requests.append((self.path, asked))
         if server.stalls and server.breaks_after == 0:

@@ -1,6 +1,7 @@
 """Networks for tests, and what is in them."""
 
 import math
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -29,7 +30,7 @@ def tiny_shape(name):
     return (5,) if model.takes == "text" else (max(model.smallest_side, 3),) * 2 + (3,)
 
 
-def build(name, shape=None, classes=10, *, width=None, seed=0, **settings):
+def build(name, shape=None, classes=10, *, width=None, seed=0, **settings) -> Any:
     """Build a network, a tiny one unless told otherwise."""
     settings = {
         "initializer": None,
@@ -42,7 +43,7 @@ def build(name, shape=None, classes=10, *, width=None, seed=0, **settings):
     return models.lookup(name).build(width, shape, classes, **settings)
 
 
-def abstract(name, shape, classes=10):
+def abstract(name, shape, classes=10) -> Any:
     """The published network, without memory for its weights."""
     width = models.lookup(name).width
     return nnx.eval_shape(lambda: build(name, shape, classes, width=width))

@@ -8,6 +8,7 @@ import io
 
 import tensorflow_datasets as tfds
 from PIL import Image
+from tensorflow_datasets.core import registered
 
 # ImageNet's own test split has no labels; TFDS calls them -1.
 LABELS = {"train": range(22), "validation": range(100, 110), "test": [-1, -1]}
@@ -30,7 +31,7 @@ def encode(label):
 
 
 # The name belongs to the official builder, which is to read what this one writes.
-with tfds.core.registered.skip_registration():
+with registered.skip_registration():
 
     class Imagenet2012(tfds.core.GeneratorBasedBuilder):
         """Thirty-four images of one shade each."""

@@ -112,7 +112,7 @@ def _last_loss(run: Run, config: Config) -> float | None:
 
 def _log_distance(run: Run, config: Config) -> float | None:
     last = outcomes.line_at(run, config["epochs"])
-    distance = last and last.get("distance_from_start")
+    distance = last.get("distance_from_start") if last else None
     return 100 * math.log(distance) if distance else None
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from benchmarks import run_files
 from benchmarks.reporting.claims.verdict import SEEDS, THEOREM, Verdict
@@ -27,4 +28,6 @@ def judge_studies(results: Path) -> Iterator[Verdict]:
             yield Verdict(title, "theory", "not run", NOT_RUN, SEEDS, "theory")
             continue
         for *row, is_theorem in judge(lines):
-            yield Verdict(*row, THEOREM if is_theorem else SEEDS, "theory")
+            rule = THEOREM if is_theorem else SEEDS
+            values: Any = (*row, rule, "theory")
+            yield Verdict(*values)

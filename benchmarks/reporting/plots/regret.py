@@ -181,9 +181,10 @@ def draw_counterexample(lines: Records, path: Path) -> None:
         Line2D([], [], color=COLOURS[i % len(COLOURS)], label=f"p = {write_setting(p)}")
         for i, p in enumerate(ps)
     ]
+    dashes_of: Any = (("solid", "with maximum"), ("dashed", "without"))
     keys += [
         Line2D([], [], color="grey", linestyle=dashes, label=label)
-        for dashes, label in (("solid", "with maximum"), ("dashed", "without"))
+        for dashes, label in dashes_of
     ]
     figure.legend(handles=keys, loc="outside right center", frameon=False)
     figure.savefig(path, dpi=150)

@@ -44,7 +44,7 @@ def _cell(errors: Any) -> str:
 def draw_least_squares(lines: Records, path: Path) -> None:
     """Draw p by learning rate as a heat map, with the maximum and without."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.3), layout="constrained")
-    image = None
+    image: Any = None
     for panel, maximum in zip(axes, (True, False), strict=True):
         errors = theory_findings.fitted_errors(lines, maximum)
         rates = lines[0]["learning_rates"]
@@ -57,8 +57,7 @@ def draw_least_squares(lines: Records, path: Path) -> None:
                 if len(kept) < len(column):
                     text = f"{len(kept)}/{len(column)}" if kept else "×"
                     panel.text(j, i, text, ha="center", va="center", fontsize=8)
-        colours = plt.get_cmap("YlOrRd").copy()
-        colours.set_bad("0.92")
+        colours = plt.get_cmap("YlOrRd").with_extremes(bad="0.92")
         image = panel.imshow(
             means, colours, vmin=0, vmax=60, origin="lower", aspect="auto"
         )

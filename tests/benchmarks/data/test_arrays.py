@@ -1,6 +1,7 @@
 """Images of one size are read exactly, or refused in one line."""
 
 import io
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,7 +66,7 @@ def test_a_damaged_cache_is_made_anew(prepared, runs):
 
 def test_digits_are_scikit_learns_each_once():
     dataset = data.find("digits", None).read()
-    digits = load_digits()
+    digits: Any = load_digits()
     assert (len(dataset.train.labels), len(dataset.test.labels)) == (1437, 360)
     # 0 to 16 is spread over 0 to 255; back again, all are there.
     images = np.concatenate([dataset.train.inputs, dataset.test.inputs])[..., 0]

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -107,7 +108,7 @@ def test_classes_are_named_by_the_archive(server, tmp_path):
         ("cifar100", "coarse_label", archives.COARSE_CLASSES),
     ):
         prepare(name, tmp_path)
-        features = tfds.builder(name, data_dir=tmp_path).info.features
+        features: Any = tfds.builder(name, data_dir=tmp_path).info.features
         assert features[feature].names == classes
 
 

@@ -1,4 +1,5 @@
 import operator
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,7 +22,7 @@ def images():
 )
 def test_each_image_is_the_drawn_window_of_the_padded_one(images, padding, flip):
     pixels = Pixels(**PLAIN, padding=padding, flip=flip)
-    draws = pixels.draw(jax.random.key(1), (50,))
+    draws: Any = pixels.draw(jax.random.key(1), (50,))
     result = np.asarray(jax.jit(pixels.train)(images, draws))
     assert result.dtype == np.float32
     padded = np.pad(images, ((0, 0), (padding,) * 2, (padding,) * 2, (0, 0)))
@@ -41,7 +42,8 @@ def test_without_shift_or_mirror_nothing_changes(images):
 
 
 def test_draws_reach_every_shift_and_half_are_mirrored():
-    draws = Pixels(**PLAIN, padding=4, flip=True).draw(jax.random.key(0), (200, 50))
+    pixels = Pixels(**PLAIN, padding=4, flip=True)
+    draws: Any = pixels.draw(jax.random.key(0), (200, 50))
     assert draws.top.shape == (200, 50)
     for shifts in (draws.top, draws.left):
         counts = np.bincount(np.ravel(shifts), minlength=9)

@@ -1,5 +1,7 @@
 """The layers that networks share: padding, BatchNorm, pooling, initial weights."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,8 +25,8 @@ def test_convolutions_are_padded_alike_on_all_sides(side, stride, pixels):
 
 
 def test_kernel_and_bias_of_pytorchs_kind_have_the_bound_of_their_fan_in():
-    conv = layers().conv(16, 2000, 3)
-    dense = layers().dense(100, 4000)
+    conv: Any = layers().conv(16, 2000, 3)
+    dense: Any = layers().dense(100, 4000)
     for layer, bound in ((conv, 1 / 12), (dense, 1 / 10)):
         for value in (layer.kernel[...], layer.bias[...]):
             assert 0.995 * bound < jnp.abs(value).max() <= bound * 1.000001

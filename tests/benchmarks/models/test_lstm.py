@@ -1,5 +1,7 @@
 """Language models: the LSTM against its formulas, and no look into the future."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -67,7 +69,7 @@ def test_embeddings_begin_with_a_deviation_of_one():
 
 def test_the_cell_keeps_float32_when_all_else_is_bfloat16():
     """Sums of a thousand small terms: a bfloat16 cell would stop growing at 0.25."""
-    lstm = LSTM(layers(dtype=jnp.bfloat16), 1, 1)
+    lstm: Any = LSTM(layers(dtype=jnp.bfloat16), 1, 1)
     lstm.input.kernel[...] = jnp.zeros((1, 4))
     lstm.recurrent.kernel[...] = jnp.zeros((1, 4))
     # i = f = o = 1 and g = 0.0005: c grows by that at each step, to 0.5.

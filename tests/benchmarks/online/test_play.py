@@ -1,6 +1,7 @@
 """The games, the players and the bound, against loops, closed forms and scipy."""
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -58,7 +59,8 @@ def test_players_follow_algorithm_1_with_the_rates_of_the_theorem(method):
 def test_what_the_bounds_are_made_of_equals_the_proofs_sums_in_a_loop(p):
     config = replace(SMALL, steps=30, seeds=1, learning_rates=(0.3,))
     game = games.linear(config)
-    _, (powers, norms, tight) = play.play(game, "padam", (p,), config)
+    sums: Any = play.play(game, "padam", (p,), config)[1]
+    powers, norms, tight = sums
     costs, expected, previous = game.data[0], 0.0, 0.0
     for t in range(1, 31):
         m_before, _ = _moments(costs[: t - 1], config, True) if t > 1 else (0.0, 0.0)

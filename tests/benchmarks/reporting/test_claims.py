@@ -2,6 +2,7 @@
 
 import json
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def write_table(folder, **accuracies):
     write(folder, config, **files)
 
 
-def find(results, start, scale=None):
+def find(results, start, scale=None) -> Any:
     (found,) = [
         row
         for row in claims.judge(results)
@@ -285,7 +286,9 @@ def test_accuracy_is_compared_at_the_lowest_loss_that_both_reach():
     first = run([3.0, 2.0, 1.0], [0.1, 0.5, 0.9])
     second = run([2.5, 1.5], [0.2, 0.6])
     # At 1.5 the first is half of the way from 0.5 to 0.9.
-    assert paired.EQUAL_LOSS.both(first, second, CONFIG) == pytest.approx((70, 60))
+    both = paired.EQUAL_LOSS.both
+    assert both is not None
+    assert both(first, second, CONFIG) == pytest.approx((70, 60))
 
 
 def test_after_training_error_0_the_fall_of_the_test_error_counts():

@@ -12,6 +12,7 @@ import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -236,10 +237,10 @@ def test_what_a_stopped_worker_leaves_is_taken_up(
     config = make_config(tmp_path / "sweep")
     with pytest.raises(error) if status is None else contextlib.nullcontext():
         assert command.run(config) == status
-    lines = run_dir.read(config.train.out / "sweep.jsonl")
+    lines = run_dir.read(tmp_path / "sweep" / "sweep.jsonl")
     assert [line["state"] for line in lines] == ["waiting", "waiting"]
     assert command.run(config) == 0
-    lines = run_dir.read(config.train.out / "sweep.jsonl")
+    lines = run_dir.read(tmp_path / "sweep" / "sweep.jsonl")
     assert [line["state"] for line in lines] == ["complete", "complete"]
     assert sorted(done[1:]) == sorted(line["run"] for line in lines)
 
@@ -262,7 +263,7 @@ def test_a_worker_that_died_before_its_first_sign_of_life_is_found(
 ):
     done = []
     pretend_to_train(monkeypatch, done.append)
-    worker = make_worker(make_config(tmp_path / "sweep"))
+    worker: Any = make_worker(make_config(tmp_path / "sweep"))
     worker._enqueue(next(iter(worker.runs)))
     url = f"sqlite:///{tmp_path}/sweep/sweep.db"
     optuna.load_study(study_name="sweep", storage=url).ask()  # and nothing after it

@@ -80,7 +80,7 @@ def test_output_never_lands_on_an_earlier_run(tmp_path):
 
 def test_settings_cannot_be_changed_later():
     with pytest.raises(dataclasses.FrozenInstanceError):
-        TrainConfig().epochs = 3
+        TrainConfig().epochs = 3  # pyright: ignore[reportAttributeAccessIssue]
 
 
 def test_unknown_name_lists_what_exists_and_the_nearest():

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 import re
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -87,7 +88,7 @@ def digits():
 
 
 @functools.cache
-def make_trainer(layout, name, **settings):
+def make_trainer(layout, name, **settings) -> Any:
     settings = {"model": "tiny", "batch_size": 128, "epochs": 4, **settings}
     config = TrainConfig(optimizers=(name,), **settings)
     return loop.Trainer(config, digits(), layout)
@@ -320,7 +321,7 @@ def assert_same(actual, expected):
     """Compare the bits of random keys, and numbers but for rounding."""
     for a, b in zip(*map(jax.tree.leaves, (actual, expected)), strict=True):
         assert a.dtype == b.dtype
-        if jax.dtypes.issubdtype(a.dtype, KEY):
+        if jnp.issubdtype(a.dtype, KEY):
             a, b = map(jax.random.key_data, (a, b))
             np.testing.assert_array_equal(a, b)
         else:
@@ -341,7 +342,7 @@ def test_random_keys_in_a_state_survive(name, layout):
     expected = tx.init(weights)
     state = layout.init_opt_state(tx.init, layout.replicate(weights))
     again = layout.replicate(jax.device_get(expected))
-    keys = [x for x in jax.tree.leaves(expected) if jax.dtypes.issubdtype(x.dtype, KEY)]
+    keys = [x for x in jax.tree.leaves(expected) if jnp.issubdtype(x.dtype, KEY)]
     assert keys
     for found in (state, again):
         assert jax.tree.structure(found) == jax.tree.structure(expected)

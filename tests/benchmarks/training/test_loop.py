@@ -1,5 +1,7 @@
 """The loop: the same start for all, one compilation, an end where a loss is NaN."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -44,7 +46,7 @@ def source():
     return data.Source("digits", 200, 90, (8, 8, 1), 10, "images", lambda: dataset)
 
 
-def make_trainer(source, layout=None, **settings):
+def make_trainer(source, layout=None, **settings) -> Any:
     small = {"model": "mlp", "width": 4, "epochs": 2, "batch_size": 32}
     settings = {**small, **settings}
     return loop.Trainer(

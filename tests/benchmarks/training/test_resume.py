@@ -451,7 +451,7 @@ def train_on_stream(out, options, last=-1, happens=None):
     settings = ["--batch-size", "8", "--epochs", "3", "--model", "logistic"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(epoch_runners, "PAUSE", 2)
-        patch.setattr(data.selection, "find", lambda *_: source)
+        patch.setattr("benchmarks.data.selection.find", lambda *_: source)
         status = main(command(out, *settings, "--optimizers", "padam", *options))
     return status, out
 
