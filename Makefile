@@ -62,6 +62,8 @@ types: $(VENV)/dev.stamp
 	$(BIN)/pyright
 	$(BIN)/pyright -p .ci/pyright/benchmarks.json --pythonpath $(BIN)/python
 	$(BIN)/pyright -p .ci/pyright/tests.json --pythonpath $(BIN)/python
+	PYTHONPATH=. $(BIN)/pyright --pythonpath $(BIN)/python --ignoreexternal \
+	  --verifytypes padam_optax > $(VENV)/types.txt || { cat $(VENV)/types.txt; false; }
 
 clean:
 	rm -rf $(VENV) $(VENV)-* dist docs/_build docs/api/generated runs .pytest_cache .ruff_cache .hypothesis

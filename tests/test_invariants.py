@@ -13,7 +13,7 @@ from jax.sharding import NamedSharding
 from jax.sharding import PartitionSpec as P
 
 import padam_optax
-from tests.helpers.meshes import set_mesh
+from tests.meshes import set_mesh
 
 SCHEDULE = optax.linear_schedule(0.1, 0.01, 5)
 

@@ -13,7 +13,7 @@ from jax.sharding import PartitionSpec as P
 from padam_optax import padam, padamw
 from padam_optax.contrib import adagrad_norm
 from padam_optax.experimental import PackedLeaves, pack_small_leaves
-from tests.helpers.meshes import set_mesh
+from tests.meshes import set_mesh
 
 
 def decays(params):

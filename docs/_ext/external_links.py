@@ -1,4 +1,4 @@
-"""Link names of JAX, Optax and Flax without downloading their inventories."""
+"""Link names of JAX, Optax, Flax and NumPy without downloading their inventories."""
 
 from docutils import nodes
 from sphinx.addnodes import pending_xref
@@ -7,6 +7,7 @@ from sphinx.environment import BuildEnvironment
 
 OPTAX = "https://optax.readthedocs.io/en/latest/api/"
 JAX = "https://docs.jax.dev/en/latest/"
+NUMPY = "https://numpy.org/doc/stable/reference/"
 PYTHON = "https://docs.python.org/3/library/"
 
 _OPTAX_PAGES = {
@@ -38,7 +39,6 @@ _JAX_PAGES = {
     "jax.distributed.initialize": "_autosummary/jax.distributed.initialize.html",
     "jax.typing.ArrayLike": "jax.typing.html",
     "jax.typing.DTypeLike": "jax.typing.html",
-    "ArrayLike": "jax.typing.html",
     "DTypeLike": "jax.typing.html",
 }
 _PYTHON_PAGES = {
@@ -81,6 +81,7 @@ def _addresses() -> dict[str, str]:
     for page, names in _OPTAX_PAGES.items():
         for name in names.split():
             found["optax." + name] = f"{OPTAX}{page}.html#optax.{name}"
+    found["ArrayLike"] = NUMPY + "typing.html#numpy.typing.ArrayLike"
     # Type aliases have no anchor of their own.
     for name in ("OptState", "Params", "ScalarOrSchedule", "Updates"):
         found["optax." + name] = OPTAX + "transformations.html"

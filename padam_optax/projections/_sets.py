@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 from jax.lax import stop_gradient
-from jax.typing import ArrayLike
+from numpy.typing import ArrayLike
 
 from padam_optax import _validation
 
