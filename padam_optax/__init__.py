@@ -15,6 +15,7 @@ from padam_optax._schedules import (
 from padam_optax._second_moments import (
     MovingAverageState,
     RunningMaxState,
+    debias,
     moving_average,
     running_max,
     square,
@@ -30,6 +31,7 @@ __all__ = [
     "ScaleByPartialAdaptiveState",
     "contrib",
     "cosine_p_schedule",
+    "debias",
     "diagnostics",
     "experimental",
     "learning_rate_for",

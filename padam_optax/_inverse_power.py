@@ -1,7 +1,7 @@
-"""The power that Padam divides by: x^(-q), fast, exact at its limits, differentiable.
+"""The power that Padam divides by, x^(-q): fast, exact at its limits, differentiable.
 
-This is where a partially adaptive step spends its time. ``jnp.power`` costs several
-times the rest of the update on a CPU, so three cheaper forms take its place:
+On a CPU ``jnp.power`` takes several times as long as the rest of the update. So large
+arrays take the cheapest of three forms:
 
 * q = 2^-k, a Python number: k roots, the first one a reciprocal root (at most 2 ulp
   off);
@@ -9,19 +9,50 @@ times the rest of the update on a CPU, so three cheaper forms take its place:
   do the rest, with the large part of q·log2(x) kept exact (at most 3 ulp off, where
   exp(-q·log x) is off by up to 18);
 * any other q in float64: exp and log.
+
+Small arrays, of which a model may have thousands, take ``jnp.power``: one operation to
+compile instead of a hundred, and their time is not in the arithmetic.
 """
 
 import math
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 
 from padam_optax._tree import as_hyperparam
 
+_SMALL = 1024  # elements
+
+
+class Exponent(NamedTuple):
+    """An exponent q and the scalars of its power, computed once for many arrays."""
+
+    q: Any  # a Python float, which selects the fastest form, or an array
+    negative: Any  # -q
+    at_zero: Any  # the power of 0: 1 if q is 0, else 0
+    high: Any  # q cut to 12 significant bits: its product with an exponent is exact
+    low: Any  # the rest of q, in float32
+
+
+def split_exponent(q: ArrayLike) -> Exponent:
+    """Return q as an `Exponent`."""
+    high_bits = np.uint32(0xFFFFF000)
+    if isinstance(q, float):  # in double precision: the rest is worth 2^-36 of q
+        high = (np.float32(q).view(np.uint32) & high_bits).view(np.float32)
+        return Exponent(q, -q, 0.0 if q else 1.0, high, np.float32(q - float(high)))
+    q = jnp.asarray(q)
+    q32 = q.astype(jnp.float32)
+    bits = jax.lax.bitcast_convert_type(q32, jnp.uint32)
+    high = jax.lax.bitcast_convert_type(bits & high_bits, jnp.float32)
+    high = jax.lax.stop_gradient(high)  # the derivative goes through the rest
+    return Exponent(q, -q, (q32 == 0).astype(jnp.float32), high, q32 - high)
+
 
 def root(x: jax.Array) -> jax.Array:
-    """Return √x, with derivative 0 instead of infinity at 0.
+    """Return the square root, with derivative 0 instead of infinity at 0.
 
     A subnormal number counts as 0, as it does on devices that flush them. NaN stays.
     """
@@ -29,35 +60,43 @@ def root(x: jax.Array) -> jax.Array:
     return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, x)))
 
 
-def inverse_power(x: jax.Array, q: float | jax.Array) -> jax.Array:
+def inverse_power(x: jax.Array, q: ArrayLike | Exponent) -> jax.Array:
     """Return x^(-q), and 0 where x is 0 and q is not.
 
-    The zero is what makes a step without any gradient so far, 0/0, a step of 0. At
-    q = 0 the result is 1 everywhere, as the limit asks.
+    Returning 0 at x = 0 turns the 0/0 of a coordinate that has never seen a gradient
+    into a zero step. At q = 0 the result is 1 everywhere, as the limit requires.
 
     Args:
       x: float32 or float64, non-negative and finite. A subnormal number counts as 0.
-      q: the exponent, in [0, 1]. A Python number selects the fastest form; a traced
-        scalar gives the same values within rounding.
+      q: The exponent, in [0, 1]: a Python float, a traced scalar, which gives the same
+        values within rounding, or for many arrays the result of `split_exponent`.
 
-    >>> import jax.numpy as jnp
-    >>> inverse_power(jnp.array([0.0, 1.0, 16.0]), 0.25)
-    Array([0. , 1. , 0.5], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> inverse_power(jnp.array([0.0, 1.0, 16.0]), 0.25)
+      Array([0. , 1. , 0.5], dtype=float32)
     """
+    exponent = q if isinstance(q, Exponent) else split_exponent(q)
     is_zero = x < jnp.finfo(x.dtype).tiny
     x = jnp.where(is_zero, 1, x)  # keeps infinities out of the derivative, too
-    if isinstance(q, float) and (roots := _number_of_roots(q)) is not None:
+    negative = as_hyperparam(exponent.negative, x.dtype)
+    if (roots := _number_of_roots(exponent.q)) is not None:
         y = _by_roots(x, roots)
+    elif x.size <= _SMALL:
+        y = jnp.power(x, negative)
+        if isinstance(exponent.q, float) and x.dtype == jnp.float32:
+            # Rounding q to float32 changes the power by up to 15 ulp.
+            y = y * (1 - (exponent.q - float(np.float32(exponent.q))) * jnp.log(x))
     elif x.dtype == jnp.float64:
-        y = jnp.exp(-as_hyperparam(q, x.dtype) * jnp.log(x))
+        y = jnp.exp(negative * jnp.log(x))
     else:
-        y = _by_bits(x, *_split(as_hyperparam(q, x.dtype)))
-    return jnp.where(is_zero, jnp.asarray(q == 0, x.dtype), y)
+        y = _by_bits(x, exponent.high, exponent.low)
+    return jnp.where(is_zero, as_hyperparam(exponent.at_zero, x.dtype), y)
 
 
-def _number_of_roots(q: float) -> int | None:
-    """Return k if q = 2^-k and k roots are cheaper than the general form."""
-    mantissa, exponent = math.frexp(q)
+def _number_of_roots(q: Any) -> int | None:
+    """Return k if q is the Python float 2^-k and k roots are cheaper than the rest."""
+    mantissa, exponent = math.frexp(q) if isinstance(q, float) else (0.0, 0)
     return 1 - exponent if mantissa == 0.5 and -4 <= exponent <= 1 else None
 
 
@@ -71,25 +110,9 @@ def _by_roots(x: jax.Array, roots: int) -> jax.Array:
     return x
 
 
-# A float32 significand cut to these bits has 12 of them left: its product with the
-# exponent of a float32 number, 8 bits, is exact.
-_HIGH_BITS = 0xFFFFF000
-
-
-def _split(q: float | jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Return q as a short float32 and the float32 remainder."""
-    if isinstance(q, float):  # in double precision: the remainder is worth 2^-36 of q
-        high = (np.float32(q).view(np.uint32) & np.uint32(_HIGH_BITS)).view(np.float32)
-        return jnp.float32(high), jnp.float32(q - float(high))
-    bits = jax.lax.bitcast_convert_type(q, jnp.uint32)
-    high = jax.lax.bitcast_convert_type(bits & np.uint32(_HIGH_BITS), jnp.float32)
-    high = jax.lax.stop_gradient(high)  # the derivative goes through the remainder
-    return high, q - high
-
-
-# log2(1+t) = t·P(t) for 1+t in [√½, √2), and 2^r for |r| ≤ ½: minimax polynomials
-# (linear programs), coefficients of rising order rounded to float32. Their own errors,
-# 5e-8 and 9e-8, are of the size of float32's rounding. One term less in either shows.
+# log2(1+t) = t·P(t) for 1+t in [√½, √2), and 2^r for |r| ≤ ½: minimax polynomials, with
+# coefficients in rising order. Their own errors, 5e-8 and 9e-8, are of the size of
+# float32's rounding; with one term less either would show.
 _LOG2 = (
     1.4426947832107544,
     -0.7213571667671204,
@@ -115,7 +138,7 @@ _ROUNDER = np.float32(1.5 * 2**23)
 
 
 @jax.custom_jvp
-def _by_bits(x: jax.Array, high: jax.Array, low: jax.Array) -> jax.Array:
+def _by_bits(x: jax.Array, high: Any, low: Any) -> jax.Array:
     """Return x^-(high+low) for normal positive float32 x, and NaN for NaN."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     e = (bits - _BITS_OF_SQRT_HALF) >> 23  # x = 2^e · (1+t)

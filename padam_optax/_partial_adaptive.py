@@ -1,242 +1,283 @@
-"""Momentum over a power of the second moment, without learning rate or sign."""
+"""Momentum divided by a power of the second moment, without learning rate and sign."""
 
 from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike, DTypeLike
 
-from padam_optax import _validation
-from padam_optax._inverse_power import inverse_power, root
+from padam_optax import _tree, _validation
+from padam_optax._inverse_power import inverse_power, root, split_exponent
 from padam_optax._second_moments import (
+    debias,
     moving_average,
     one_minus_power,
     running_max,
     saturate,
     square,
 )
-from padam_optax._tree import (
-    accumulator_dtype,
-    as_hyperparam,
-    check_inexact,
-    compute_dtype,
-    tree_map_with_none,
-)
 
 BiasCorrection = Literal["none", "official", "consistent", "before_max"]
-_BIAS_CORRECTIONS = ("none", "official", "consistent", "before_max")
 
 
 class ScaleByPartialAdaptiveState(NamedTuple):
-    """Momentum and second moment of each parameter."""
+    """Step count and first moment, one half of `scale_by_partial_adaptive`'s state.
 
-    # int32 scalar, the number of updates; Optax's name, which shadows tuple.count.
-    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]
-    mu: optax.Updates  # the momentum, in mu_dtype
-    second_moment: optax.OptState  # holds nu and nu_max, real, at least float32
+    Attributes:
+      count: Number of updates so far, an int32 scalar.
+      mu: First moment of the gradient of each parameter, in ``mu_dtype``.
+    """
+
+    count: jax.Array
+    mu: optax.Updates
 
 
 def scale_by_partial_adaptive(
-    b1: float | jax.Array = 0.9,
-    b2: float | jax.Array = 0.999,
-    eps: float | jax.Array = 1e-8,
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-8,
     p: optax.ScalarOrSchedule = 0.125,
     *,
-    eps_root: float | jax.Array = 0.0,
+    eps_root: ArrayLike = 0.0,
     bias_correction: BiasCorrection = "none",
     nesterov: bool = False,
-    mu_dtype: Any | None = None,
+    mu_dtype: DTypeLike | None = None,
     second_moment: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Divide the gradient's momentum by a power of its second moment.
+    r"""Divide the momentum of the gradient by a power of its second moment.
 
     .. math::
-        m_t = b_1 m_{t-1} + (1-b_1) g_t, \quad
-        v_t = b_2 v_{t-1} + (1-b_2) |g_t|^2, \quad
-        \hat v_t = \max(\hat v_{t-1}, v_t), \quad
-        u_t = m_t / (\sqrt{\hat v_t + \epsilon_{root}} + \epsilon)^{2p}
+        m_t &= b_1 m_{t-1} + (1-b_1) g_t \\
+        v_t &= b_2 v_{t-1} + (1-b_2) |g_t|^2 \\
+        \hat v_t &= \max(\hat v_{t-1}, v_t) \\
+        u_t &= m_t / (\sqrt{\hat v_t + \epsilon_{root}} + \epsilon)^{2p}
 
-    with every average starting at 0. p = 1/2 is AMSGrad; towards p = 0 it becomes
-    momentum as a moving average (`optax.ema`), a tenth of what `optax.trace` gives at
-    b1 = 0.9. Scaling all gradients by c scales the update by c^(1-2p), so a good
-    learning rate depends on p.
+    with all moments starting at 0. p = 1/2 is AMSGrad. As p goes to 0, the update
+    becomes momentum as an exponential moving average (`optax.ema`), a tenth of
+    `optax.trace` at b1 = 0.9. Scaling all gradients by c scales the update by
+    :math:`c^{1-2p}`, so a good learning rate depends on p.
 
-    ``bias_correction`` names the convention, with c1 = 1-b1^t and c2 = 1-b2^t:
+    ``bias_correction`` selects the convention. With :math:`c_1 = 1-b_1^t` and
+    :math:`c_2 = 1-b_2^t`:
 
-    ============== =============================== ====================================
-    name           update                          whose
-    ============== =============================== ====================================
-    "none"         m / (√v̂+ε)^{2p}                 Algorithm 1 of the paper
-    "official"     √c2/c1 · m / (√v̂+ε)^{2p}        the authors' program: all published
-                                                   numbers; for p < 1/2 a warm-up hides
-                                                   in it, a factor c2^{1/2-p}
-    "consistent"   (m/c1) / (√(v̂/c2)+ε)^{2p}       both moments unbiased, as in Adam
-    "before_max"   the same with v̂ = max(v̂, v/c2)  `optax.scale_by_amsgrad`, which it is
-                   and no other division by c2     at p = 1/2, Optax's rounding of c2
-                                                   included
-    ============== =============================== ====================================
+    * ``"none"`` is Algorithm 1 of the paper, as above.
+    * ``"official"`` multiplies the update by :math:`\sqrt{c_2}/c_1`. This is the
+      authors' program, behind all published numbers. For p < 1/2 it contains a warm-up,
+      a factor :math:`c_2^{1/2-p}`.
+    * ``"consistent"`` uses :math:`m_t/c_1` and :math:`\hat v_t/c_2`: both moments are
+      unbiased, as in Adam.
+    * ``"before_max"`` uses :math:`m_t/c_1` and takes the maximum of :math:`v_t/c_2`. At
+      p = 1/2 this is `optax.scale_by_amsgrad`, including its rounding of :math:`c_2`.
 
-    Where nothing has been seen yet and ε is 0, the quotient 0/0 is 0. A squared
-    gradient that would overflow counts as the largest finite number. A NaN stays in its
-    own element, for good: see `running_max` for how to guard and recover.
+    With ``eps=0``, a coordinate whose gradients have all been zero gets a zero update.
+    A squared gradient that would overflow counts as the largest finite number. A NaN
+    gradient permanently poisons its own coordinate; see `running_max` for remedies.
 
     Args:
-      b1: share of the old momentum that is kept, in [0, 1).
-      b2: share of the old second moment that is kept, in [0, 1). With a custom
-        ``second_moment`` it only enters c2.
-      eps: added to the root, inside the power (ensmallen adds it to v̂ instead: that is
-        ``eps_root``). At least 0.
-      p: exponent of v̂, in (0, 1/2]: 2p is that of its root. A number, or a schedule
-        called with the number of updates before this one. A number that is a power of
-        two is fastest.
-      eps_root: added to v̂ inside the root. At least 0.
-      bias_correction: "none", "official", "consistent" or "before_max".
-      nesterov: whether to look ahead along the momentum, as in `optax.scale_by_adam`.
-      mu_dtype: dtype in which the momentum of real parameters is stored; theirs if
-        None.
-      second_moment: a transformation from gradients to the statistic to divide by, real
-        and non-negative. ``optax.chain(square(), moving_average(b2), running_max())``
-        if None, with ``debias=True`` for "before_max"; a custom one must debias itself
-        where that is wanted. Its update receives the new momentum as ``momentum``.
+      b1: Exponential decay rate of the first moment, in [0, 1).
+      b2: Exponential decay rate of the second moment, in [0, 1). With a custom
+        ``second_moment`` it only enters :math:`c_2`.
+      eps: Added to the root, inside the power; at least 0. (ensmallen adds it to
+        :math:`\hat v`, which is ``eps_root`` here.)
+      p: Exponent of :math:`\hat v`, in (0, 1/2]: 2p is the exponent of its root. A
+        number, or a schedule of the number of updates before this one, which may reach
+        0. A number that is a power of two is fastest.
+      eps_root: Added to :math:`\hat v`, inside the root; at least 0.
+      bias_correction: ``"none"``, ``"official"``, ``"consistent"`` or ``"before_max"``.
+      nesterov: Whether to use Nesterov momentum, as in `optax.scale_by_adam`.
+      mu_dtype: Dtype of the stored first moment: a real one for real parameters or a
+        complex one for complex parameters. Others, or all if None, keep their own.
+      second_moment: A transformation from gradients to the real, non-negative
+        :math:`\hat v` to divide by. If None, ``chain(square(), moving_average(b2),
+        running_max())``, for ``"before_max"`` with ``debias(b2)`` before the maximum; a
+        custom one has to contain `debias` itself. Its update receives the new first
+        moment as ``momentum`` and the number of updates, this one included, as
+        ``count``.
 
     Returns:
-      A transformation with state `ScaleByPartialAdaptiveState`; find the moments with
-      ``optax.tree.get(state, "mu")``, ``"nu"`` and ``"nu_max"``, named as in
-      `optax.scale_by_amsgrad`. Updates have the gradients' dtype.
+      A transformation whose state is a pair, `ScaleByPartialAdaptiveState` and the
+      state of ``second_moment``. `optax.tree.get` and `optax.tree.set` find ``count``,
+      ``mu``, ``nu`` and ``nu_max`` as in `optax.amsgrad`'s. Updates have the gradients'
+      dtype.
 
     Raises:
-      ValueError: a number is outside its range or ``bias_correction`` is unknown.
-      TypeError: a hyperparameter is no number, or a leaf is integer or bool.
+      ValueError: If a number is out of range or ``bias_correction`` is unknown.
+      TypeError: If a hyperparameter is not a number, or a leaf is integer or boolean.
 
-    Two coordinates, one with gradients ten thousand times the other's: p decides how
-    much of that spread is left, 10 000^(1-2p).
+    Examples:
+      One coordinate has gradients ten thousand times those of the other. p decides how
+      much of this spread is left in the update, :math:`10000^{1-2p}`:
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> g = jnp.array([10.0, 1e-3])
-    >>> for p in [0.125, 0.25, 0.5]:
-    ...     opt = padam_optax.scale_by_partial_adaptive(p=p)
-    ...     u, _ = opt.update(g, opt.init(g))
-    ...     print(f"{p:5}  {u[0]:.4f}  {u[1]:.2e}  {u[0] / u[1]:.0f}")
-    0.125  1.3335  1.33e-03  1000
-    0.25  1.7783  1.78e-02  100
-    0.5  3.1623  3.16e+00  1
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> import padam_optax
+      >>> g = jnp.array([10.0, 1e-3])
+      >>> for p in [0.125, 0.25, 0.5]:
+      ...     opt = padam_optax.scale_by_partial_adaptive(p=p)
+      ...     u, _ = opt.update(g, opt.init(g))
+      ...     print(f"{p:5}  {u[0]:.4f}  {u[1]:.2e}  {u[0] / u[1]:.0f}")
+      0.125  1.3335  1.33e-03  1000
+      0.25  1.7783  1.78e-02  100
+      0.5  3.1623  3.16e+00  1
 
-    Without the maximum, a partially adaptive Adam:
+      Without the maximum it is a partially adaptive Adam:
 
-    >>> import optax
-    >>> adam_like = optax.chain(padam_optax.square(), padam_optax.moving_average(0.999))
-    >>> opt = padam_optax.scale_by_partial_adaptive(
-    ...     p=0.5, second_moment=adam_like, bias_correction="consistent"
-    ... )
-    >>> opt.update(g, opt.init(g))[0].round(5)
-    Array([1.     , 0.99999], dtype=float32)
+      >>> adam_like = optax.chain(padam_optax.square(), padam_optax.moving_average())
+      >>> opt = padam_optax.scale_by_partial_adaptive(
+      ...     p=0.5, second_moment=adam_like, bias_correction="consistent"
+      ... )
+      >>> opt.update(g, opt.init(g))[0].round(5)
+      Array([1.     , 0.99999], dtype=float32)
 
     References:
-      Chen, Zhou, Tang, Yang, Cao and Gu, Closing the generalization gap of adaptive
-      gradient methods in training deep neural networks, IJCAI 2020 (arXiv 1806.06763),
-      Algorithm 1.
+      Chen et al., Closing the generalization gap of adaptive gradient methods in
+      training deep neural networks, IJCAI 2020 (arXiv 1806.06763), Algorithm 1.
     """
     b1 = _validation.decay_rate("b1", b1)
     b2 = _validation.decay_rate("b2", b2)
     eps, eps_root = _validation.epsilons(eps, eps_root)
     p = _validation.exponent(p)
-    if bias_correction not in _BIAS_CORRECTIONS:
+    mu_dtype = _validation.inexact_dtype("mu_dtype", mu_dtype)
+    if bias_correction not in _CONVENTIONS:
         raise ValueError(
-            f"bias_correction must be one of {', '.join(_BIAS_CORRECTIONS)}, got "
+            f"bias_correction must be one of {', '.join(_CONVENTIONS)}, got "
             f"{bias_correction!r}. Algorithm 1 of the paper is 'none', the authors' "
             "program 'official'."
         )
-    if mu_dtype is not None:
-        mu_dtype = jax.dtypes.canonicalize_dtype(mu_dtype)
-        if not jnp.issubdtype(mu_dtype, jnp.floating):
-            raise ValueError(
-                f"mu_dtype must be a floating dtype or None, got {mu_dtype}. Complex "
-                "parameters keep their own."
-            )
-    if second_moment is None:
-        debias = bias_correction == "before_max"
-        second_moment = optax.chain(
-            square(), moving_average(b2, debias=debias), running_max()
+    correct = _CONVENTIONS[bias_correction]
+    second = optax.with_extra_args_support(
+        second_moment or _default_second_moment(b2, bias_correction)
+    )
+
+    def init(params: optax.Params) -> tuple[ScaleByPartialAdaptiveState, Any]:
+        _tree.check_inexact(params, "params")
+        mu = jax.tree.map(
+            lambda x: jnp.zeros_like(x, dtype=_stored_dtype(x, mu_dtype)), params
         )
-    second = optax.with_extra_args_support(second_moment)
-
-    def init(params: optax.Params) -> ScaleByPartialAdaptiveState:
-        check_inexact(params, "params")
-
-        def zero_momentum(x: Any) -> jax.Array:
-            dtype = jax.dtypes.result_type(x)
-            keep = mu_dtype is None or jnp.issubdtype(dtype, jnp.complexfloating)
-            return jnp.zeros_like(x, dtype=dtype if keep else mu_dtype)
-
-        return ScaleByPartialAdaptiveState(
-            count=jnp.zeros([], jnp.int32),
-            mu=jax.tree.map(zero_momentum, params),
-            second_moment=second.init(params),
-        )
+        count = jnp.zeros([], jnp.int32)
+        return ScaleByPartialAdaptiveState(count, mu), second.init(params)
 
     def update(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, ScaleByPartialAdaptiveState]:
-        check_inexact(updates, "updates")
-        count: Any = optax.safe_increment(state.count)
-        p_t: Any = p(state.count) if callable(p) else p
+        updates: optax.Updates, state: Any, params: Any = None, **extra_args: Any
+    ) -> tuple[optax.Updates, tuple[ScaleByPartialAdaptiveState, Any]]:
+        _tree.check_inexact(updates, "updates")
+        first_state, second_state = state
+        count: Any = optax.safe_increment(first_state.count)
 
-        def average(g: Any, m: jax.Array) -> jax.Array | None:
-            if g is None:
-                return None
-            dtype = compute_dtype(jax.dtypes.result_type(g), m.dtype)
-            b = as_hyperparam(b1, accumulator_dtype(dtype))
-            return _times(m.astype(dtype), b) + _times(jnp.asarray(g, dtype), 1 - b)
+        # Both moments, in at least float32.
+        mu = _tree.tree_map_with_none(
+            lambda g, m: None if g is None else _average(g, m, b1),
+            updates,
+            first_state.mu,
+        )
+        extra_args |= {"momentum": mu, "count": count}
+        nu, second_state = second.update(updates, second_state, params, **extra_args)
+
+        # The scalars of this step.
+        dtype = _tree.accumulator_dtype(*(m.dtype for m in jax.tree.leaves(mu)))
+        c1, c2 = (one_minus_power(b, count, dtype) for b in (b1, b2))
+        mu_factor, nu_divisor = correct(c1, c2)
+        g_factor = None
+        if nesterov:  # the momentum of the next step, if its gradient were this one
+            next_count: Any = optax.safe_increment(count)
+            next_c1 = one_minus_power(b1, next_count, dtype)
+            b = _tree.as_hyperparam(b1, dtype)
+            g_factor = (1 - b) * mu_factor
+            mu_factor = b * correct(next_c1, c2)[0]
+        p_t: Any = p(first_state.count) if callable(p) else p
+        exponent = split_exponent(2 * p_t)
 
         def direction(g: Any, m: jax.Array, v: jax.Array) -> jax.Array | None:
             if g is None:
                 return None
-            dtype = accumulator_dtype(m.dtype)
-            v = v.astype(dtype)
-            if bias_correction == "consistent":
-                v = saturate(v / one_minus_power(b2, count, dtype))
-            x = root(v + as_hyperparam(eps_root, dtype)) + as_hyperparam(eps, dtype)
-            for_m, for_g = _factors(b1, b2, count, bias_correction, nesterov, dtype)
-            m = m if for_m is None else _times(m, for_m)
-            m = m if for_g is None else m + _times(jnp.asarray(g, m.dtype), for_g)
-            return jnp.asarray(
-                _times(m, inverse_power(x, 2 * p_t)), jax.dtypes.result_type(g)
-            )
+            v = _divide(v.astype(_tree.accumulator_dtype(m.dtype)), nu_divisor)
+            x = _plus(root(_plus(v, eps_root)), eps)
+            m_hat = _times(m, mu_factor)
+            if g_factor is not None:
+                m_hat += _times(jnp.asarray(g, m.dtype), g_factor)
+            return _times(m_hat, inverse_power(x, exponent))
 
-        mu = tree_map_with_none(average, updates, state.mu)
-        statistics, second_state = second.update(
-            updates, state.second_moment, params, momentum=mu, **extra_args
-        )
-        new_updates = tree_map_with_none(direction, updates, mu, statistics)
-        stored_mu = tree_map_with_none(
-            lambda m, old: old if m is None else m.astype(old.dtype), mu, state.mu
-        )
-        return new_updates, ScaleByPartialAdaptiveState(count, stored_mu, second_state)
+        new_updates = _tree.tree_map_with_none(direction, updates, mu, nu)
+        first_state = ScaleByPartialAdaptiveState(count, _cast_like(mu, first_state.mu))
+        return _cast_like(new_updates, updates), (first_state, second_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _factors(
-    b1: Any, b2: Any, count: Any, bias_correction: str, nesterov: bool, dtype: Any
-) -> tuple[Any, Any]:
-    """Return what m and g are multiplied by before they are added (None: left out)."""
-    b = as_hyperparam(b1, dtype)
-    if bias_correction == "none":
-        return (b, 1 - b) if nesterov else (None, None)
-    factor = 1 / one_minus_power(b1, count, dtype)
-    ahead = 1 / one_minus_power(b1, optax.safe_increment(count), dtype)
-    if bias_correction == "official":
-        root_c2 = jnp.sqrt(one_minus_power(b2, count, dtype))
-        factor, ahead = root_c2 * factor, root_c2 * ahead
-    return (b * ahead, (1 - b) * factor) if nesterov else (factor, None)
+# The conventions: what mu is multiplied and the second moment divided by.
+
+
+def _uncorrected(c1: jax.Array, c2: jax.Array) -> tuple[Any, Any]:
+    del c1, c2
+    return 1.0, 1.0
+
+
+def _official(c1: jax.Array, c2: jax.Array) -> tuple[Any, Any]:
+    return jnp.sqrt(c2) * (1 / c1), 1.0
+
+
+def _consistent(c1: jax.Array, c2: jax.Array) -> tuple[Any, Any]:
+    return 1 / c1, c2
+
+
+def _before_max(c1: jax.Array, c2: jax.Array) -> tuple[Any, Any]:
+    del c2  # `debias` has already divided by it
+    return 1 / c1, 1.0
+
+
+_CONVENTIONS = {
+    "none": _uncorrected,
+    "official": _official,
+    "consistent": _consistent,
+    "before_max": _before_max,
+}
+
+
+def _default_second_moment(b2: Any, convention: str) -> optax.GradientTransformation:
+    links = [square(), moving_average(b2), running_max()]
+    if convention == "before_max":
+        links.insert(2, debias(b2))
+    return optax.chain(*links)
+
+
+def _stored_dtype(x: ArrayLike, mu_dtype: DTypeLike | None) -> DTypeLike:
+    """Return the dtype of the stored first moment of a parameter."""
+    own = jax.dtypes.result_type(x)
+    dtype = own if mu_dtype is None else mu_dtype
+    same_kind = _tree.is_complex(own) == _tree.is_complex(dtype)
+    return dtype if same_kind else own
+
+
+def _average(g: ArrayLike, m: jax.Array, b1: ArrayLike) -> jax.Array:
+    """Return the new first moment, in at least float32."""
+    dtype = _tree.compute_dtype(jax.dtypes.result_type(g), m.dtype)
+    b = _tree.as_hyperparam(b1, _tree.accumulator_dtype(dtype))
+    return _times(m.astype(dtype), b) + _times(jnp.asarray(g, dtype), 1 - b)
+
+
+def _cast_like(tree: optax.Updates, like: optax.Updates) -> optax.Updates:
+    """Return a tree in the dtypes of another, with the leaves of that for None."""
+    return _tree.tree_map_with_none(
+        lambda x, y: y if x is None else x.astype(jax.dtypes.result_type(y)), tree, like
+    )
+
+
+def _plus(x: jax.Array, term: ArrayLike) -> jax.Array:
+    return x + _tree.as_hyperparam(term, x.dtype)
 
 
 def _times(x: jax.Array, factor: Any) -> jax.Array:
-    """Return x, real or complex, times a real factor."""
-    if jnp.iscomplexobj(x):
-        return jax.lax.complex(jnp.real(x) * factor, jnp.imag(x) * factor)
-    return x * factor
+    """Return x, real or complex, times a real factor, without an operation for 1.0."""
+    if isinstance(factor, float) and factor == 1.0:
+        return x
+    if jnp.iscomplexobj(x):  # by parts: as a complex number, infinity times 1 is NaN
+        return jax.lax.complex(_times(x.real, factor), _times(x.imag, factor))
+    return x * _tree.as_hyperparam(factor, x.dtype)
+
+
+def _divide(v: jax.Array, divisor: Any) -> jax.Array:
+    """Return v over a divisor in (0, 1], finite, without an operation for 1.0."""
+    if isinstance(divisor, float) and divisor == 1.0:
+        return v
+    return saturate(v / _tree.as_hyperparam(divisor, v.dtype))

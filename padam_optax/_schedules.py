@@ -1,8 +1,7 @@
 """Schedules of p, and of p and the learning rate together.
 
-A number passed as p is the constant schedule, and the fastest. Any other function of
-the number of earlier updates serves as well, Optax's included; those here say what p
-they pass through, and refuse to leave [0, 1/2].
+A constant p is fastest. Any `optax.Schedule` works; the helpers below additionally
+check that p stays in [0, 1/2].
 """
 
 import itertools
@@ -12,6 +11,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike
 
 from padam_optax import _validation
 
@@ -22,25 +22,25 @@ def linear_p_schedule(
     transition_steps: int,
     transition_begin: int = 0,
 ) -> optax.Schedule:
-    """Change p in a straight line, as `optax.linear_schedule` with checks.
+    """Change p linearly: `optax.linear_schedule` with checks.
 
     Args:
-      init_value: p at first, in [0, 1/2].
-      end_value: p at last, in [0, 1/2].
-      transition_steps: number of updates that the change takes, at least 1.
-      transition_begin: number of updates before it, at least 0.
+      init_value: Initial value of p, in [0, 1/2].
+      end_value: Final value of p, in [0, 1/2].
+      transition_steps: Number of updates over which p changes, at least 1.
+      transition_begin: Number of updates before that, at least 0.
 
     Returns:
       A schedule for the ``p`` of `padam`.
 
     Raises:
-      ValueError: an argument is out of range.
-      TypeError: an argument is no number.
+      ValueError: If an argument is out of range.
 
-    >>> import padam_optax
-    >>> p = padam_optax.linear_p_schedule(0.5, 0.125, 3, transition_begin=1)
-    >>> print(*(f"{p(count):.3f}" for count in range(6)))
-    0.500 0.500 0.375 0.250 0.125 0.125
+    Examples:
+      >>> import padam_optax
+      >>> p = padam_optax.linear_p_schedule(0.5, 0.125, 3, transition_begin=1)
+      >>> print(*(f"{p(count):.3f}" for count in range(6)))
+      0.500 0.500 0.375 0.250 0.125 0.125
     """
     return optax.linear_schedule(
         *_transition(init_value, end_value, transition_steps, transition_begin)
@@ -53,38 +53,35 @@ def cosine_p_schedule(
     transition_steps: int,
     transition_begin: int = 0,
 ) -> optax.Schedule:
-    """Change p along half a wave of the cosine: gently at first and at last.
-
-    p = end + (init - end)·(1 + cos(π·s))/2, with s from 0 to 1.
+    """Anneal p from ``init_value`` to ``end_value`` along a half-cosine, up or down.
 
     Args:
-      init_value: p at first, in [0, 1/2].
-      end_value: p at last, in [0, 1/2]; above ``init_value`` if p is to rise.
-      transition_steps: number of updates that the change takes, at least 1.
-      transition_begin: number of updates before it, at least 0.
+      init_value: Initial value of p, in [0, 1/2].
+      end_value: Final value of p, in [0, 1/2].
+      transition_steps: Number of updates over which p changes, at least 1.
+      transition_begin: Number of updates before that, at least 0.
 
     Returns:
       A schedule for the ``p`` of `padam`.
 
     Raises:
-      ValueError: an argument is out of range.
-      TypeError: an argument is no number.
+      ValueError: If an argument is out of range.
 
-    >>> import padam_optax
-    >>> p = padam_optax.cosine_p_schedule(0.5, 0.1, 4)
-    >>> print(*(f"{p(count):.3f}" for count in range(6)))
-    0.500 0.441 0.300 0.159 0.100 0.100
+    Examples:
+      >>> import padam_optax
+      >>> p = padam_optax.cosine_p_schedule(0.5, 0.1, 4)
+      >>> print(*(f"{p(count):.3f}" for count in range(6)))
+      0.500 0.441 0.300 0.159 0.100 0.100
     """
     init_value, end_value, steps, begin = _transition(
         init_value, end_value, transition_steps, transition_begin
     )
-    share = optax.cosine_decay_schedule(1.0, steps)
+    fraction_left = optax.cosine_decay_schedule(1.0, steps)
 
     def schedule(count: Any) -> Any:
         count = jnp.asarray(count, jax.dtypes.canonicalize_dtype(float))
-        return end_value + (init_value - end_value) * share(
-            jnp.maximum(count - begin, 0)
-        )
+        left = fraction_left(jnp.maximum(count - begin, 0))
+        return end_value + (init_value - end_value) * left
 
     return schedule
 
@@ -92,49 +89,46 @@ def cosine_p_schedule(
 def piecewise_p_schedule(
     values: Sequence[float], boundaries: Sequence[int]
 ) -> optax.Schedule:
-    """Let p jump from value to value.
+    """Use constant values of p, one after the other.
 
-    `optax.piecewise_constant_schedule` takes factors; this takes the values of p.
+    `optax.piecewise_constant_schedule` takes factors; this takes the values themselves.
 
     Args:
-      values: each p, in [0, 1/2].
-      boundaries: numbers of updates, increasing, one less than values: the update after
+      values: Values of p, in [0, 1/2].
+      boundaries: Increasing numbers of updates, one fewer than values: the update after
         ``boundaries[i]`` others is the first with ``values[i + 1]``.
 
     Returns:
       A schedule for the ``p`` of `padam`.
 
     Raises:
-      ValueError: a value is out of range, or the boundaries do not fit.
-      TypeError: a value is no number.
+      ValueError: If a value is out of range, or the boundaries do not fit.
 
-    >>> import padam_optax
-    >>> p = padam_optax.piecewise_p_schedule([0.5, 0.25, 0.125], [2, 3])
-    >>> print(*(f"{p(count):.3f}" for count in range(5)))
-    0.500 0.500 0.250 0.125 0.125
+    Examples:
+      >>> import padam_optax
+      >>> p = padam_optax.piecewise_p_schedule([0.5, 0.25, 0.125], [2, 3])
+      >>> print(*(f"{p(count):.3f}" for count in range(5)))
+      0.500 0.500 0.250 0.125 0.125
     """
-    values = [
-        _validation.exponent_or_zero(f"values[{i}]", value)
-        for i, value in enumerate(values)
-    ]
+    check = _validation.exponent_or_zero
+    values = [check(f"values[{i}]", value) for i, value in enumerate(values)]
     boundaries = [_updates("boundaries", boundary, 1) for boundary in boundaries]
     is_increasing = all(a < b for a, b in itertools.pairwise(boundaries))
     if len(values) != len(boundaries) + 1 or not is_increasing:
         raise ValueError(
-            "boundaries must increase and be one less than values, got "
+            "boundaries must increase and be one fewer than values, got "
             f"{len(values)} values and boundaries {boundaries}. From 1/2 to 1/8 after "
             "1000 updates: piecewise_p_schedule([1/2, 1/8], [1000])."
         )
-    return optax.join_schedules(
-        [optax.constant_schedule(value) for value in values], boundaries
-    )
+    schedules = [optax.constant_schedule(value) for value in values]
+    return optax.join_schedules(schedules, boundaries)
 
 
 def learning_rate_for(
     p: optax.ScalarOrSchedule,
-    p_ref: float | jax.Array,
+    p_ref: ArrayLike,
     learning_rate_ref: optax.ScalarOrSchedule,
-    median_root_nu: float | jax.Array,
+    median_root_nu: ArrayLike,
 ) -> Any:
     r"""Return the learning rate that keeps the median step when p is not ``p_ref``.
 
@@ -142,120 +136,66 @@ def learning_rate_for(
         \alpha = \alpha_{ref} \, x^{2 (p - p_{ref})},
         \qquad x = \mathrm{median}(\sqrt{\hat v} + \epsilon)
 
-    so that α/x^{2p}, the effective learning rate of the median coordinate, is that of
-    the reference. Others do change: from p = 1/2 down, those with large gradients go
-    faster and those with small ones slower, which is the purpose.
+    Then the median coordinate keeps its effective learning rate, :math:`\alpha /
+    x^{2p}`. Others change: as p decreases, coordinates with large gradients take larger
+    steps and those with small gradients smaller ones, which is the purpose.
 
-    With a schedule of p it is the joint schedule: a large p with a small learning rate
-    at first, then p down and the rate up (x is below 1 as a rule), without a jump of
-    the median step. It is as good as x: if √v̂ is r times x when p changes by Δ, the
-    median step changes by r^{2|Δ|}. So measure x where p changes, in a run like this
-    one; or, exactly, when it gets there, and go on with an optimizer made anew: states
-    do not depend on p, nor on the learning rate but for the count of a schedule, and
-    `convert_state` puts one into the other.
+    With a schedule of p this is the joint schedule: p decreases and the learning rate
+    increases (x is usually below 1) without a jump of the median step. The match is
+    only as accurate as x: if :math:`\sqrt{\hat v}` has drifted by a factor r by the
+    time p changes by :math:`\Delta`, the median step changes by :math:`r^{2|\Delta|}`.
+    Measure x at the point where p changes, either in a comparable run or by pausing
+    there and rebuilding the optimizer with `padam_optax.state.convert_state`.
 
-    No theorem covers a p that varies: whatever the learning rate, as p falls the rates
-    of all coordinates above the median grow (`fraction_of_increased_lrs` is about 1/2).
+    No theorem covers a p that varies: as p decreases, the effective learning rates of
+    all coordinates above the median increase.
 
     Args:
-      p: the exponent to go to, in [0, 1/2], or a schedule.
-      p_ref: the exponent for which ``learning_rate_ref`` is right, in [0, 1/2].
-      learning_rate_ref: at least 0, or a schedule.
-      median_root_nu: x, positive: `diagnostics.median_root_nu` of the state of a run,
-        whatever its p.
+      p: The new exponent, in [0, 1/2], or a schedule.
+      p_ref: The exponent for which ``learning_rate_ref`` was tuned, in [0, 1/2].
+      learning_rate_ref: :math:`\alpha_{ref}`, at least 0, or a schedule.
+      median_root_nu: x, positive: `padam_optax.diagnostics.median_root_nu` of the state
+        of a run with any p.
 
     Returns:
       A number; a schedule if ``p`` or ``learning_rate_ref`` is one.
 
     Raises:
-      ValueError: an argument is out of range.
-      TypeError: an argument is no number.
+      ValueError: If an argument is out of range.
 
-    Where gradients are about 0.01, AMSGrad's 0.001 becomes
+    Examples:
+      AMSGrad for a thousand steps, then p decreases to 1/8, where gradients are 0.01:
 
-    >>> import padam_optax
-    >>> for p in [1 / 2, 1 / 4, 1 / 8, 1 / 16]:
-    ...     print(f"{p:<6}  {padam_optax.learning_rate_for(p, 1 / 2, 0.001, 0.01):.4f}")
-    0.5     0.0010
-    0.25    0.0100
-    0.125   0.0316
-    0.0625  0.0562
-
-    AMSGrad for a thousand steps, then p down to 1/8 and the learning rate up:
-
-    >>> p = padam_optax.linear_p_schedule(1 / 2, 1 / 8, 1000, transition_begin=1000)
-    >>> learning_rate = padam_optax.learning_rate_for(p, 1 / 2, 0.001, 0.01)
-    >>> optimizer = padam_optax.padam(learning_rate, p=p)
-    >>> print(*(f"{learning_rate(count):.4f}" for count in [0, 1000, 1500, 2000]))
-    0.0010 0.0010 0.0056 0.0316
-
-    Each group of layers with a p of its own, and a learning rate that fits it:
-
-    >>> import jax
-    >>> import jax.numpy as jnp
-    >>> import optax
-    >>> params = {
-    ...     "Embed_0": {"embedding": jnp.ones((9, 4))},
-    ...     "Conv_0": {"kernel": jnp.ones((3, 4, 4)), "bias": jnp.ones(4)},
-    ...     "LayerNorm_0": {"scale": jnp.ones(4), "bias": jnp.ones(4)},
-    ... }
-    >>> def group(path, leaf):
-    ...     layer = path[0].key
-    ...     return "half" if layer.startswith(("Embed", "LayerNorm")) else "eighth"
-    >>> optimizer = optax.multi_transform(
-    ...     {
-    ...         "half": padam_optax.padam(0.001, p=1 / 2),
-    ...         "eighth": padam_optax.padam(
-    ...             padam_optax.learning_rate_for(1 / 8, 1 / 2, 0.001, 0.01), p=1 / 8
-    ...         ),
-    ...     },
-    ...     jax.tree_util.tree_map_with_path(group, params),
-    ... )
-    >>> grads = jax.tree.map(lambda x: 0.01 * x, params)
-    >>> updates, _ = optimizer.update(grads, optimizer.init(params), params)
-    >>> for layer, leaves in updates.items():
-    ...     print(f"{layer:<12}  {jax.tree.leaves(leaves)[0].ravel()[0]:.6f}")
-    Conv_0        -0.000237
-    Embed_0       -0.003162
-    LayerNorm_0   -0.003162
-
-    (In the first step v̂ is 0.001·g², not yet the typical one.)
+      >>> import padam_optax
+      >>> p = padam_optax.linear_p_schedule(1 / 2, 1 / 8, 1000, transition_begin=1000)
+      >>> learning_rate = padam_optax.learning_rate_for(p, 1 / 2, 0.001, 0.01)
+      >>> optimizer = padam_optax.padam(learning_rate, p=p)
+      >>> print(*(f"{learning_rate(count):.4f}" for count in [0, 1000, 1500, 2000]))
+      0.0010 0.0010 0.0056 0.0316
     """
     p = p if callable(p) else _validation.exponent_or_zero("p", p)
     p_ref = _validation.exponent_or_zero("p_ref", p_ref)
     learning_rate_ref = _validation.learning_rate(learning_rate_ref)
-    median_root_nu = _validation.positive(
-        "median_root_nu",
-        median_root_nu,
-        "Measure it with diagnostics.median_root_nu(state) after some steps.",
-    )
+    remedy = "Measure it with diagnostics.median_root_nu(state) after some steps."
+    median_root_nu = _validation.positive("median_root_nu", median_root_nu, remedy)
 
-    def rate(p: Any, learning_rate: Any) -> Any:
-        return learning_rate * median_root_nu ** (2 * (p - p_ref))
+    def at(count: Any) -> Any:
+        p_t: Any = p(count) if callable(p) else p
+        rate: Any = learning_rate_ref
+        rate = rate(count) if callable(rate) else rate
+        return rate * median_root_nu ** (2 * (p_t - p_ref))
 
-    if not callable(p) and not callable(learning_rate_ref):
-        return rate(p, learning_rate_ref)
-
-    def schedule(count: Any) -> Any:
-        return rate(
-            p(count) if callable(p) else p,
-            learning_rate_ref(count)
-            if callable(learning_rate_ref)
-            else learning_rate_ref,
-        )
-
-    return schedule
+    return at if callable(p) or callable(learning_rate_ref) else at(0)
 
 
 def _transition(
-    init_value: float, end_value: float, steps: int, begin: int
+    init: Any, end: Any, steps: Any, begin: Any
 ) -> tuple[Any, Any, int, int]:
     """Return the arguments of a transition, checked."""
     return (
-        _validation.exponent_or_zero("init_value", init_value),
-        _validation.exponent_or_zero("end_value", end_value),
-        # With 0 Optax would stay at init_value for ever.
-        _updates("transition_steps", steps, 1),
+        _validation.exponent_or_zero("init_value", init),
+        _validation.exponent_or_zero("end_value", end),
+        _updates("transition_steps", steps, 1),  # with 0 Optax would stay at init_value
         _updates("transition_begin", begin, 0),
     )
 

@@ -1,294 +1,301 @@
-"""Statistics of a gradient, each a transformation, to be chained as one likes.
+r"""Second-moment transforms, to be chained.
 
-Padam's v̂ is ``optax.chain(square(), moving_average(b2), running_max())``. Leave the
-last link out and it is Adam's v; begin with `squared_deviation` and it is AdaBelief's;
-average with `yogi_average` and it is Yogi's. `scale_by_partial_adaptive` divides by a
-power of whatever such a chain returns.
+Padam's :math:`\hat v` is ``chain(square(), moving_average(b2), running_max())``.
+Without the last link it is Adam's v; `squared_deviation` as the first link gives
+AdaBelief's, and `yogi_average` as the second gives Yogi's. `scale_by_partial_adaptive`
+divides by a power of what such a chain returns.
 
-Statistics are real, non-negative and at least float32, whatever the gradients' dtype;
-where a gradient is None, the statistic is None and what was stored stays.
+All values are real, non-negative and at least float32, whatever the gradients' dtype.
+Where a gradient is None, the result is None and the state keeps its value.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike, DTypeLike
 
-from padam_optax import _validation
-from padam_optax._tree import (
-    accumulator_dtype,
-    as_hyperparam,
-    check_inexact,
-    tree_map_with_none,
-    zeros_like,
-)
+from padam_optax import _tree, _validation
 
 
 def square() -> optax.GradientTransformation:
     """Replace each gradient by the square of its absolute value.
 
-    A square that would overflow becomes the largest finite number: an average that
-    infinity has entered never forgets it, so a single huge but finite gradient would
-    stop its coordinate for ever. NaN stays NaN.
+    A square that would overflow becomes the largest finite number. Otherwise a single
+    huge gradient would turn the moving average into infinity and freeze its coordinate
+    permanently. NaN stays NaN.
 
-    Returns:
-      A stateless transformation; its updates are ``|g|²``, real, at least float32.
-
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> statistic = padam_optax.square()
-    >>> g = jnp.array([-3.0, 3.0, 1e30])
-    >>> statistic.update(g, statistic.init(g))[0]
-    Array([9.0000000e+00, 9.0000000e+00, 3.4028235e+38], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> squared = padam_optax.square()
+      >>> g = jnp.array([-3.0, 3.0, 1e30])
+      >>> squared.update(g, squared.init(g))[0]
+      Array([9.0000000e+00, 9.0000000e+00, 3.4028235e+38], dtype=float32)
     """
-
-    def update(updates: optax.Updates, params: optax.Params | None) -> optax.Updates:
-        del params
-        check_inexact(updates, "updates")
-        return tree_map_with_none(
-            lambda g: None if g is None else _abs_square(g), updates
-        )
-
-    return optax.stateless(update)
+    return optax.stateless(lambda updates, _: jax.tree.map(_abs_square, updates))
 
 
 def squared_deviation() -> optax.GradientTransformationExtraArgs:
     """Replace each gradient by the square of its distance from the momentum.
 
-    Its average is the second moment of AdaBelief (Zhuang et al., NeurIPS 2020): small
-    where the gradient is what the momentum foretold, whatever its size.
+    The moving average of this is the second moment of AdaBelief (Zhuang et al., NeurIPS
+    2020): small wherever the momentum predicts the gradient well, regardless of the
+    gradient's magnitude.
 
     Returns:
-      A stateless transformation whose ``update`` needs ``momentum``, a tree like the
-      updates; `scale_by_partial_adaptive` passes its own. Its updates are ``|g-m|²``.
+      A stateless transformation whose ``update`` needs the extra argument ``momentum``,
+      a tree like the updates. `scale_by_partial_adaptive` passes it.
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> statistic = padam_optax.squared_deviation()
-    >>> g = jnp.array([1.0, 3.0])
-    >>> statistic.update(g, statistic.init(g), momentum=jnp.array([1.0, 1.0]))[0]
-    Array([0., 4.], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> deviation = padam_optax.squared_deviation()
+      >>> g, m = jnp.array([1.0, 3.0]), jnp.array([1.0, 1.0])
+      >>> deviation.update(g, deviation.init(g), momentum=m)[0]
+      Array([0., 4.], dtype=float32)
     """
 
-    def init(params: optax.Params) -> optax.EmptyState:
-        del params
-        return optax.EmptyState()
-
-    def update(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-        *,
-        momentum: optax.Updates | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, optax.OptState]:
-        del params, extra_args
+    def deviate(updates: optax.Updates, momentum: Any = None, **_: Any) -> Any:
         if momentum is None:
             raise ValueError(
                 "momentum must be passed to the update of squared_deviation, got None. "
-                "Use it as second_moment of scale_by_partial_adaptive, which does."
+                "Use it in second_moment of scale_by_partial_adaptive, which does so."
             )
-        check_inexact(updates, "updates")
-        return tree_map_with_none(
+        return _tree.tree_map_with_none(
             lambda g, m: None if g is None else _abs_square(g.astype(m.dtype) - m),
             updates,
             momentum,
-        ), state
+        )
 
-    return optax.GradientTransformationExtraArgs(init, update)
+    return _stateless(deviate)
 
 
 class MovingAverageState(NamedTuple):
-    """The average so far."""
+    """State of `moving_average` and `yogi_average`.
 
-    # int32 scalar, the number of updates; Optax's name, which shadows tuple.count.
-    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]
-    nu: optax.Updates  # real, at least float32
-
-
-def moving_average(
-    b2: float | jax.Array = 0.999, *, debias: bool = False
-) -> optax.GradientTransformation:
-    """Replace each statistic by its exponential moving average.
-
-    ν_t = b2·ν_{t-1} + (1-b2)·s_t from ν_0 = 0, divided by 1-b2^t if ``debias``. Unlike
-    `optax.ema` it keeps at least float32.
-
-    Args:
-      b2: share of the old average that is kept, in [0, 1); may be traced.
-      debias: whether to return (never to store) the average divided by 1-b2^t, rounded
-        as in `optax.tree.bias_correction`.
-
-    Returns:
-      A transformation with state `MovingAverageState`; ``nu`` is not debiased.
-
-    Raises:
-      ValueError: ``b2`` is a number outside [0, 1).
-
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> statistic = padam_optax.moving_average(0.75)
-    >>> state = statistic.init(jnp.zeros(2))
-    >>> _, state = statistic.update(jnp.array([4.0, 0.0]), state)
-    >>> statistic.update(jnp.array([0.0, 4.0]), state)[0]
-    Array([0.75, 1.  ], dtype=float32)
+    Attributes:
+      nu: The average for each parameter, real, at least float32.
     """
-    b2 = _validation.decay_rate("b2", b2)
 
-    def step(nu: jax.Array, s: jax.Array) -> jax.Array:
-        # Between nu and s whatever the rounding, so it cannot overflow if they do not.
-        return nu + (1 - as_hyperparam(b2, nu.dtype)) * (s - nu)
-
-    return _average(step, b2 if debias else None)
+    nu: optax.Updates
 
 
-def yogi_average(
-    b2: float | jax.Array = 0.999, *, debias: bool = False
-) -> optax.GradientTransformation:
-    """Replace each statistic by Yogi's additive average.
+def moving_average(b2: ArrayLike = 0.999) -> optax.GradientTransformation:
+    r"""Replace each value s by its exponential moving average.
 
-    ν_t = ν_{t-1} - (1-b2)·sign(ν_{t-1} - s_t)·s_t from ν_0 = 0 (Zaheer et al., NeurIPS
-    2018): after a spike it falls by at most (1-b2)·s_t a step, where the moving average
-    falls by a share of itself. `optax.yogi` starts at 1e-6 instead of 0.
+    .. math::
+        \nu_t = b_2 \nu_{t-1} + (1 - b_2) s_t, \qquad \nu_0 = 0
+
+    It is not bias-corrected: chain `debias` after it if wanted. Unlike `optax.ema`, it
+    is stored in at least float32.
 
     Args:
-      b2: one minus the share of s_t that a step adds or takes, in [0, 1); may be
-        traced.
-      debias: whether to return (never to store) the average divided by 1-b2^t.
+      b2: Decay rate, in [0, 1).
 
     Returns:
       A transformation with state `MovingAverageState`.
 
-    Raises:
-      ValueError: ``b2`` is a number outside [0, 1).
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> average = padam_optax.moving_average(0.75)
+      >>> state = average.init(jnp.zeros(2))
+      >>> _, state = average.update(jnp.array([4.0, 0.0]), state)
+      >>> average.update(jnp.array([0.0, 4.0]), state)[0]
+      Array([0.75, 1.  ], dtype=float32)
+    """
+    rate = 1 - _validation.decay_rate("b2", b2)
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> statistic = padam_optax.yogi_average(0.75)
-    >>> state = statistic.init(jnp.zeros(2))
-    >>> _, state = statistic.update(jnp.array([4.0, 0.0]), state)
-    >>> statistic.update(jnp.array([0.5, 4.0]), state)[0]
-    Array([0.875, 1.   ], dtype=float32)
+    def step(nu: jax.Array, s: jax.Array) -> jax.Array:
+        # Between nu and s whatever the rounding, so it overflows only if they do.
+        return nu + _tree.as_hyperparam(rate, nu.dtype) * (s - nu)
+
+    return _accumulate(MovingAverageState, step)
+
+
+def yogi_average(b2: ArrayLike = 0.999) -> optax.GradientTransformation:
+    r"""Replace each value s by Yogi's additive average (Zaheer et al., NeurIPS 2018).
+
+    .. math::
+        \nu_t = \nu_{t-1} - (1 - b_2) \, \mathrm{sign}(\nu_{t-1} - s_t) \, s_t,
+        \qquad \nu_0 = 0
+
+    After a spike it decreases by at most :math:`(1 - b_2) s_t` per step, where
+    `moving_average` decreases by a fraction of itself. `optax.yogi` starts at 1e-6.
+
+    Args:
+      b2: One minus the fraction of s that a step adds or subtracts, in [0, 1).
+
+    Returns:
+      A transformation with state `MovingAverageState`.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> average = padam_optax.yogi_average(0.75)
+      >>> state = average.init(jnp.zeros(2))
+      >>> _, state = average.update(jnp.array([4.0, 0.0]), state)
+      >>> average.update(jnp.array([0.5, 4.0]), state)[0]
+      Array([0.875, 1.   ], dtype=float32)
+    """
+    rate = 1 - _validation.decay_rate("b2", b2)
+
+    def step(nu: jax.Array, s: jax.Array) -> jax.Array:
+        return nu - _tree.as_hyperparam(rate, nu.dtype) * jnp.sign(nu - s) * s
+
+    return _accumulate(MovingAverageState, step)
+
+
+def debias(b2: ArrayLike = 0.999) -> optax.GradientTransformationExtraArgs:
+    r"""Divide each value by :math:`1 - b_2^t`, the bias correction of a moving average.
+
+    Args:
+      b2: Decay rate of the average, in [0, 1); may be traced.
+
+    Returns:
+      A stateless transformation whose ``update`` needs the extra argument ``count``,
+      the number t of updates including this one. `scale_by_partial_adaptive` passes its
+      own, so that the whole optimizer has one step count; elsewhere, pass it to the
+      ``update`` of the chain.
+
+    Raises:
+      ValueError: If ``b2`` is outside [0, 1), or (in ``update``) ``count`` is missing.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> import padam_optax
+      >>> average = padam_optax.moving_average(0.75)
+      >>> corrected = optax.chain(average, padam_optax.debias(0.75))
+      >>> state = corrected.init(jnp.zeros(1))
+      >>> for t in [1, 2]:
+      ...     s, state = corrected.update(jnp.array([4.0]), state, count=t)
+      ...     print(s, state[0].nu)
+      [4.] [1.]
+      [4.] [1.75]
     """
     b2 = _validation.decay_rate("b2", b2)
 
-    def step(nu: jax.Array, s: jax.Array) -> jax.Array:
-        return nu - (1 - as_hyperparam(b2, nu.dtype)) * jnp.sign(nu - s) * s
+    def divide(updates: optax.Updates, count: Any = None, **_: Any) -> Any:
+        if count is None:
+            raise ValueError(
+                "count must be passed to the update of debias, got None. It is the "
+                "number of updates including this one. scale_by_partial_adaptive "
+                "passes it to its second_moment."
+            )
+        # Rounded as in optax.tree.bias_correction.
+        dtype = jax.dtypes.canonicalize_dtype(float)
+        c2 = 1 - _tree.as_hyperparam(b2, dtype) ** jnp.asarray(count, dtype)
+        return jax.tree.map(lambda s: saturate(s / c2.astype(s.dtype)), updates)
 
-    return _average(step, b2 if debias else None)
+    return _stateless(divide)
 
 
 class RunningMaxState(NamedTuple):
-    """The largest statistic so far."""
+    """State of `running_max`.
 
-    nu_max: optax.Updates  # real, at least float32
+    Attributes:
+      nu_max: The largest value so far for each parameter, real, at least float32.
+    """
+
+    nu_max: optax.Updates
 
 
 def running_max() -> optax.GradientTransformation:
-    """Replace each statistic by the largest value it has had, element by element.
+    r"""Replace each value by the largest value so far, element by element.
 
-    v̂_t = max(v̂_{t-1}, v_t) from v̂_0 = 0: the max-tracking of AMSGrad and Padam. It
-    keeps the step α/v̂^p from growing, on which their convergence proofs rest.
+    .. math::
+        \hat v_t = \max(\hat v_{t-1}, v_t), \qquad \hat v_0 = 0
 
-    max(NaN, x) is NaN: one NaN gradient marks its element for good. Keep such gradients
-    out with `optax.apply_if_finite`; to recover, restore an earlier state or replace
-    the marked elements of ``nu_max``.
+    This is the maximum of AMSGrad (Reddi et al., ICLR 2018) and Padam. It keeps the
+    effective learning rate :math:`\alpha / \hat v^p` from growing, on which their
+    convergence proofs rest.
+
+    A NaN gradient permanently poisons its own coordinate, because max(NaN, x) is NaN.
+    Prevent it with `optax.apply_if_finite`; recover with an earlier checkpoint or
+    `padam_optax.state.reset_max`.
 
     Returns:
       A transformation with state `RunningMaxState`.
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> statistic = padam_optax.running_max()
-    >>> state = statistic.init(jnp.zeros(2))
-    >>> _, state = statistic.update(jnp.array([4.0, 1.0]), state)
-    >>> statistic.update(jnp.array([2.0, 3.0]), state)[0]
-    Array([4., 3.], dtype=float32)
-
-    References:
-      Reddi, Kale and Kumar, On the convergence of Adam and beyond, ICLR 2018.
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> largest = padam_optax.running_max()
+      >>> state = largest.init(jnp.zeros(2))
+      >>> _, state = largest.update(jnp.array([4.0, 1.0]), state)
+      >>> largest.update(jnp.array([2.0, 3.0]), state)[0]
+      Array([4., 3.], dtype=float32)
     """
+    return _accumulate(RunningMaxState, jnp.maximum)
 
-    def init(params: optax.Params) -> RunningMaxState:
-        return RunningMaxState(nu_max=zeros_like(params))
+
+def _stateless(f: Callable[..., Any]) -> optax.GradientTransformationExtraArgs:
+    """Return `optax.stateless` of a function of the updates and the extra arguments."""
 
     def update(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-    ) -> tuple[optax.Updates, RunningMaxState]:
+        updates: optax.Updates, state: Any, params: Any = None, **extra_args: Any
+    ) -> tuple[optax.Updates, optax.OptState]:
         del params
-        nu_max = tree_map_with_none(
-            lambda s, v: v if s is None else jnp.maximum(v, s.astype(v.dtype)),
-            updates,
-            state.nu_max,
+        return f(updates, **extra_args), state
+
+    return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
+
+
+def _accumulate(
+    state_type: Callable[[optax.Updates], Any],
+    step: Callable[[jax.Array, jax.Array], jax.Array],
+) -> optax.GradientTransformation:
+    """Return the transformation that stores and returns step(stored value, value)."""
+
+    def init(params: optax.Params) -> Any:
+        return state_type(_tree.zeros_like(params))
+
+    def update(
+        updates: optax.Updates, state: Any, params: Any = None
+    ) -> tuple[optax.Updates, Any]:
+        del params
+        (old,) = state
+        new = _tree.tree_map_with_none(
+            lambda s, x: x if s is None else step(x, s.astype(x.dtype)), updates, old
         )
-        statistics = tree_map_with_none(
-            lambda s, v: None if s is None else v, updates, nu_max
+        values = _tree.tree_map_with_none(
+            lambda s, x: None if s is None else x, updates, new
         )
-        return statistics, RunningMaxState(nu_max=nu_max)
+        return values, state_type(new)
 
     return optax.GradientTransformation(init, update)
 
 
-def one_minus_power(b: Any, count: Any, dtype: Any) -> jax.Array:
-    """Return 1 - b^count without cancellation, the divisor of a bias correction.
+def one_minus_power(b: ArrayLike, count: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """Return 1 - b^count, the divisor of a bias correction, without cancellation.
 
     In float32, 1 - 0.999^t is off by 1e-5 in the first steps; expm1 keeps all digits.
 
     Args:
-      b: decay rate in [0, 1), a Python float or traced.
+      b: Decay rate in [0, 1), a Python float or traced.
       count: int32 scalar, at least 1.
       dtype: float32 or float64, that of the result.
     """
     if isinstance(b, float):  # its logarithm in double precision
         log_b = jnp.asarray(math.log(b) if b > 0 else -math.inf, dtype)
     else:
-        b = as_hyperparam(b, dtype)
+        b = jnp.asarray(b, dtype)
         log_b = jnp.where(b > 0, jnp.log(jnp.where(b > 0, b, 1)), -jnp.inf)
     return -jnp.expm1(count.astype(dtype) * log_b)
 
 
 def saturate(x: jax.Array) -> jax.Array:
-    """Return x, or the largest finite number if that is smaller; NaN stays NaN."""
+    """Replace infinity by the largest finite number; NaN stays NaN."""
     return jnp.minimum(x, jnp.finfo(x.dtype).max)
 
 
-def _abs_square(x: jax.Array) -> jax.Array:
-    dtype = accumulator_dtype(jax.dtypes.result_type(x))
+def _abs_square(x: ArrayLike) -> jax.Array:
+    x = jnp.asarray(x)
     if jnp.iscomplexobj(x):
-        return saturate(jnp.square(jnp.real(x)) + jnp.square(jnp.imag(x)))
-    return saturate(jnp.square(jnp.asarray(x, dtype)))
-
-
-def _average(step: Any, debiasing_rate: Any | None) -> optax.GradientTransformation:
-    """Return the transformation that stores ν = step(ν, s)."""
-
-    def init(params: optax.Params) -> MovingAverageState:
-        return MovingAverageState(count=jnp.zeros([], jnp.int32), nu=zeros_like(params))
-
-    def update(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-    ) -> tuple[optax.Updates, MovingAverageState]:
-        del params
-        count: Any = optax.safe_increment(state.count)
-
-        def accumulate(s: jax.Array | None, v: jax.Array) -> jax.Array:
-            return v if s is None else step(v, s.astype(v.dtype))
-
-        def read(s: jax.Array | None, v: jax.Array) -> jax.Array | None:
-            if s is None or debiasing_rate is None:
-                return None if s is None else v
-            # As optax.tree.bias_correction rounds it, so that AMSGrad is Optax's.
-            dtype = jax.dtypes.canonicalize_dtype(float)
-            c2 = 1 - as_hyperparam(debiasing_rate, dtype) ** count.astype(dtype)
-            return saturate(v / c2.astype(v.dtype))
-
-        nu = tree_map_with_none(accumulate, updates, state.nu)
-        return tree_map_with_none(read, updates, nu), MovingAverageState(count, nu)
-
-    return optax.GradientTransformation(init, update)
+        return saturate(jnp.square(x.real) + jnp.square(x.imag))
+    return saturate(jnp.square(x.astype(_tree.accumulator_dtype(x.dtype))))

@@ -1,4 +1,4 @@
-"""What every transformation here asks of a leaf: a usable dtype, and room for None."""
+"""Pytree helpers shared by all transformations."""
 
 from collections.abc import Callable
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike, DTypeLike
 
 
 def check_inexact(tree: optax.Params, what: str) -> None:
@@ -20,37 +21,54 @@ def check_inexact(tree: optax.Params, what: str) -> None:
             )
 
 
-def accumulator_dtype(*dtypes: Any) -> Any:
+def accumulator_dtype(*dtypes: DTypeLike) -> DTypeLike:
     """Return float64 if a dtype has that precision, else float32.
 
-    Sums of squares leave the range of float16, and in bfloat16 a decay rate of 0.999
-    rounds to 1: statistics are never kept in less than float32.
+    Moments are never kept in less than float32: squares overflow float16, and in
+    bfloat16 a decay rate of 0.999 rounds to 1.
     """
-    bits = max(jnp.finfo(dtype).bits for dtype in dtypes)
-    return jnp.float64 if bits > 32 else jnp.float32
+    is_double = any(jnp.finfo(dtype).bits > 32 for dtype in dtypes)
+    return jnp.float64 if is_double else jnp.float32
 
 
-def compute_dtype(*dtypes: Any) -> Any:
+def compute_dtype(*dtypes: DTypeLike) -> DTypeLike:
     """Return `accumulator_dtype`, made complex if one of the dtypes is."""
     real = accumulator_dtype(*dtypes)
-    if not any(jnp.issubdtype(dtype, jnp.complexfloating) for dtype in dtypes):
+    if not any(map(is_complex, dtypes)):
         return real
     return jnp.complex128 if real == jnp.float64 else jnp.complex64
 
 
+def is_complex(dtype: DTypeLike) -> bool:
+    """Return whether a dtype is complex."""
+    return jnp.issubdtype(dtype, jnp.complexfloating)
+
+
+def as_hyperparam(value: ArrayLike, dtype: DTypeLike) -> Any:
+    """Return a Python float as it is and an array in ``dtype``.
+
+    So neither promotes the arrays it meets, and 1 - 0.999 has double precision.
+    """
+    return value if isinstance(value, float) else jnp.asarray(value, dtype)
+
+
 def zeros_like(params: optax.Params) -> optax.Updates:
-    """Return real zeros for a statistic of each parameter, placed where that lives."""
+    """Return real zeros for a moment of each parameter, with its sharding."""
     check_inexact(params, "params")
-    return jax.tree.map(
-        lambda p: jnp.zeros_like(p, dtype=accumulator_dtype(jax.dtypes.result_type(p))),
-        params,
-    )
+
+    def zero(x: ArrayLike) -> jax.Array:
+        return jnp.zeros_like(x, accumulator_dtype(jax.dtypes.result_type(x)))
+
+    return jax.tree.map(zero, params)
 
 
-def tree_map_with_none(
-    f: Callable[..., Any], updates: optax.Updates, *rest: Any
-) -> Any:
-    """Map ``f`` over the leaves, giving it the None of a parameter without gradient."""
+def is_none(leaf: Any) -> bool:
+    """Return whether a leaf is None, as of a parameter without gradient."""
+    return leaf is None
+
+
+def tree_map_with_none(f: Callable[..., Any], updates: Any, *rest: Any) -> Any:
+    """Map ``f`` over the leaves of the updates, None among them."""
     return jax.tree.map(f, updates, *rest, is_leaf=is_none)
 
 
@@ -63,21 +81,7 @@ def mask_leaves(mask: Any, params: optax.Params, like: Any) -> list[bool]:
       params: The argument of a mask that is a function.
       like: A tree like the parameters.
     """
-    if callable(mask):
-        mask = mask(params)
+    mask = mask(params) if callable(mask) else mask
     leaves, structure = jax.tree.flatten(like, is_leaf=is_none)
     numbered = structure.unflatten(range(len(leaves)))  # without None
     return jax.tree.leaves(jax.tree.broadcast(mask is None or mask, numbered))
-
-
-def is_none(leaf: Any) -> bool:
-    """Return whether a leaf is None, that of a parameter without gradient."""
-    return leaf is None
-
-
-def as_hyperparam(value: Any, dtype: Any) -> Any:
-    """Return a traced hyperparameter in ``dtype``, a Python number as it is.
-
-    So that neither promotes what it meets, and 1 - 0.999 is taken in double precision.
-    """
-    return value if isinstance(value, float) else jnp.asarray(value, dtype)

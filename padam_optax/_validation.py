@@ -1,14 +1,15 @@
-"""Checks of hyperparameters: concrete numbers only, one clear error each."""
+"""Checks of hyperparameters: concrete values only, one clear error each."""
 
 import math
+import numbers
 from collections.abc import Callable
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.core import Tracer
+from jax.typing import DTypeLike
 
 
 def number(
@@ -24,28 +25,29 @@ def number(
     impose its own (``np.float64`` turns float32 into float64 under x64).
 
     Args:
-      name: the argument's name, for the message.
-      value: a Python number, a 0-d NumPy or JAX array, or a traced value.
-      allowed: the allowed range in words.
-      is_allowed: whether a float lies in that range; NaN must give False.
-      remedy: what to do instead, a sentence.
+      name: The argument's name, for the message.
+      value: A Python number, a 0-d NumPy or JAX array, or a traced value.
+      allowed: The allowed range in words.
+      is_allowed: Whether a float lies in that range; NaN must give False.
+      remedy: What to do instead, a sentence.
 
     Raises:
-      TypeError: ``value`` is not a real number.
-      ValueError: it is one outside the allowed range.
+      TypeError: If ``value`` is not a real number.
+      ValueError: If it is one outside the allowed range.
     """
     if isinstance(value, Tracer):
         return value
     if isinstance(value, np.ndarray | np.generic | jax.Array):
-        is_real = value.ndim == 0 and any(
-            jnp.issubdtype(value.dtype, kind) for kind in (jnp.floating, jnp.integer)
-        )
+        kinds = jnp.floating, jnp.integer
+        is_real = any(jnp.issubdtype(value.dtype, kind) for kind in kinds)
+        if is_real and value.ndim > 0:
+            is_real, remedy = False, "Pass a scalar, as value.item() returns."
     else:
-        is_real = isinstance(value, int | float) and not isinstance(value, bool)
+        is_real = not isinstance(value, bool) and isinstance(value, numbers.Real)
     if not is_real:
+        kind = type(value).__name__
         raise TypeError(
-            f"{name} must be {allowed}, got {value!r} of type "
-            f"{type(value).__name__}. {remedy}"
+            f"{name} must be {allowed}, got {value!r} of type {kind}. {remedy}"
         )
     result = float(value)
     if not is_allowed(result):
@@ -55,27 +57,24 @@ def number(
 
 def non_negative(name: str, value: Any, remedy: str) -> Any:
     """Return ``value`` as `number` does, if it is finite and at least 0."""
-    return number(
-        name, value, "a finite number >= 0", lambda x: 0 <= x < math.inf, remedy
-    )
+    allowed = "a finite number >= 0"
+    return number(name, value, allowed, lambda x: 0 <= x < math.inf, remedy)
 
 
 def positive(name: str, value: Any, remedy: str) -> Any:
     """Return ``value`` as `number` does, if it is finite and above 0."""
-    return number(
-        name, value, "a finite number > 0", lambda x: 0 < x < math.inf, remedy
-    )
+    allowed = "a finite number > 0"
+    return number(name, value, allowed, lambda x: 0 < x < math.inf, remedy)
 
 
 def whole_number(name: str, value: Any, remedy: str, *, at_least: int = 0) -> Any:
     """Return a concrete number as an int and a traced one as it is, if it is whole."""
-    result = number(
-        name,
-        value,
-        f"a whole number in [{at_least}, 2**31)",
-        lambda x: at_least <= x < 2**31 and x == int(x),
-        remedy,
-    )
+
+    def is_allowed(x: float) -> bool:
+        return at_least <= x < 2**31 and x == int(x)
+
+    allowed = f"a whole number in [{at_least}, 2**31)"
+    result = number(name, value, allowed, is_allowed, remedy)
     return int(result) if isinstance(result, float) else result
 
 
@@ -89,71 +88,71 @@ def epsilons(eps: Any, eps_root: Any) -> tuple[Any, Any]:
 
 def decay_rate(name: str, value: Any) -> Any:
     """Return ``value`` as `number` does, if it is in [0, 1)."""
-    return number(
-        name,
-        value,
-        "in [0, 1)",
-        lambda x: 0 <= x < 1,
-        "It is the share of the old average that is kept, e.g. 0.9. If "
-        "optax.inject_hyperparams rounded it to 1 (bfloat16 parameters), pass "
-        "hyperparam_dtype=jnp.float32 there.",
+    remedy = (
+        "Usual values are 0.9 and 0.999. If optax.inject_hyperparams rounded it to 1 "
+        "(bfloat16 parameters), pass hyperparam_dtype=jnp.float32 there."
     )
+    return number(name, value, "in [0, 1)", lambda x: 0 <= x < 1, remedy)
+
+
+def inexact_dtype(name: str, value: DTypeLike | None) -> DTypeLike | None:
+    """Return a floating or complex dtype in JAX's form, or None."""
+    dtype = None if value is None else jax.dtypes.canonicalize_dtype(value)
+    if dtype is not None and not jnp.issubdtype(dtype, jnp.inexact):
+        raise ValueError(
+            f"{name} must be a floating or complex dtype or None, got {dtype}. With "
+            "None the parameters' own are used."
+        )
+    return dtype
 
 
 def learning_rate(value: Any) -> Any:
-    """Return a schedule as it is, a number as `number` does, if it is usable."""
-    if callable(value):
-        return value
+    """Return a schedule as it is and a number as `number` does, if it is usable."""
     if value is None:
         raise ValueError(
-            "learning_rate must be a number >= 0 or a schedule, got None. With None "
-            "optax.scale_by_learning_rate drops the minus sign and the parameters "
-            "would climb. Pass a number, e.g. 0.1."
+            "learning_rate must be a number >= 0 or a schedule, got None. With None, "
+            "optax.scale_by_learning_rate would omit the minus sign. Pass e.g. 0.1."
         )
-    return non_negative(
-        "learning_rate",
-        value,
-        "Updates already point downhill: pass the size of the step, e.g. 0.1.",
-    )
+    remedy = "Updates already point downhill: pass the step size, e.g. 0.1."
+    return value if callable(value) else non_negative("learning_rate", value, remedy)
 
 
-def exponent(
-    value: Any, rate: optax.ScalarOrSchedule | None = None, b1: Any = None
-) -> Any:
+def weight_decay(value: Any) -> Any:
+    """Return a schedule as it is, a number as `number` does if >= 0, and None as 0."""
+    value = 0.0 if value is None else value
+    remedy = "Use 0 or None to disable weight decay."
+    return value if callable(value) else non_negative("weight_decay", value, remedy)
+
+
+def exponent(value: Any, rate: Any = None, b1: Any = None) -> Any:
     """Return p: a schedule as it is, a number as `number` does, if in (0, 1/2].
 
-    Args:
-      value: the exponent.
-      rate: the learning rate, where there is one: for the advice at p = 0.
-      b1: the decay rate of the momentum, likewise.
+    The learning rate and b1, if given, make the advice at p = 0 concrete.
     """
     if callable(value):
         return value
     remedy = "p is the exponent of v_hat itself; the paper's values are 1/8, 1/4, 1/16."
-    if isinstance(value, int | float) and 0.5 < value <= 1:
+    is_number = isinstance(value, int | float)
+    if is_number and 0.5 < value <= 1:
         remedy = (
             "p is the exponent of v_hat itself: if you mean the exponent 2p of its "
             f"root, pass p={value / 2:g}."
         )
-    elif isinstance(value, int | float) and value == 0:
-        same = "learning_rate * (1 - b1)"
+    elif is_number and value == 0:
+        same, momentum = "learning_rate * (1 - b1)", "b1"
         if isinstance(rate, float) and isinstance(b1, float):
-            same = f"{rate * (1 - b1):g}"
+            same, momentum = f"{rate * (1 - b1):g}", b1
         remedy = (
-            "p = 0 is SGD with momentum: use optax.sgd("
-            f"{same}, momentum={b1 if isinstance(b1, float) else 'b1'}), whose trace "
-            "is the moving average divided by 1 - b1. A schedule of p may reach 0."
+            f"p = 0 is SGD with momentum: use optax.sgd({same}, momentum={momentum}), "
+            "whose trace is the moving average divided by 1 - b1. A schedule of p may "
+            "reach 0. To pass eps_root, name it: the fifth argument is p."
         )
     return number("p", value, "in (0, 1/2]", lambda x: 0 < x <= 0.5, remedy)
 
 
 def exponent_or_zero(name: str, value: Any, remedy: str = "") -> Any:
-    """Return ``value`` as `number` does, if it is in [0, 1/2].
-
-    0 is SGD with momentum, the limit that a schedule of p may reach.
-    """
+    """Return ``value`` as `number` does, if it is in [0, 1/2]; 0 is momentum SGD."""
     if callable(value):
         remedy = "Evaluate the schedule and pass its value."
-    elif not remedy:
-        remedy = "p is the exponent of v_hat itself, 1/2 for Adam and AMSGrad."
+    remedy = remedy or "p is the exponent of v_hat itself, 1/2 for Adam and AMSGrad."
     return number(name, value, "in [0, 1/2]", lambda x: 0 <= x <= 0.5, remedy)

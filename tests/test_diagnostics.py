@@ -123,7 +123,7 @@ def test_a_state_without_second_moment_or_with_several_is_refused():
     with pytest.raises(ValueError, match=r"; got 2\. .*state\.inner_states\[label\]"):
         padam_optax.state.second_moment(state)
     assert padam_optax.state.second_moment(state.inner_states["y"])["b"].shape == (3,)
-    with pytest.raises(ValueError, match="one nu and one nu_max, got 2 and 2"):
+    with pytest.raises(ValueError, match="one nu_max, got 2"):
         padam_optax.diagnostics.fraction_where_max_active(state)
 
 
@@ -417,7 +417,7 @@ def test_share_of_a_corrected_maximum_compares_corrected_moments(make, b2, steps
 
 def test_states_without_a_maximum_or_rates_out_of_range_are_refused():
     adam = optax.adam(0.1).init(jnp.ones(2))
-    with pytest.raises(ValueError, match="one nu and one nu_max, got 1 and 0"):
+    with pytest.raises(ValueError, match="must hold count, mu, nu and nu_max"):
         padam_optax.diagnostics.fraction_where_max_active(adam)
     state = padam_optax.padam(0.1).init(jnp.ones(2))
     with pytest.raises(ValueError, match=r"b2 must be in \[0, 1\), got 1"):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from padam_optax._inverse_power import inverse_power, root
+from padam_optax._inverse_power import inverse_power, root, split_exponent
 
 EXPONENTS = [1.0, 0.5, 0.25, 0.125, 0.0625, 0.6, 0.2, 0.8, 1 / 3, 0.99, 0.01, 1e-6]
 
@@ -16,6 +16,12 @@ def normal_floats():
     bits = np.random.default_rng(0).integers(0x00800000, 0x7F800000, 1_000_000)
     edges = [0x00800000, 0x7F7FFFFF, 0x3F800000, 0x3F3504F3, 0x3F3504F2]
     return np.concatenate([bits, edges]).astype(np.uint32).view(np.float32)
+
+
+def in_pieces(power, x, size=1000):
+    """Apply a function to arrays so small that another form of the power is used."""
+    pieces = x[: len(x) // size * size].reshape(-1, size)
+    return np.concatenate([power(piece) for piece in pieces[:50]])
 
 
 def ulps(actual, exact):
@@ -30,6 +36,26 @@ def test_float32_is_within_a_few_ulp_of_float64(normal_floats, q):
     by_roots = q in (1.0, 0.5, 0.25, 0.125, 0.0625)
     bound = 2 if by_roots else 3.5
     assert ulps(actual, normal_floats.astype(np.float64) ** -q) < bound
+
+
+@pytest.mark.parametrize("traced", [False, True])
+@pytest.mark.parametrize("q", EXPONENTS)
+def test_small_arrays_are_at_least_as_exact(normal_floats, q, traced):
+    q32 = np.float64(np.float32(q)) if traced else q
+    power = jax.jit(lambda x, q: inverse_power(x, q if traced else float(q32)))
+    actual = in_pieces(lambda x: power(x, jnp.float32(q)), normal_floats)
+    exact = normal_floats[: len(actual)].astype(np.float64) ** -q32
+    assert ulps(actual, exact) < 2
+
+
+@pytest.mark.parametrize("q", [0.0, 0.3, 0.25])
+@pytest.mark.parametrize("size", [5, 5000])
+def test_a_split_exponent_gives_the_same_numbers(q, size):
+    x = jnp.asarray(np.geomspace(1e-30, 1e30, size), jnp.float32).at[0].set(0)
+    for exponent in (q, jnp.float32(q)):
+        np.testing.assert_array_equal(
+            inverse_power(x, split_exponent(exponent)), inverse_power(x, exponent)
+        )
 
 
 @pytest.mark.parametrize("q", EXPONENTS)
@@ -49,9 +75,13 @@ def test_float64_is_within_rounding(q):
 
 
 @pytest.mark.parametrize("traced", [False, True])
-def test_limits_are_exact(traced):
+@pytest.mark.parametrize("copies", [1, 2000])
+def test_limits_are_exact(traced, copies):
     def power(x, q):
-        return inverse_power(jnp.float32(x), jnp.float32(q) if traced else q)
+        x = jnp.tile(jnp.float32(x), (copies, 1))
+        y = inverse_power(x, jnp.float32(q) if traced else q)
+        np.testing.assert_array_equal(y, jnp.broadcast_to(y[0], y.shape))
+        return y[0]
 
     x = np.float32([1e-30, 0.3, 1.0, 7.0, 1e30])
     np.testing.assert_array_equal(power(x, 0.0), np.ones(5))
@@ -71,12 +101,17 @@ def test_exponent_one_is_the_correctly_rounded_reciprocal():
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 @pytest.mark.parametrize("q", [0.25, 0.6])
-def test_derivatives_are_the_closed_forms(dtype, q):
-    x = jnp.asarray([0.7, 1.3, 20.0], dtype)
+@pytest.mark.parametrize("size", [3, 3000])
+def test_derivatives_are_the_closed_forms(dtype, q, size):
+    x = jnp.asarray(np.geomspace(0.7, 20.0, size), dtype)
     exact = np.asarray(x, np.float64)
-    first = jax.vmap(jax.grad(lambda x: inverse_power(x, q)))(x)
-    second = jax.vmap(jax.grad(jax.grad(lambda x: inverse_power(x, q))))(x)
-    by_q = jax.vmap(jax.grad(inverse_power, 1), (0, None))(x, jnp.asarray(q, dtype))
+
+    def derivative(f):
+        return lambda x: jax.jvp(f, (x,), (jnp.ones_like(x),))[1]
+
+    first = derivative(lambda x: inverse_power(x, q))(x)
+    second = derivative(derivative(lambda x: inverse_power(x, q)))(x)
+    by_q = derivative(lambda q: inverse_power(x, q))(jnp.asarray(q, dtype))
     rtol = 1e-6 if dtype == jnp.float32 else 1e-13
     np.testing.assert_allclose(first, -q * exact ** (-q - 1), rtol=rtol)
     np.testing.assert_allclose(second, q * (q + 1) * exact ** (-q - 2), rtol=rtol)

@@ -390,9 +390,9 @@ def test_count_saturates():
     opt = padam_optax.scale_by_partial_adaptive(bias_correction="official")
     state = opt.init(jnp.ones(1))
     largest = jnp.int32(np.iinfo(np.int32).max)
-    state = state._replace(count=largest)
+    state = optax.tree.set(state, count=largest)
     u, state = opt.update(jnp.ones(1), state)
-    assert state.count == largest
+    assert optax.tree.get(state, "count") == largest
     assert np.isfinite(u).all()
 
 
@@ -500,6 +500,17 @@ def test_mu_dtype_is_that_of_the_stored_momentum(mu_dtype):
     assert mu["z"].dtype == jnp.complex64
     chex.assert_trees_all_equal_dtypes(u, params)
     chex.assert_type(jax.tree.leaves(optax.tree.get(state, "nu")), jnp.float32)
+
+
+@pytest.mark.usefixtures("x64")
+def test_a_complex_mu_dtype_is_that_of_complex_parameters():
+    params = {"x": jnp.ones(2, jnp.float64), "z": jnp.ones(2, jnp.complex128)}
+    opt = padam_optax.padam(0.1, mu_dtype=jnp.complex64)
+    u, state = opt.update(params, opt.init(params))
+    mu = optax.tree.get(state, "mu")
+    assert mu["x"].dtype == jnp.float64
+    assert mu["z"].dtype == jnp.complex64
+    chex.assert_trees_all_equal_dtypes(u, params)
 
 
 @pytest.mark.usefixtures("x64")

@@ -104,7 +104,7 @@ def test_padam_follows_a_schedule(schedule):
         ),
         (
             lambda: padam_optax.piecewise_p_schedule([0.5, 0.1], []),
-            r"boundaries must increase and be one less than values, got 2 values",
+            r"boundaries must increase .*, got 2 values",
         ),
         (
             lambda: padam_optax.piecewise_p_schedule([0.5, 0.2, 0.1], [3, 3]),

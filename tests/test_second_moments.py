@@ -14,8 +14,8 @@ def run(statistic, gradients, **extra):
     statistic = optax.with_extra_args_support(statistic)
     state = statistic.init(jax.tree.map(jnp.zeros_like, gradients[0]))
     outputs = []
-    for g in gradients:
-        output, state = statistic.update(g, state, **extra)
+    for t, g in enumerate(gradients, start=1):
+        output, state = statistic.update(g, state, count=t, **extra)
         outputs.append(output)
     return outputs, state
 
@@ -56,23 +56,42 @@ def test_moving_average_matches_its_sum():
     # 0.25 · Σ 0.75^(t-k) s_k, written out.
     expected = 0.25 * np.array([4.0, 0.75 * 4 + 1, 0.75**2 * 4 + 0.75 * 1 + 2])
     np.testing.assert_allclose(np.ravel(outputs), expected, rtol=1e-7)
-    assert state.count == 3
+    assert state._fields == ("nu",)  # and no count
 
 
 def test_debiased_average_of_a_constant_is_the_constant():
     s = [jnp.float32([5.0, 1e-30])] * 3
-    outputs, state = run(padam_optax.moving_average(0.999, debias=True), s)
+    average, debias = padam_optax.moving_average(0.999), padam_optax.debias(0.999)
+    outputs, state = run(optax.chain(average, debias), s)
     for output in outputs:
         # 1 - 0.999^t as Optax rounds it is off by 1e-5.
         np.testing.assert_allclose(output, [5.0, 1e-30], rtol=3e-5)
-    np.testing.assert_allclose(state.nu, (1 - 0.999**3) * np.array([5, 1e-30]), 1e-6)
+    stored = (1 - 0.999**3) * np.array([5, 1e-30])
+    np.testing.assert_allclose(state[0].nu, stored, rtol=1e-6)
+
+
+@pytest.mark.usefixtures("standard_promotion")  # Optax needs it
+def test_debias_rounds_like_optax():
+    s = {"a": jnp.float32([1.0, 3.0]), "none": None}
+    for t in (1, 2, 3, 1000, 10**6):
+        count = jnp.int32(t)
+        (expected, actual) = (
+            optax.tree.bias_correction(s, jnp.float32(0.999), count),
+            padam_optax.debias(0.999).update(s, optax.EmptyState(), count=count)[0],
+        )
+        chex.assert_trees_all_equal(actual, expected)
+
+
+def test_debias_needs_the_count():
+    with pytest.raises(ValueError, match="count must be passed"):
+        padam_optax.debias(0.9).update(jnp.ones(2), optax.EmptyState())
 
 
 def test_moving_average_never_overflows():
     largest = jnp.float32([np.finfo(np.float32).max])
     for b2 in (0.5, 0.7, 0.9, 0.99, 0.999):
-        for debias in (False, True):
-            statistic = padam_optax.moving_average(b2, debias=debias)
+        average = padam_optax.moving_average(b2)
+        for statistic in (average, optax.chain(average, padam_optax.debias(b2))):
             outputs, _ = run(statistic, [largest] * 50)
             assert np.isfinite(outputs).all()
 
@@ -150,7 +169,11 @@ def test_no_gradient_leaves_the_statistic_alone(statistic):
 
 @pytest.mark.parametrize("b2", [1.0, -0.1, np.nan])
 def test_decay_rate_outside_its_range_is_refused(b2):
-    for factory in (padam_optax.moving_average, padam_optax.yogi_average):
+    for factory in (
+        padam_optax.moving_average,
+        padam_optax.yogi_average,
+        padam_optax.debias,
+    ):
         with pytest.raises(ValueError, match=r"b2 must be in \[0, 1\), got"):
             factory(b2)
 
@@ -159,5 +182,3 @@ def test_integer_leaves_are_refused_with_path_and_dtype():
     for statistic in (padam_optax.moving_average(), padam_optax.running_max()):
         with pytest.raises(TypeError, match=r"params\['n'\] has dtype int32"):
             statistic.init({"n": jnp.arange(3)})
-    with pytest.raises(TypeError, match=r"updates\['n'\] has dtype bool"):
-        padam_optax.square().update({"n": jnp.array([True])}, optax.EmptyState())

@@ -14,8 +14,7 @@ from padam_optax._tree import as_hyperparam, check_inexact, zeros_like
 class SantaState(NamedTuple):
     """Momentum, friction and squared gradients of each element, and the random key."""
 
-    # int32 scalar, the number of updates; Optax's name, which shadows tuple.count.
-    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]
+    count: jax.Array  # int32 scalar, the number of updates
     rng_key: jax.Array  # of the noise to come
     momentum: optax.Updates  # u, at least float32; in equilibrium of variance η/β
     thermostat: optax.Updates  # A, the share of u lost in a step; fixed after burn-in

@@ -20,7 +20,7 @@ from padam_optax import _validation
 from padam_optax._inverse_power import inverse_power, root
 from padam_optax._tree import as_hyperparam
 from padam_optax.diagnostics._quantiles import is_zero, reduce_leaves, tree_quantiles
-from padam_optax.state._lookup import check_numbers, fields, second_moment
+from padam_optax.state._lookup import find_maxima, second_moment
 
 
 def effective_learning_rates(
@@ -160,24 +160,17 @@ def fraction_where_max_active(
     >>> print(fraction_where_max_active(state))
     0.25
     """
-    found, maxima = fields(state, "nu"), fields(state, "nu_max")
-    if not len(found) == len(maxima) == 1:
+    found = find_maxima(state)
+    if len(found) != 1:
         raise ValueError(
-            "The state must hold one nu and one nu_max, got "
-            f"{len(found)} and {len(maxima)}. optax.adam keeps no maximum; of "
+            f"The state must hold one nu_max, got {len(found)}. Of "
             "optax.multi_transform pass the state of one group, "
             "state.inner_states[label]."
         )
-    for tree in (*found.values(), *maxima.values()):
-        check_numbers(tree)
-    ((path, nu),) = found.items()
-    (nu_max,) = maxima.values()
+    ((count, _, nu, nu_max),) = found
     share_that_counts = 1.0
     if b2 is not None:
         # Optax's own function, so that both sides have the same rounding.
-        (count,) = (
-            n for at, n in fields(state, "count").items() if at[:-1] == path[:-1]
-        )
         count = count.astype(jax.dtypes.canonicalize_dtype(float))
         b2 = as_hyperparam(_validation.decay_rate("b2", b2), count.dtype)
         nu = optax.tree.bias_correction(nu, b2, count)

@@ -4,6 +4,7 @@ The state is kept in codes between the steps; the step itself is computed in flo
 What the codes are is in `_codecs`.
 """
 
+import itertools
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -14,7 +15,7 @@ from padam_optax import _validation
 from padam_optax._second_moments import one_minus_power
 from padam_optax._tree import tree_map_with_none
 from padam_optax.experimental import _codecs
-from padam_optax.state._lookup import Path, fields, get, replace
+from padam_optax.state._lookup import Moments, find_moments, map_moments
 
 Format = Literal["16-bit", "8-bit"]
 _ENCODERS = {"16-bit": _codecs.encode_16, "8-bit": _codecs.encode_8}
@@ -23,8 +24,7 @@ _ENCODERS = {"16-bit": _codecs.encode_16, "8-bit": _codecs.encode_8}
 class QuantizedState(NamedTuple):
     """The optimizer's state with codes for its moments; see `dequantize_state`."""
 
-    # int32 scalar, the number of updates; Optax's name, which shadows tuple.count.
-    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]
+    count: jax.Array  # int32 scalar, the number of updates
     bound: jax.Array  # float32 scalar, against which nu/nu_max is stored
     inner_state: optax.OptState
 
@@ -125,7 +125,7 @@ def quantize_state(
     >>> opt = quantize_state(padam)
     >>> state = opt.init(jnp.zeros((512, 512)))
     >>> sum(x.nbytes for x in jax.tree.leaves(state)) / 512**2
-    3.00006103515625
+    3.0000457763671875
 
     References:
       Dettmers, Lewis, Shleifer and Zettlemoyer, 8-bit optimizers via block-wise
@@ -160,11 +160,11 @@ def quantize_state(
             moments = jax.tree.map(lambda x: jnp.asarray(x, jnp.float32), moments)
             return _ENCODERS[format](moments, bound, noise)
 
-        return QuantizedState(count, bound, _map_moments(encode_leaf, state))
+        return QuantizedState(count, bound, _map_leaves(encode_leaf, state))
 
     def init(params: optax.Params) -> QuantizedState:
         state = inner.init(params)
-        if not _groups(state):
+        if not find_moments(state):
             raise ValueError(
                 "The state of the inner optimizer must hold mu and nu, as those of "
                 f"padam and optax.adam do; got {type(state).__name__} without them."
@@ -234,7 +234,7 @@ def dequantize_state(state: optax.OptState) -> optax.OptState:
             decode = _codecs.decode_8 if mu.dtype == jnp.int8 else _codecs.decode_16
             return decode(codes, node.bound)
 
-        return _map_moments(decode_leaf, node.inner_state)
+        return _map_leaves(decode_leaf, node.inner_state)
 
     return jax.tree.map(decompress, state, is_leaf=is_compressed)
 
@@ -246,44 +246,27 @@ def _has_amsgrad(state: optax.OptState) -> bool:
     return any(map(is_amsgrad, jax.tree.leaves(state, is_leaf=is_amsgrad)))
 
 
-def _groups(state: optax.OptState) -> list[tuple[Path, ...]]:
-    """Return where each optimizer within keeps mu, nu and, if it has one, nu_max."""
-    groups: list[tuple[Path, ...]] = []
-    for mu in fields(state, "mu"):
-        nu, nu_max = (
-            [path for path in fields(state, name) if path[: len(mu) - 1] == mu[:-1]]
-            for name in ("nu", "nu_max")
-        )
-        if len(nu) == 1 and len(nu_max) <= 1:
-            groups.append((mu, *nu, *nu_max))
-    return groups
+def _map_leaves(f: Any, state: optax.OptState) -> optax.OptState:
+    """Replace the moments of each parameter by ``f`` of a number of its own and them.
 
-
-def _map_moments(f: Any, state: optax.OptState) -> optax.OptState:
-    """Replace the moments of each parameter by ``f`` of them and a number of its own.
-
-    ``f`` gets and returns mu, nu and nu_max; it gets no nu_max where there is none, and
-    then what it returns for that is dropped.
+    ``f`` gets and returns mu, nu and nu_max, which is None if there is none.
     """
-    number = 0
-    for paths in _groups(state):
-        trees = [get(state, path) for path in paths]
-        treedef = jax.tree.structure(trees[0])
-        if any(jax.tree.structure(tree) != treedef for tree in trees):
-            continue  # a second moment of whole layers, say
-        results: list[Any] = []
-        for leaves in zip(*(jax.tree.leaves(tree) for tree in trees), strict=True):
-            results.append(f(number, *leaves)[: len(paths)])
-            number += 1
-        columns = zip(*results, strict=True) if results else [()] * len(paths)
-        state = replace(
-            state,
-            {
-                path: treedef.unflatten(column)
-                for path, column in zip(paths, columns, strict=True)
-            },
-        )
-    return state
+    numbers = itertools.count()
+
+    def replace(moments: Moments) -> Moments:
+        _, *trees = moments
+        if trees[2] is None:
+            trees.pop()
+        structure, *others = map(jax.tree.structure, trees)
+        if any(other != structure for other in others):
+            return moments  # a second moment of whole layers, say
+        rows = zip(*map(jax.tree.leaves, trees), strict=True)
+        results = [f(number, *row) for row, number in zip(rows, numbers, strict=False)]
+        columns = zip(*(row[: len(trees)] for row in results), strict=True)
+        new = [structure.unflatten(column) for column in columns] if results else trees
+        return Moments(moments.count, *new, *[None] * (3 - len(new)))
+
+    return map_moments(replace, state)
 
 
 def _is_compressible(moments: _codecs.Moments, min_size: int) -> bool:

@@ -18,7 +18,7 @@ from padam_optax import _validation
 from padam_optax._inverse_power import inverse_power, root
 from padam_optax._tree import accumulator_dtype, as_hyperparam, is_none, mask_leaves
 from padam_optax.projections._sets import Constraint
-from padam_optax.state._lookup import fields, second_moment
+from padam_optax.state._lookup import find_moments, second_moment
 
 
 def projected(
@@ -202,8 +202,7 @@ def _second_moment(state: optax.OptState) -> Any:
 
 def _count(state: optax.OptState) -> jax.Array:
     """Return the number of updates, as kept beside the momentum."""
-    owners = [path[:-1] for path in fields(state, "mu")]
-    counts = [n for path, n in fields(state, "count").items() if path[:-1] in owners]
+    counts = [m.count for m in find_moments(state) if m.count is not None]
     if len(counts) != 1:
         raise ValueError(
             "p may be a schedule only if the optimizer's state holds one count beside "

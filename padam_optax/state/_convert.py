@@ -4,6 +4,7 @@ The other's state comes from its ``init``; what stands in it beside the moments 
 counts stays. Call these outside of ``jax.jit``.
 """
 
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -12,7 +13,14 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from padam_optax.state._lookup import Path, fields, get, moments, replace
+from padam_optax.state._lookup import (
+    Moments,
+    Path,
+    find_maxima,
+    has_maximum,
+    map_fields,
+    map_moments,
+)
 
 
 def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptState:
@@ -58,13 +66,11 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
     """
     found: dict[tuple[str, str], Any] = {}
     counts: set[int] = set()
-    for group in moments(state):
-        counts.add(int(_count_beside(state, group.nu)))
-        for name, path in group._asdict().items():
-            for leaf_path, leaf in jax.tree_util.tree_leaves_with_path(
-                get(state, path)
-            ):
-                found[name, jax.tree_util.keystr(leaf_path)] = leaf
+    for moments in find_maxima(state):
+        counts.add(int(moments.count))
+        for name in _MOMENTS:
+            for path, leaf in jax.tree.leaves_with_path(getattr(moments, name)):
+                found[name, jax.tree_util.keystr(path)] = leaf
 
     def find(name: str, path: Path) -> Any:
         key = name, jax.tree_util.keystr(path)
@@ -180,12 +186,8 @@ def convert_torch_state(
     )
 
 
+_MOMENTS = ("mu", "nu", "nu_max")
 _TORCH_NAMES = {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"}
-
-
-def _count_beside(state: optax.OptState, path: Path) -> jax.Array:
-    counts = fields(state, "count")
-    return next(count for at, count in counts.items() if at[:-1] == path[:-1])
 
 
 def _filled(
@@ -196,6 +198,18 @@ def _filled(
 ) -> optax.OptState:
     """Return the template with what ``find`` has for each leaf of each moment."""
 
+    def fill(moments: Moments) -> Moments:
+        if not has_maximum(moments):
+            return moments
+        return moments._replace(
+            **{
+                name: jax.tree_util.tree_map_with_path(
+                    functools.partial(fit, name), getattr(moments, name)
+                )
+                for name in _MOMENTS
+            }
+        )
+
     def fit(name: str, path: Path, like: jax.Array) -> jax.Array:
         found = find(name, path)
         if np.shape(found) != np.shape(like):
@@ -205,14 +219,8 @@ def _filled(
             )
         return _placed(found, like)
 
-    values = {
-        path: jax.tree_util.tree_map_with_path(
-            lambda leaf_path, like, name=name: fit(name, leaf_path, like),
-            get(template, path),
-        )
-        for group in moments(template)
-        for name, path in group._asdict().items()
-    }
+    find_maxima(template)  # for the error
+    filled = map_moments(fill, template)
     # After the moments, for only now `find` has seen the steps of all.
     if len(counts) != 1:
         raise ValueError(
@@ -220,11 +228,9 @@ def _filled(
             f"{sorted(counts)}. Convert groups of different age one by one."
         )
     (count,) = counts
-    for path, like in fields(template, "count").items():
-        values[path] = _placed(count, like)
-    return replace(template, values)
+    return map_fields(lambda like: _placed(count, like), filled, "count")
 
 
 def _placed(value: Any, like: Any) -> jax.Array:
-    """Return a copy with the dtype of ``like``, where that lives."""
+    """Return a copy with the dtype and the sharding of ``like``."""
     return jax.device_put(jnp.array(value, like.dtype, copy=True), like.sharding)

@@ -1,10 +1,12 @@
-"""Moments in the state of an optimizer, found by the names that Optax gives them.
+"""Find and replace the moments in an optimizer state by the names Optax gives them.
 
-Whatever stands around it (a chain, `optax.masked`, `optax.inject_hyperparams`), an
-optimizer of the Adam family keeps fields ``mu``, ``nu`` and perhaps ``nu_max``, each a
-tree like the parameters, and a ``count``.
+Inside any wrapper (a chain, `optax.masked`, `optax.inject_hyperparams`), an optimizer
+of the Adam family keeps fields ``mu``, ``nu`` and perhaps ``nu_max``, each a tree like
+the parameters, and a ``count`` beside ``mu``.
 """
 
+import itertools
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import jax
@@ -17,76 +19,135 @@ Path = tuple[Any, ...]
 
 
 class Moments(NamedTuple):
-    """Where one optimizer with a running maximum keeps its moments."""
+    """The moments of one optimizer and its number of updates.
 
-    mu: Path
-    nu: Path
-    nu_max: Path
+    Attributes:
+      count: Number of updates, a scalar, or None if there is none beside ``mu``.
+      mu: First moment, a tree.
+      nu: Second moment, a tree.
+      nu_max: Running maximum of the second moment, a tree, or None if there is none.
+    """
+
+    count: Any
+    mu: Any
+    nu: Any
+    nu_max: Any
 
 
 def fields(state: optax.OptState, name: str) -> dict[Path, Any]:
-    """Return path and value of each field, not parameter, of that name."""
-    return dict(
-        optax.tree.get_all_with_path(
-            state,
-            name,
-            lambda path, _: isinstance(path[-1], optax.tree_utils.NamedTupleKey),
-        )
-    )
+    """Return path and value of each field of that name, parameters excluded."""
+
+    def is_field(path: Path, _: Any) -> bool:
+        *above, key = (getattr(key, "name", None) for key in path if _is_field(key))
+        return _is_field(path[-1]) and key == name and not set(above) & set(_TREES)
+
+    return dict(optax.tree.get_all_with_path(state, name, is_field))
 
 
-def moments(state: optax.OptState) -> list[Moments]:
-    """Return where each optimizer within keeps mu, nu and nu_max, at least one.
+_TREES = ("mu", "nu", "nu_max")  # whose own fields are parameters
 
-    Several stand side by side under `optax.multi_transform`.
+
+def _is_field(key: Any) -> bool:
+    return isinstance(key, optax.tree_utils.NamedTupleKey)
+
+
+def find_moments(state: optax.OptState) -> list[Moments]:
+    """Return the moments of each optimizer in the state.
+
+    There are several under `optax.multi_transform`. A ``nu`` or ``nu_max`` belongs to
+    the ``mu`` with which it shares most of its path.
+    """
+    counts = fields(state, "count")
+    owners: dict[Path, Moments] = {}
+    for path, mu in fields(state, "mu").items():
+        beside = [count for at, count in counts.items() if at[:-1] == path[:-1]]
+        owners[path] = Moments(beside[0] if beside else None, mu, [], [])
+    for name in ("nu", "nu_max"):
+        for path, tree in fields(state, name).items() if owners else ():
+            owner = max(owners, key=lambda mu: _shared_length(mu, path))
+            getattr(owners[owner], name).append(tree)
+    return [
+        Moments(count, mu, nu[0], nu_max[0] if nu_max else None)
+        for count, mu, nu, nu_max in owners.values()
+        if len(nu) == 1 and len(nu_max) <= 1
+    ]
+
+
+def has_maximum(moments: Moments) -> bool:
+    """Return whether the optimizer keeps a maximum, and a count beside it."""
+    return moments.count is not None and moments.nu_max is not None
+
+
+def find_maxima(state: optax.OptState) -> list[Moments]:
+    """Return the moments of each optimizer that has a maximum, at least one.
 
     Raises:
-      ValueError: there is none, or it is compressed.
+      ValueError: If there is none, or it is quantized.
     """
-    found = [
-        Moments(mu, nu, nu_max)
-        for mu in fields(state, "mu")
-        for nu in fields(state, "nu")
-        for nu_max in fields(state, "nu_max")
-        if nu[: len(mu) - 1] == nu_max[: len(mu) - 1] == mu[:-1]
-    ]
+    found = [moments for moments in find_moments(state) if has_maximum(moments)]
     if not found:
         raise ValueError(
-            "The state must hold mu, nu and nu_max, as those of padam and "
+            "The state must hold count, mu, nu and nu_max, as those of padam and "
             f"optax.amsgrad do; got {type(state).__name__} without them. Optimizers "
             "like optax.adam keep no maximum."
         )
-    for moment in found:
-        check_numbers(get(state, moment.nu_max))
+    for moments in found:
+        check_numbers(moments.nu_max)
     return found
 
 
+def map_moments(
+    f: Callable[[Moments], Moments], state: optax.OptState
+) -> optax.OptState:
+    """Return the state with the moments of each optimizer replaced by ``f`` of them."""
+    return _map_parts(f, state, find_moments)
+
+
+def map_fields(f: Callable[[Any], Any], state: optax.OptState, name: str) -> Any:
+    """Return the state with each field of that name replaced by ``f`` of it."""
+    return _map_parts(f, state, lambda state: fields(state, name).values())
+
+
+def _map_parts(f: Any, state: Any, find: Callable[[Any], Iterable[Any]]) -> Any:
+    """Return the state with each part that ``find`` returns replaced by ``f`` of it."""
+    leaves, structure = jax.tree.flatten(state)
+    # The same state with the position of each leaf in place of the leaf.
+    numbered = structure.unflatten(range(len(leaves)))
+    for places in find(numbered):
+        new = f(jax.tree.map(leaves.__getitem__, places))
+        pairs = zip(jax.tree.leaves(places), jax.tree.leaves(new), strict=True)
+        for place, leaf in pairs:
+            leaves[place] = leaf
+    return structure.unflatten(leaves)
+
+
 def second_moment(state: optax.OptState) -> optax.Updates:
-    """Return v̂ as stored: ``nu_max`` of the state or, where there is none, ``nu``.
+    r"""Return :math:`\hat v`: ``nu_max`` of the state or, if there is none, ``nu``.
 
     Args:
-      state: of `padam`, `optax.amsgrad`, `optax.adam`, `optax.rmsprop` or any other
-        that names them so. Of `optax.multi_transform`, that of one group:
+      state: State of `padam_optax.padam`, `optax.amsgrad`, `optax.adam`,
+        `optax.rmsprop` or any other optimizer with these names. Of
+        `optax.multi_transform`, pass the state of one group,
         ``state.inner_states[label]``.
 
     Returns:
-      A tree like the parameters, real.
+      A tree like the parameters, real, as stored.
 
     Raises:
-      ValueError: there is none, there are several, or it is compressed.
+      ValueError: If there is none, there are several, or it is quantized.
 
-    >>> import jax.numpy as jnp
-    >>> import optax
-    >>> import padam_optax
-    >>> from padam_optax.state import second_moment
-    >>> opt, params = padam_optax.padam(0.1, b2=0.75), {"w": jnp.zeros(2)}
-    >>> state = opt.init(params)
-    >>> for g in [jnp.array([4.0, 0.0]), jnp.array([0.0, 4.0])]:
-    ...     _, state = opt.update({"w": g}, state)
-    >>> second_moment(state)
-    {'w': Array([4., 4.], dtype=float32)}
-    >>> optax.tree.get(state, "nu")
-    {'w': Array([3., 4.], dtype=float32)}
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> import padam_optax
+      >>> opt, params = padam_optax.padam(0.1, b2=0.75), {"w": jnp.zeros(2)}
+      >>> state = opt.init(params)
+      >>> for g in [jnp.array([4.0, 0.0]), jnp.array([0.0, 4.0])]:
+      ...     _, state = opt.update({"w": g}, state)
+      >>> padam_optax.state.second_moment(state)
+      {'w': Array([4., 4.], dtype=float32)}
+      >>> optax.tree.get(state, "nu")
+      {'w': Array([3., 4.], dtype=float32)}
     """
     found = fields(state, "nu_max") or fields(state, "nu")
     if len(found) != 1:
@@ -106,45 +167,16 @@ def second_moment(state: optax.OptState) -> optax.Updates:
 
 
 def check_numbers(tree: Any) -> None:
-    """Raise ValueError if a moment holds codes instead of numbers."""
+    """Raise ValueError if a moment is quantized."""
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(jax.dtypes.result_type(leaf), jnp.integer):
             raise ValueError(
-                "The state holds its moments as codes, those of quantize_state. Pass "
+                "The state holds quantized moments, those of quantize_state. Pass "
                 "dequantize_state(state)."
             )
 
 
-def get(state: optax.OptState, path: Path) -> Any:
-    """Return the value at a path that `fields` or `moments` has given."""
-    return fields(state, path[-1].name)[path]
-
-
-def replace(state: optax.OptState, values: dict[Path, Any]) -> optax.OptState:
-    """Return the state with other values at paths that `fields` has given.
-
-    `optax.tree.set` does not find a field within a sibling of one of that name, as the
-    count of `moving_average` is.
-    """
-    for path, value in values.items():
-        state = _with(state, path, value)
-    return state
-
-
-def _with(node: Any, path: Path, value: Any) -> Any:
-    if not path:
-        return value
-    children, tree = jax.tree_util.tree_flatten_with_path(
-        node, is_leaf=lambda child: child is not node
-    )
-    return tree.unflatten(
-        _with(child, path[1:], value) if _same_key(key, path[0]) else child
-        for (key,), child in children
-    )
-
-
-def _same_key(key: Any, optaxs: Any) -> bool:
-    """Return whether JAX's key is Optax's, which names the NamedTuple besides."""
-    if isinstance(optaxs, optax.tree_utils.NamedTupleKey):
-        return key == jax.tree_util.GetAttrKey(optaxs.name)
-    return key == optaxs
+def _shared_length(a: Path, b: Path) -> int:
+    """Return the number of keys that two paths share from the start."""
+    same = (x == y for x, y in zip(a, b, strict=False))
+    return sum(itertools.takewhile(bool, same))

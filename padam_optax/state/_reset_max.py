@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from padam_optax import _validation
-from padam_optax.state._lookup import Moments, fields, get, moments, replace
+from padam_optax.state._lookup import Moments, find_maxima, has_maximum, map_moments
 
 
 def reset_max(state: optax.OptState) -> optax.OptState:
@@ -56,9 +56,7 @@ def reset_max(state: optax.OptState) -> optax.OptState:
     >>> print(second_moment(state))
     [4. 2.]
     """
-    for group in moments(state):
-        state = _reset(state, group, True)
-    return state
+    return _reset(state, lambda _: True)
 
 
 def reset_max_at(
@@ -69,7 +67,7 @@ def reset_max_at(
 
     Counted as in schedules, by the number of updates before: with the ``at`` that are
     boundaries of `optax.piecewise_constant_schedule`, the first step at the new
-    learning rate is the first with the new maximum. The count is the one beside ``nu``.
+    learning rate is the first with the new maximum. The count is the one beside ``mu``.
 
     Args:
       optimizer: `padam`, `optax.amsgrad` or anything around them.
@@ -106,7 +104,7 @@ def reset_max_at(
 
     def init(params: optax.Params) -> optax.OptState:
         state = inner.init(params)
-        moments(state)  # for the error
+        find_maxima(state)  # for the error
         return state
 
     def update(
@@ -115,11 +113,7 @@ def reset_max_at(
         params: optax.Params | None = None,
         **extra_args: Any,
     ) -> tuple[optax.Updates, optax.OptState]:
-        for group in moments(state):
-            counts = fields(state, "count")
-            (count,) = (n for path, n in counts.items() if path[:-1] == group.nu[:-1])
-            state = _reset(state, group, at(count))
-        return inner.update(updates, state, params, **extra_args)
+        return inner.update(updates, _reset(state, at), params, **extra_args)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -133,28 +127,34 @@ def _one_of(counts: Collection[int]) -> Callable[[jax.Array], jax.Array]:
     return lambda count: jnp.any(count == known)
 
 
-def _reset(state: optax.OptState, group: Moments, when: Any) -> optax.OptState:
-    """Return the state with the moments of one group reset, where ``when`` is true."""
-    mu, nu, nu_max = (get(state, path) for path in group)
-    sound = jax.tree.map(
-        lambda *x: jnp.isfinite(x[0]) & jnp.isfinite(x[1]) & jnp.isfinite(x[2]),
-        mu,
-        nu,
-        nu_max,
-    )
+def _reset(state: optax.OptState, at: Callable[[Any], Any]) -> optax.OptState:
+    """Return the state with the moments reset where ``at`` of their count is true."""
 
-    def restart(keep: jax.Array, x: jax.Array) -> jax.Array:
-        # A `where` instead of a branch: it fuses with the update that follows.
-        return jnp.where(jnp.logical_not(when) | keep, x, jnp.zeros_like(x))
+    def reset(moments: Moments) -> Moments:
+        count, mu, nu, nu_max = moments
+        if not has_maximum(moments):
+            return moments
+        when = at(count)
+        is_finite = jax.tree.map(
+            lambda m, v, v_max: jnp.isfinite(m) & jnp.isfinite(v) & jnp.isfinite(v_max),
+            mu,
+            nu,
+            nu_max,
+        )
 
-    def drop(keep: jax.Array, v: jax.Array, v_max: jax.Array) -> jax.Array:
-        return jnp.where(when, restart(keep, v), v_max)
+        def restart(keep: jax.Array, x: jax.Array) -> jax.Array:
+            # A `where` instead of a branch: it fuses with the update that follows.
+            return jnp.where(jnp.logical_not(when) | keep, x, jnp.zeros_like(x))
 
-    return replace(
-        state,
-        {
-            group.mu: jax.tree.map(restart, sound, mu),
-            group.nu: jax.tree.map(restart, sound, nu),
-            group.nu_max: jax.tree.map(drop, sound, nu, nu_max),
-        },
-    )
+        def drop(keep: jax.Array, v: jax.Array, v_max: jax.Array) -> jax.Array:
+            return jnp.where(when, restart(keep, v), v_max)
+
+        return Moments(
+            count,
+            mu=jax.tree.map(restart, is_finite, mu),
+            nu=jax.tree.map(restart, is_finite, nu),
+            nu_max=jax.tree.map(drop, is_finite, nu, nu_max),
+        )
+
+    find_maxima(state)  # for the error
+    return map_moments(reset, state)
