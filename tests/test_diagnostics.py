@@ -210,6 +210,20 @@ def test_rates_can_be_traced_and_cost_one_trace():
         )
 
 
+def test_rates_notice_a_schedule_of_p_that_leaves_its_range():
+    def p(count):
+        return 0.4 + 0.1 * count
+
+    opt = padam_optax.padam(0.1, p=p)
+    state = opt.init(jnp.ones(2))
+    for step in range(3):
+        _, state = opt.update(jnp.ones(2), state)  # which runs with any p
+        if step < 2:
+            padam_optax.diagnostics.effective_learning_rates(state, 0.1, p(step))
+    with pytest.raises(ValueError, match=r"p must be in \[0, 1/2\], got 0.6"):
+        padam_optax.diagnostics.effective_learning_rates(state, 0.1, p(step))
+
+
 @pytest.mark.parametrize(
     ("kwargs", "error", "message"),
     [

@@ -238,6 +238,25 @@ def test_map_params_finds_kept_and_packed():
     assert mu == PackedLeaves(kept=((4,),), buffers=((128,),))
 
 
+def test_shardings_of_a_packed_state_are_those_of_one_from_placed_parameters():
+    mesh = jax.make_mesh((8,), ("x",), axis_types=(AxisType.Auto,))
+    placed = {
+        "w": jax.device_put(biases(32), NamedSharding(mesh, P())),
+        "large": jax.device_put(numbers(800, 10), NamedSharding(mesh, P("x"))),
+    }
+    opt = pack_small_leaves(padam(0.1))
+    state = opt.init(placed)
+    shardings = jax.tree.map(lambda x: x.sharding, state)
+    mu = optax.tree.get(shardings, "mu")
+    assert mu.kept[0].spec == P("x")
+    assert mu.buffers[0].is_fully_replicated
+    restored = jax.device_put(jax.device_get(state), shardings)
+    assert jax.tree.map(lambda x: x.sharding, restored) == shardings
+    specs = jax.tree.map(lambda x: x.sharding.spec, placed)
+    with pytest.raises(ValueError):  # of Optax: the state is no tree like params
+        optax.tree_map_params(opt, lambda x, spec: spec, state, specs)
+
+
 # --- Its state ---------------------------------------------------------------------
 
 

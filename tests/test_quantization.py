@@ -19,6 +19,7 @@ from jax.sharding import PartitionSpec as P
 import padam_optax
 from padam_optax.experimental import _codecs
 from tests import test_invariants
+from tests.conftest import enable_x64
 
 ONE = jnp.float32(1)
 FORMATS = {
@@ -393,31 +394,6 @@ def test_bytes_per_parameter_of_live_arrays(format, shapes):
         assert expected <= live / size < expected + 0.05
 
 
-PROPERTIES = [
-    "test_map_params_finds_every_copy_of_the_parameters",
-    "test_init_accepts_abstract_parameters",
-    "test_one_trace_serves_all_steps",
-    "test_scan_is_the_loop",
-    "test_params_and_state_can_be_donated_together",
-    "test_reverse_mode_through_a_step_is_finite",
-    "test_pmap_gives_every_replica_the_numbers_of_one_device",
-    "test_moments_live_where_their_parameter_does_and_need_no_communication",
-    "test_types_carry_their_sharding_on_an_explicit_mesh",
-    "test_multi_steps_of_equal_gradients_is_one_step",
-    "test_masked_passes_the_rest_through",
-    "test_multi_transform_treats_each_group_as_if_alone",
-    "test_apply_if_finite_skips_a_bad_step",
-    "test_kinds_of_trees_give_the_same_numbers",
-]
-
-
-@pytest.mark.parametrize("name", PROPERTIES)
-@pytest.mark.usefixtures("standard_promotion")
-def test_every_optimizers_properties_hold_with_codes(name, monkeypatch):
-    monkeypatch.setitem(test_invariants.OPTIMIZERS, "compressed", (compressed, 3))
-    getattr(test_invariants, name)("compressed")
-
-
 def make_params():
     rng = np.random.default_rng(0)
     return {
@@ -526,6 +502,108 @@ def test_inner_optimizers_move_as_they_do_without(inner, settings):
     assert optax.tree.norm(optax.tree.sub(actual, expected)) < 0.1 * moved
 
 
+# Optax's optimizers with mu and nu, a learning rate and what they are wrapped with.
+OPTAX = {
+    "adam": (optax.adam, {}),
+    "adamw": (optax.adamw, {}),
+    "nadam": (optax.nadam, {}),
+    "radam": (optax.radam, {}),
+    "lamb": (optax.lamb, {}),
+    "yogi": (optax.yogi, {}),
+    "novograd": (optax.novograd, {}),
+    "optimistic_adam_v2": (optax.optimistic_adam_v2, {}),
+    "amsgrad": (optax.amsgrad, {"debias_b2": 0.999}),
+    "sm3": (optax.sm3, {}),
+    "adamax": (optax.adamax, {"format": "16-bit"}),
+    "adabelief": (optax.adabelief, {"format": "16-bit"}),
+    "adopt": (optax.contrib.adopt, {"format": "16-bit"}),
+    "acprop": (optax.contrib.acprop, {"format": "16-bit"}),
+    "padam": (padam_optax.padam, {}),
+    "padam, 16-bit": (padam_optax.padam, {"format": "16-bit"}),
+}
+ONLY_16_BIT = [
+    name
+    for name, (_, s) in OPTAX.items()
+    if name in ("adamax", "adabelief", "adopt", "acprop")
+]
+
+
+@pytest.mark.usefixtures("standard_promotion", "quick_compilation")
+@pytest.mark.parametrize("name", OPTAX)
+def test_gradients_of_any_scale_are_descended_as_in_float32(name):
+    """A noisy quadratic whose loss is multiplied by 1e-8 to 1e8, all at once."""
+    make, settings = OPTAX[name]
+    plain = make(0.01)
+    quantized = padam_optax.experimental.quantize_state(plain, min_size=0, **settings)
+    curvature = jnp.logspace(-1, 1, 256)
+    scales = jnp.logspace(-8, 8, 5)
+
+    def final_loss(opt, scale):
+        def step(carry, key):
+            x, state = carry
+            g = curvature * x + 0.1 * jax.random.normal(key, x.shape)
+            u, state = opt.update(scale * g, state, x)
+            return (optax.apply_updates(x, unit * u), state), None
+
+        # Padam's update scales with c^(1-2p), the others' not at all.
+        unit = scale**-0.75 if make is padam_optax.padam else 1.0
+        x = jnp.ones(256)
+        keys = jax.random.split(jax.random.key(0), 100)
+        (x, _), _ = jax.lax.scan(step, (x, opt.init(x)), keys)
+        return jnp.sum(curvature * x**2)
+
+    actual, expected = (
+        jax.jit(jax.vmap(functools.partial(final_loss, opt)))(scales)
+        for opt in (quantized, plain)
+    )
+    np.testing.assert_allclose(actual, expected, rtol=0.1)
+
+
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize("name", ONLY_16_BIT)
+def test_8_bits_are_refused_where_nu_does_not_bound_mu(name):
+    opt = padam_optax.experimental.quantize_state(OPTAX[name][0](0.01))
+    params = {"w": jnp.ones((64, 64)), "small": jnp.ones(5)}
+    with pytest.raises(ValueError, match="'8-bit'.*'16-bit'"):
+        opt.init(params)
+    with pytest.raises(ValueError, match="'8-bit'.*'16-bit'"):
+        jax.eval_shape(opt.init, params)
+    opt.init({"small": params["small"]})  # which has no codes
+
+
+def test_8_bits_are_refused_for_a_deviation_under_a_maximum():
+    deviation = optax.chain(
+        padam_optax.squared_deviation(),
+        padam_optax.moving_average(),
+        padam_optax.running_max(),
+    )
+    inner = padam_optax.scale_by_partial_adaptive(second_moment=deviation)
+    params = jnp.ones(10)
+    with pytest.raises(ValueError, match="'8-bit'.*'16-bit'"):
+        padam_optax.experimental.quantize_state(inner, min_size=0).init(params)
+    padam_optax.experimental.quantize_state(
+        inner, min_size=0, check_momentum=False
+    ).init(params)
+
+
+@pytest.mark.usefixtures("standard_promotion")
+def test_8_bits_are_refused_where_the_check_cannot_run():
+    inner = optax.chain(optax.scale_by_polyak(), optax.scale_by_adam())
+    quantize = functools.partial(padam_optax.experimental.quantize_state, min_size=0)
+    with pytest.raises(ValueError, match="'8-bit'.*check_momentum=False"):
+        quantize(inner).init(jnp.ones(3))
+    quantize(inner, check_momentum=False).init(jnp.ones(3))
+
+
+@every_format
+@pytest.mark.parametrize("bias_correction", [True, False])
+def test_a_variance_as_a_difference_is_refused(format, bias_correction):
+    inner = optax.scale_by_stddev(bias_correction=bias_correction)
+    opt = padam_optax.experimental.quantize_state(inner, format, min_size=0)
+    with pytest.raises(ValueError, match="format must not be .*centered"):
+        opt.init(jnp.ones(3))
+
+
 def test_debiased_maximum_needs_its_rate_in_8_bits():
     params = {"w": jnp.ones(1000)}
     inner = padam_optax.padam(0.0, bias_correction="before_max")
@@ -571,6 +649,27 @@ def test_complex_and_64_bit_arrays_stay_as_they_are(dtype):
     expected = take_steps(padam_optax.padam(0.1), params, 3)
     chex.assert_trees_all_equal(actual[0], expected[0])
     chex.assert_trees_all_equal(actual[1].inner_state, expected[1])
+
+
+@every_format
+@pytest.mark.parametrize("inner", [padam_optax.padam(0.1), optax.adam(0.1)])
+@pytest.mark.usefixtures("standard_promotion")
+def test_64_bit_mode_changes_no_number_of_float32_leaves(format, inner):
+    opt = padam_optax.experimental.quantize_state(inner, format, min_size=0)
+    params = make_params()
+
+    def run():
+        state, update = opt.init(params), jax.jit(opt.update)
+        for _ in range(2):
+            u, state = update(params, state, params)
+        return u, state
+
+    expected = run()
+    with enable_x64(True):
+        actual = run()
+    chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
+    # Optax takes powers of b2 in float64 there.
+    chex.assert_trees_all_close(actual[0], expected[0], rtol=1e-4)
 
 
 @every_format

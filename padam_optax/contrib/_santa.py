@@ -1,5 +1,6 @@
-"""Santa: a sampler at falling temperature that ends as momentum with adaptive decay."""
+"""Santa: stochastic gradient MCMC with simulated annealing, then momentum descent."""
 
+from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
 import jax
@@ -8,17 +9,23 @@ import numpy as np
 import optax
 
 from padam_optax import _validation
-from padam_optax._tree import as_hyperparam, check_inexact, zeros_like
+from padam_optax._tree import as_hyperparam, check_inexact, is_none, zeros_like
 
 
 class SantaState(NamedTuple):
-    """Momentum, friction and squared gradients of each element, and the random key."""
+    """Momentum, friction and squared gradients of each parameter.
 
-    count: jax.Array  # int32 scalar, the number of updates
-    rng_key: jax.Array  # of the noise to come
-    momentum: optax.Updates  # u, at least float32; in equilibrium of variance η/β
-    thermostat: optax.Updates  # A, the share of u lost in a step; fixed after burn-in
-    nu: Any  # v, of the mean gradient; None without preconditioner
+    Attributes:
+      count: Number of updates, an int32 scalar.
+      momentum: u, at least float32; its variance is η/β in equilibrium.
+      thermostat: A, the fraction of u that a step removes; constant after burn-in.
+      nu: v, the second moment of the mean gradient; None without preconditioner.
+    """
+
+    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]
+    momentum: optax.Updates
+    thermostat: optax.Updates
+    nu: Any
 
 
 def _root_of_step(count: Any) -> jax.Array:
@@ -40,255 +47,329 @@ def santa(
     noise_exponent: float | jax.Array = 1.5,
     derivative_term: bool = False,
 ) -> optax.GradientTransformation:
-    r"""Explore by sampling at falling temperature, then refine without noise.
+    r"""Explore by sampling at a decreasing temperature, then refine without noise.
 
     Santa (stochastic annealing thermostats) treats the loss as an energy. For
-    ``burn_in`` steps it is a sampler at inverse temperature β_t: noise shakes the
-    momentum u, and a thermostat, the friction A of each element, grows where u² exceeds
-    η/β_t and shrinks where it falls short. Then the noise is switched off and A stays:
-    momentum descent in which every element keeps the decay it has learnt. With the mean
-    gradient ḡ and f̃ = N ḡ, the gradient of the summed loss, each step begins with
+    ``burn_in`` steps it samples at inverse temperature :math:`\beta_t`: noise drives
+    the momentum u, and a thermostat, the friction A of each element, increases where
+    :math:`u^2` exceeds :math:`\eta/\beta_t` and decreases where it falls short. Then
+    the noise stops and A is frozen: momentum descent in which every element keeps the
+    decay rate it has learned. With the mean gradient :math:`\bar g`, each step starts
+    with
 
     .. math::
-        v_t = b_2 v_{t-1} + (1-b_2)\, \bar g_t^2, \qquad
-        q_t = (\epsilon + \sqrt{v_t})^{-1/2}, \qquad
-        k_t = -\eta\, q_t \tilde f_t
-            + \sqrt{2 \eta^{e} q_{t-1} / \beta_t}\; \zeta_t,
-        \quad \zeta_t \sim N(0, I)
+        \begin{aligned}
+        v_t &= b_2 v_{t-1} + (1-b_2)\, \bar g_t^2 \\
+        q_t &= (\epsilon + \sqrt{v_t})^{-1/2} \\
+        k_t &= -\eta N q_t \bar g_t + \sqrt{2 \eta^{e} q_{t-1} / \beta_t}\; \zeta_t,
+            \quad \zeta_t \sim N(0, I)
+        \end{aligned}
 
-    and ends, for Santa-E (``integrator="euler"``), with
+    and continues, for Santa-E (``integrator="euler"``), with
 
     .. math::
-        A_t = A_{t-1} + u_{t-1}^2 - \eta/\beta_t, \quad
-        u_t = (1 - A_t)\, u_{t-1} + k_t, \quad
-        \theta_t = \theta_{t-1} + q_t u_t
+        \begin{aligned}
+        A_t &= A_{t-1} + u_{t-1}^2 - \eta/\beta_t \\
+        u_t &= (1 - A_t)\, u_{t-1} + k_t \\
+        \theta_t &= \theta_{t-1} + q_t u_t
+        \end{aligned}
 
     and for Santa-SSS (``"sss"``, symmetric splitting) with
 
     .. math::
-        A' = A_{t-1} + (u_{t-1}^2 - \eta/\beta_t)/2, \quad
-        u_t = e^{-A'/2} (e^{-A'/2} u_{t-1} + k_t), \quad
-        A_t = A' + (u_t^2 - \eta/\beta_t)/2, \quad
-        \theta_t = \theta_{t-1} + q_t (u_{t-1} + u_t)/2 .
+        \begin{aligned}
+        A' &= A_{t-1} + (u_{t-1}^2 - \eta/\beta_t)/2 \\
+        u_t &= e^{-A'/2} (e^{-A'/2} u_{t-1} + k_t) \\
+        A_t &= A' + (u_t^2 - \eta/\beta_t)/2 \\
+        \theta_t &= \theta_{t-1} + q_t (u_{t-1} + u_t)/2
+        \end{aligned}
 
-    In refinement A_t = A_{t-1} and k_t has no ζ. The start is u_0 ~ √η N(0, I),
-    A_0 = ``friction``, v_0 = 0. SSS samples more exactly, and no large A upsets it;
-    Santa-E diverges once A > 2. On θ²/2 at η = 0.01 and β = 1 the variance of θ is 0.1%
-    off with SSS and 4% with Santa-E, which at η = 0.1 diverges.
+    In refinement A is constant and :math:`k_t` has no noise. The initial values are
+    :math:`u_0 \sim \sqrt\eta\, N(0, I)`, :math:`A_0` = ``friction`` and
+    :math:`v_0 = 0`. SSS samples more accurately and is stable for any A; Santa-E
+    diverges once A exceeds 2. On :math:`\theta^2/2` at :math:`\eta = 0.01` and
+    :math:`\beta = 1`, the variance of :math:`\theta` is off by 0.1 % with SSS and by
+    4 % with Santa-E, which diverges at :math:`\eta = 0.1`.
 
-    What is easily got wrong:
+    Common pitfalls:
 
-    * η is the learning rate for the gradient of the *sum* over the data set, the square
-      of a time step. Pass gradients of the mean loss, as to any optimizer, and divide
-      the learning rate that you know by N: without preconditioner, refinement by
-      Santa-E is heavy ball with learning rate ηN and momentum 1-A; with it, ηN/A stands
-      where `optax.rmsprop` has its learning rate.
-    * The result *is* the update, learning rate and sign included. The loss must be the
-      whole negative log posterior over N: `optax.add_decayed_weights`, a Gaussian
-      prior, stands before this transformation, not after it.
-    * In the paper λ is ``eps``, σ is ``b2``, g is q, and A_0 = √η C. q is the root of
-      RMSprop's factor: u gets one and θ the other.
-    * f̃_t is the gradient at θ_{t-1}, the parameters that you hold, in both schemes: in
-      SSS, too, θ first moves by q_t u_{t-1}/2, and q_t needs f̃_t.
-    * Exploration is the ``burn_in`` calls with count 0, ..., burn_in - 1; the listing
-      has one less, t < burn-in from t = 1.
-    * The noise exponent e is 3/2, which u = h p and η = h² imply and the authors'
-      programs have; the printed listing has 1. That is noise of twice the variance that
-      u shall have (without preconditioner): SSS then settles at A = 0.88, Santa-E
-      cannot settle and diverges. With e = 3/2, √η q must stay well below 1.
-    * A varies by √(η/β_t) about its mean, which is √η q plus what the noise of the
-      gradients adds. So β must be well above 1 when burn-in ends: an element left with
-      A < 0 grows without bound in refinement.
-    * A NaN in a gradient stays in its element's u, A and v: skip such steps with
+    * :math:`\eta` is the learning rate for the gradient of the *sum* over the data set,
+      and the square of a time step. Pass gradients of the mean loss, as to any
+      optimizer, and divide a known learning rate by N: without preconditioner,
+      refinement by Santa-E is heavy ball with learning rate :math:`\eta N` and momentum
+      1 - A; with it, :math:`\eta N/A` corresponds to the learning rate of
+      `optax.rmsprop`.
+    * The result *is* the update, including learning rate and sign. The loss must be the
+      whole negative log posterior divided by N, so `optax.add_decayed_weights`, a
+      Gaussian prior, goes before this transformation in a chain, not after it.
+    * In the paper, ``eps`` is :math:`\lambda`, ``b2`` is :math:`\sigma`, q is g, and
+      :math:`A_0 = \sqrt\eta\, C`. q is the root of RMSProp's factor: it multiplies both
+      the kick of u and the step of :math:`\theta`.
+    * The gradient is taken at :math:`\theta_{t-1}`, the current parameters, in both
+      schemes, although SSS first moves :math:`\theta` by :math:`q_t u_{t-1}/2`.
+    * Exploration lasts for the ``burn_in`` calls with count 0, ..., burn_in - 1; the
+      paper's listing has one less.
+    * The noise exponent e is 3/2, as :math:`u = h p` and :math:`\eta = h^2` imply and
+      as in the authors' programs; the printed listing has 1. Then the noise has twice
+      the variance that u should have (without preconditioner): SSS settles at A = 0.88,
+      and Santa-E diverges. With e = 3/2, :math:`\sqrt\eta\, q` must stay well below 1.
+    * A fluctuates by :math:`\sqrt{\eta/\beta_t}` around its mean, which is
+      :math:`\sqrt\eta\, q` plus a term from gradient noise. So :math:`\beta` must be
+      well above 1 when burn-in ends: an element with A < 0 diverges in refinement.
+    * A NaN gradient permanently poisons its own element: skip such steps with
       `optax.apply_if_finite`.
 
-    Randomness: each update splits ``rng_key`` into the next key and a noise key, and
-    leaf i draws from ``jax.random.fold_in(noise key, i)``. The noise depends on the key
-    and the step alone. Replicas under pmap, whose states hold the same key, stay equal;
-    of a parameter sharded under jit every device draws a part of its own. In shard_map,
-    where the parts are split by hand, fold the device's index into the key.
+    Randomness: the key is split into one for :math:`u_0` and one for the noise, which
+    is folded with the count and then with the index of the leaf. The noise depends only
+    on the key and the step, so the state holds no key, and a restored state needs an
+    optimizer with the same key. Replicas under `jax.pmap` draw the same noise; devices
+    that share a sharded parameter under `jax.jit` draw different parts of it. Inside
+    `jax.shard_map`, fold the device's index into the key of a sharded parameter.
 
     Args:
-      learning_rate: η, at least 0, as said above; or a schedule, called with 0 at the
-        first step and in ``init``.
+      learning_rate: :math:`\eta`, at least 0, as explained above; or a schedule, called
+        with 0 in ``init`` and in the first step.
       num_examples: N, the size of the data set; at least 1.
-      burn_in: number of exploration steps, then refinement; at least 0.
-      key: PRNG key, typed or raw, or an int as its seed.
+      burn_in: Number of exploration steps, at least 0.
+      key: PRNG key, typed or raw, or an integer seed.
       integrator: "sss" or "euler".
-      inverse_temperature: β > 0, or a schedule, called with 0 at the first step;
-        √t, with t from 1, if left out. It matters only during exploration.
-      friction: A_0, the share of u lost in a step at first; at least 0.
-      b2: share of the old v that is kept, in [0, 1).
-      eps: added to √v, > 0; bounds q by 1/√eps, which it is at first.
-      precondition: whether to use q and v at all; q = 1 otherwise.
+      inverse_temperature: :math:`\beta` > 0, or a schedule, called with 0 in the first
+        step. The default is :math:`\sqrt t` with t from 1. Used only in exploration.
+      friction: :math:`A_0`, the initial fraction of u that a step removes; at least 0.
+      b2: Exponential decay rate of v, in [0, 1).
+      eps: Added to the root of v, > 0. It bounds q by 1/√eps, its initial value.
+      precondition: Whether to use q and v; without them q = 1.
       noise_exponent: e, at least 0.
-      derivative_term: whether exploration adds (η/β_t)(1 - q_{t-1}/q_t)/u_{t-1} to k_t,
-        the correction for a q that varies with θ, which the authors' programs leave
-        out. It explodes where u is small: here ``|u|`` counts as at least a tenth of
-        its equilibrium value √(η/β_t), and the term is 0 where u is.
+      derivative_term: Whether exploration adds
+        :math:`(\eta/\beta_t)(1 - q_{t-1}/q_t)/u_{t-1}` to :math:`k_t`, a correction for
+        the dependence of q on :math:`\theta` that the authors' programs omit. It is
+        unbounded for small u: here the absolute value of u counts as at least a tenth
+        of its equilibrium value :math:`\sqrt{\eta/\beta_t}`; at u = 0 the term is 0.
 
     Returns:
-      A transformation with state `SantaState`, whose fields others may read:
-      ``optax.tree.get(state, "thermostat")`` is A. Updates have the gradients' dtype;
-      where a gradient is None, the update is None and the state stays.
+      A transformation with state `SantaState`; ``optax.tree.get(state, "thermostat")``
+      is A. Updates have the gradients' dtype. Where a gradient is None, the update is
+      None and the state does not change.
 
     Raises:
-      ValueError: a number is outside its range or ``integrator`` is unknown.
-      TypeError: a hyperparameter is no number, ``key`` is neither key nor int, or a
-        leaf is complex, integer or bool.
+      ValueError: If a number is outside its range or ``integrator`` is unknown.
+      TypeError: If a hyperparameter is not a number, ``key`` is neither a key nor an
+        integer, or a leaf is complex, integer or boolean.
 
-    A thousand elements, N = 100, each with mean loss (θ-3)²/200, so that the energy is
-    (θ-3)²/2. While Santa explores at β_t = √t, the variances follow the temperature:
-    βu² goes to η, β(θ-3)² to 1. When the noise stops, θ settles in the minimum.
+    Examples:
+      A thousand elements with mean loss (θ-3)²/200 and N = 100, so the energy is
+      (θ-3)²/2. While Santa explores at β = √t, the variances follow the temperature:
+      βu² goes to η and β(θ-3)² to 1. Without noise θ settles in the minimum.
 
-    >>> import jax, jax.numpy as jnp
-    >>> import optax
-    >>> from padam_optax.contrib import santa
-    >>> opt = santa(0.01, 100, burn_in=4000, key=0, precondition=False)
-    >>> def step(carry, _):
-    ...     x, state = carry
-    ...     updates, state = opt.update((x - 3) / 100, state)
-    ...     x = optax.apply_updates(x, updates)
-    ...     return (x, state), ((x - 3) ** 2, state.momentum**2 / 0.01)
-    >>> x = jnp.zeros(1000)
-    >>> _, squares = jax.lax.scan(step, (x, opt.init(x)), length=4500)
-    >>> for t in [100, 1000, 4000, 4500]:
-    ...     theta, u = (t**0.5 * square[t - 1].mean() for square in squares)
-    ...     print(f"step {t:4}: βu²/η {u:.1f}, β(θ-3)² {theta:.1f}")
-    step  100: βu²/η 0.4, β(θ-3)² 0.4
-    step 1000: βu²/η 1.0, β(θ-3)² 0.9
-    step 4000: βu²/η 1.0, β(θ-3)² 1.0
-    step 4500: βu²/η 0.0, β(θ-3)² 0.0
+      >>> import jax
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from padam_optax.contrib import santa
+      >>> opt = santa(0.01, 100, burn_in=4000, key=0, precondition=False)
+      >>> def step(carry, _):
+      ...     x, state = carry
+      ...     updates, state = opt.update((x - 3) / 100, state)
+      ...     x = optax.apply_updates(x, updates)
+      ...     return (x, state), ((x - 3) ** 2, state.momentum**2 / 0.01)
+      >>> x = jnp.zeros(1000)
+      >>> _, squares = jax.lax.scan(step, (x, opt.init(x)), length=4500)
+      >>> for t in [100, 1000, 4000, 4500]:
+      ...     theta, u = (t**0.5 * square[t - 1].mean() for square in squares)
+      ...     print(f"step {t:4}: βu²/η {u:.1f}, β(θ-3)² {theta:.1f}")
+      step  100: βu²/η 0.4, β(θ-3)² 0.5
+      step 1000: βu²/η 0.9, β(θ-3)² 0.9
+      step 4000: βu²/η 1.0, β(θ-3)² 1.0
+      step 4500: βu²/η 0.0, β(θ-3)² 0.0
 
     References:
       Chen, Carlson, Gan, Li and Carin, Bridging the gap between stochastic gradient
       MCMC and stochastic optimization, AISTATS 2016 (arXiv 1512.07962).
     """
+    _check_key(key)
     learning_rate = _validation.learning_rate(learning_rate)
-    num_examples = _validation.number(
+    inverse_temperature = _check_inverse_temperature(inverse_temperature)
+    friction = _validation.non_negative("friction", friction, "A usual value is 0.1.")
+    burn_in = _validation.whole_number(
+        "burn_in", burn_in, "It is the number of exploration steps; 0 only refines."
+    )
+    constants = _Step(
+        num_examples=_check_num_examples(num_examples),
+        b2=_validation.decay_rate("b2", b2),
+        eps=_validation.positive("eps", eps, "A usual value is 1e-5."),
+        noise_exponent=_validation.non_negative(
+            "noise_exponent", noise_exponent, "Use 1.5, or 1 for the printed listing."
+        ),
+        integrate=_integrator(integrator),
+        derivative_term=derivative_term,
+    )
+
+    def init(params: optax.Params) -> SantaState:
+        _check_real(params)
+        count = jnp.zeros([], jnp.int32)
+        eta = learning_rate(count) if callable(learning_rate) else learning_rate
+        init_key, _ = jax.random.split(_as_key(key))
+        return _initial_state(params, count, eta, init_key, friction, precondition)
+
+    def update(
+        updates: optax.Updates, state: Any, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, SantaState]:
+        del params
+        check_inexact(updates, "updates")
+        eta, beta = (
+            h(state.count) if callable(h) else h
+            for h in (learning_rate, inverse_temperature)
+        )
+        step = constants._replace(eta=eta, beta=beta)
+        _, noise_key = jax.random.split(_as_key(key))
+
+        def explore(updates: optax.Updates, state: SantaState) -> tuple[Any, ...]:
+            step_key = jax.random.fold_in(noise_key, state.count)
+            noise = _standard_normal(step_key, state.momentum)
+            return _map_leaves(step, updates, state, noise)
+
+        def refine(updates: optax.Updates, state: SantaState) -> tuple[Any, ...]:
+            return _map_leaves(step, updates, state, None)
+
+        is_exploration = state.count < jnp.asarray(burn_in, jnp.int32)
+        # Operands, because NumPy arrays (a restored state) in a closure are constants,
+        # which XLA may round differently.
+        new_updates, *statistics = jax.lax.cond(
+            is_exploration, explore, refine, updates, state
+        )
+        count: Any = optax.safe_increment(state.count)
+        return new_updates, SantaState(count, *statistics)
+
+    return optax.GradientTransformation(init, update)
+
+
+def _initial_state(
+    params: optax.Params,
+    count: jax.Array,
+    eta: Any,
+    key: jax.Array,
+    friction: Any,
+    precondition: bool,
+) -> SantaState:
+    # Adding to zeros_like(params) gives u and A the sharding of the parameters.
+    nothing = zeros_like(params)
+    momentum = jax.tree.map(
+        lambda zero, zeta: zero + jnp.sqrt(jnp.asarray(eta, zero.dtype)) * zeta,
+        nothing,
+        _standard_normal(key, nothing),
+    )
+    thermostat = jax.tree.map(lambda x: x + as_hyperparam(friction, x.dtype), nothing)
+    return SantaState(count, momentum, thermostat, nothing if precondition else None)
+
+
+class _Step(NamedTuple):
+    """The hyperparameters of one step; `_move` casts them to a leaf's dtype."""
+
+    num_examples: Any
+    b2: Any
+    eps: Any
+    noise_exponent: Any
+    integrate: Callable[..., tuple[jax.Array, ...]]
+    derivative_term: bool
+    eta: Any = None  # of the current step, like beta
+    beta: Any = None
+
+
+def _map_leaves(
+    step: _Step, gradients: optax.Updates, state: SantaState, noise: Any
+) -> tuple[Any, ...]:
+    """Return updates, u, A and v; refine without noise."""
+    leaves, structure = jax.tree.flatten(gradients, is_leaf=is_none)
+    trees = state.momentum, state.thermostat, state.nu, noise
+    columns = [
+        [None] * len(leaves) if tree is None else structure.flatten_up_to(tree)
+        for tree in trees
+    ]
+    moved = [_move(step, *row) for row in zip(leaves, *columns, strict=True)]
+    updates, u, a, v = (structure.unflatten(row[i] for row in moved) for i in range(4))
+    return updates, u, a, None if state.nu is None else v
+
+
+def _move(
+    step: _Step, g: Any, u: jax.Array, a: jax.Array, v: Any, zeta: Any
+) -> tuple[Any, ...]:
+    """Return update, u, A and v of one leaf."""
+    if g is None:
+        return None, u, a, v
+    eta, beta, n, small, exponent = (
+        jnp.asarray(h, u.dtype)
+        for h in (step.eta, step.beta, step.num_examples, step.eps, step.noise_exponent)
+    )
+    mean = jnp.asarray(g, u.dtype)
+    q_old = q = jnp.ones([], u.dtype)
+    if v is not None:
+        decay = as_hyperparam(step.b2, u.dtype)
+        q_old = jax.lax.rsqrt(small + jnp.sqrt(v))
+        v = decay * v + (1 - decay) * jnp.square(mean)
+        q = jax.lax.rsqrt(small + jnp.sqrt(v))
+
+    kick = -(eta * n) * q * mean
+    temperature = None
+    if zeta is not None:
+        temperature = eta / beta  # the variance that u should have
+        kick += jnp.sqrt(2 * eta**exponent / beta * q_old) * zeta
+        if step.derivative_term:
+            least = 0.1 * jnp.sqrt(temperature) + jnp.finfo(u.dtype).tiny
+            inverse = jnp.sign(u) / jnp.maximum(jnp.abs(u), least)
+            kick += temperature * (1 - q_old / q) * inverse
+    velocity, u, a = step.integrate(u, a, kick, temperature)
+    return (q * velocity).astype(jax.dtypes.result_type(g)), u, a, v
+
+
+def _euler_step(
+    u: jax.Array, a: jax.Array, kick: jax.Array, temperature: jax.Array | None
+) -> tuple[jax.Array, ...]:
+    a = _adapt(a, u, temperature, 1.0)
+    u = (1 - a) * u + kick
+    return u, u, a
+
+
+def _sss_step(
+    u: jax.Array, a: jax.Array, kick: jax.Array, temperature: jax.Array | None
+) -> tuple[jax.Array, ...]:
+    a = _adapt(a, u, temperature, 0.5)
+    half = jnp.exp(-a / 2)
+    u_old, u = u, half * (half * u + kick)
+    return (u_old + u) / 2, u, _adapt(a, u, temperature, 0.5)
+
+
+def _integrator(name: str) -> Callable[..., tuple[jax.Array, ...]]:
+    integrators = {"sss": _sss_step, "euler": _euler_step}
+    if name not in integrators:
+        raise ValueError(
+            f"integrator must be 'sss' or 'euler', got {name!r}. The first is "
+            "Santa-SSS, the second Santa-E."
+        )
+    return integrators[name]
+
+
+def _adapt(
+    a: jax.Array, u: jax.Array, temperature: jax.Array | None, fraction: float
+) -> jax.Array:
+    """Return A after a fraction of a time step; constant without a temperature."""
+    return a if temperature is None else a + fraction * (jnp.square(u) - temperature)
+
+
+def _check_inverse_temperature(value: Any) -> Any:
+    if callable(value):
+        return value
+    remedy = "1 samples the posterior; larger is colder. Use burn_in=0 for no noise."
+    return _validation.positive("inverse_temperature", value, remedy)
+
+
+def _check_num_examples(num_examples: Any) -> Any:
+    return _validation.number(
         "num_examples",
         num_examples,
         "a finite number >= 1",
         lambda n: 1 <= n < float("inf"),
         "It is the size of the data set: the mean gradient times it is the gradient of "
-        "the summed loss, with which Santa works.",
+        "the summed loss, which Santa uses.",
     )
-    burn_in = _validation.whole_number(
-        "burn_in", burn_in, "It is the number of exploration steps; 0 only refines."
-    )
-    if not callable(inverse_temperature):
-        inverse_temperature = _validation.positive(
-            "inverse_temperature",
-            inverse_temperature,
-            "1 samples the posterior; larger is colder. Use burn_in=0 for no noise.",
-        )
-    friction = _validation.non_negative("friction", friction, "A usual value is 0.1.")
-    b2 = _validation.decay_rate("b2", b2)
-    eps = _validation.positive("eps", eps, "A usual value is 1e-5.")
-    noise_exponent = _validation.non_negative(
-        "noise_exponent", noise_exponent, "Use 1.5, or 1 for the printed listing."
-    )
-    if integrator not in ("sss", "euler"):
-        raise ValueError(
-            f"integrator must be 'sss' or 'euler', got {integrator!r}. The first is "
-            "Santa-SSS, the second Santa-E."
-        )
-    _check_key(key)
-
-    def init(params: optax.Params) -> SantaState:
-        _check_real(params)
-        count = jnp.zeros([], jnp.int32)
-        rng_key, momentum_key = jax.random.split(_as_key(key))
-        eta = learning_rate(count) if callable(learning_rate) else learning_rate
-        nothing = zeros_like(params)
-        return SantaState(
-            count=count,
-            rng_key=rng_key,
-            # Added to zeros, u lies where the parameters lie.
-            momentum=jax.tree.map(
-                lambda zero, zeta: zero + jnp.sqrt(jnp.asarray(eta, zero.dtype)) * zeta,
-                nothing,
-                _standard_normal(momentum_key, nothing),
-            ),
-            thermostat=jax.tree.map(
-                lambda x: x + as_hyperparam(friction, x.dtype), nothing
-            ),
-            nu=nothing if precondition else None,
-        )
-
-    def update(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-    ) -> tuple[optax.Updates, SantaState]:
-        del params
-        check_inexact(updates, "updates")
-        eta_t, beta_t = (
-            h(state.count) if callable(h) else h
-            for h in (learning_rate, inverse_temperature)
-        )
-        rng_key, noise_key = jax.random.split(state.rng_key)
-
-        def move(g: Any, u: jax.Array, a: jax.Array, v: Any, zeta: Any) -> Any:
-            """Return a leaf's update, u, A and v; refine if there is no noise ζ."""
-            if g is None:
-                return None, u, a, v
-            eta, beta, n, small, exponent = (
-                jnp.asarray(h, u.dtype)
-                for h in (eta_t, beta_t, num_examples, eps, noise_exponent)
-            )
-            mean = jnp.asarray(g, u.dtype)
-            q_old = q = jnp.ones([], u.dtype)
-            if precondition:
-                decay = as_hyperparam(b2, u.dtype)
-                q_old = jax.lax.rsqrt(small + jnp.sqrt(v))
-                v = decay * v + (1 - decay) * jnp.square(mean)
-                q = jax.lax.rsqrt(small + jnp.sqrt(v))
-
-            kick = -(eta * n) * q * mean
-            if zeta is not None:
-                kick += jnp.sqrt(2 * eta**exponent / beta * q_old) * zeta
-                if derivative_term:
-                    least = 0.1 * jnp.sqrt(eta / beta) + jnp.finfo(u.dtype).tiny
-                    inverse = jnp.sign(u) / jnp.maximum(jnp.abs(u), least)
-                    kick += eta / beta * (1 - q_old / q) * inverse
-
-            def heated(a: jax.Array, u: jax.Array, share: float) -> jax.Array:
-                return a if zeta is None else a + share * (jnp.square(u) - eta / beta)
-
-            if integrator == "euler":
-                a = heated(a, u, 1.0)
-                u = (1 - a) * u + kick
-                step = q * u
-            else:
-                a = heated(a, u, 0.5)
-                half = jnp.exp(-a / 2)
-                u_old, u = u, half * (half * u + kick)
-                a = heated(a, u, 0.5)
-                step = q * (u_old + u) / 2
-            return step.astype(jax.dtypes.result_type(g)), u, a, v
-
-        def move_all(noise: Any) -> Any:
-            gradients, structure = jax.tree.flatten(updates, lambda x: x is None)
-            absent = [None] * len(gradients)
-            columns = [
-                absent if tree is None else structure.flatten_up_to(tree)
-                for tree in (state.momentum, state.thermostat, state.nu, noise)
-            ]
-            moved = [move(*row) for row in zip(gradients, *columns, strict=True)]
-            return [structure.unflatten(row[i] for row in moved) for i in range(4)]
-
-        new_updates, momentum, thermostat, nu = jax.lax.cond(
-            state.count < jnp.asarray(burn_in, jnp.int32),
-            lambda: move_all(_standard_normal(noise_key, state.momentum)),
-            lambda: move_all(None),
-        )
-        count: Any = optax.safe_increment(state.count)
-        return new_updates, SantaState(
-            count, rng_key, momentum, thermostat, nu if precondition else None
-        )
-
-    return optax.GradientTransformation(init, update)
 
 
 def _check_key(key: Any) -> None:

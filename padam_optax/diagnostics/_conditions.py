@@ -1,4 +1,4 @@
-"""What the convergence theorems ask of the hyperparameters."""
+"""The conditions of the convergence theorems on the hyperparameters."""
 
 import math
 from typing import NamedTuple
@@ -7,11 +7,17 @@ import optax
 
 
 class Condition(NamedTuple):
-    """A condition of a theorem; as text, a line that says whether and why it holds."""
+    """A condition of a theorem; its text is one line with verdict and reason.
 
-    name: str  # that of the theorem
+    Attributes:
+      name: Name of the theorem.
+      holds: Whether the condition holds.
+      explanation: The condition with its numbers, and what else the theorem assumes.
+    """
+
+    name: str
     holds: bool
-    explanation: str  # the condition with its numbers, and what else is assumed
+    explanation: str
 
     def __str__(self) -> str:
         """Return "holds" or "fails", name and explanation."""
@@ -21,40 +27,42 @@ class Condition(NamedTuple):
 def check_convergence_conditions(
     b1: float, b2: float, p: optax.ScalarOrSchedule
 ) -> tuple[Condition, ...]:
-    """Say which theorem on Padam's convergence the hyperparameters satisfy.
+    """Return which convergence theorems of Padam the hyperparameters satisfy.
 
-    This is advice, to be read before a run: no optimizer here calls it, and it raises
-    nothing for any numbers. A failed condition is no failed run (weight decay,
-    ``bias_correction`` and most learning rate schedules are outside every theorem), nor
-    does a fulfilled one choose the learning rate. To watch the property on which the
-    proofs rest, see `fraction_of_increased_lrs`.
+    This is advice to read before a run: no optimizer calls it, and it raises for no
+    numbers. Violating a condition does not mean training will fail (weight decay,
+    ``bias_correction`` and most learning rate schedules are outside every theorem), and
+    satisfying one says nothing about the learning rate.
+    `fraction_of_increased_lrs` monitors the property on which the proofs rest.
 
-    Names are those of the authors' talk. Two are about any loss with bounded
-    gradients: convergence to a stationary point asks b1 < b2^(2p), which is stricter
-    the larger p is; for p ≤ 1/4 its rate has a better dependence on the dimension than
-    that of AMSGrad and SGD. One is about convex losses: the regret grows like √T.
+    The names are those of the authors' talk. Two theorems are about any loss with
+    bounded gradients: convergence to a stationary point requires b1 < b2^(2p), which is
+    stricter for larger p; for p ≤ 1/4 the rate depends better on the dimension than
+    those of AMSGrad and SGD. One theorem is about convex losses: the regret grows like
+    the root of T.
 
     Args:
-      b1: decay rate of the momentum.
-      b2: decay rate of the second moment.
-      p: the exponent. With a schedule every condition fails: no theorem covers it.
+      b1: Decay rate of the first moment.
+      b2: Decay rate of the second moment.
+      p: The exponent. With a schedule every condition fails: no theorem covers it.
 
     Returns:
-      The conditions: that of the algorithm, then one for each theorem.
+      The condition of the algorithm, then one for each theorem.
 
-    >>> from padam_optax.diagnostics import check_convergence_conditions
-    >>> for condition in check_convergence_conditions(0.9, 0.999, 1 / 8):
-    ...     print(condition)  # doctest: +ELLIPSIS
-    holds: Algorithm 1: 0 < p <= 1/2 with p = 0.125 and decay rates in [0, 1)...
-    holds: Padam, convex (regret): b1 < sqrt(b2): 0.9 < 0.9995...
-    holds: Adam-type, nonconvex: b1 < b2^(2p): 0.9 < 0.99975...
-    holds: Padam, nonconvex: p <= 1/4, and b1 < b2^(2p): 0.125 <= 0.25...
-    >>> for condition in check_convergence_conditions(0.9, 0.7, 1 / 2):
-    ...     print(condition.holds, condition.name)
-    True Algorithm 1
-    False Padam, convex (regret)
-    False Adam-type, nonconvex
-    False Padam, nonconvex
+    Examples:
+      >>> from padam_optax.diagnostics import check_convergence_conditions
+      >>> for condition in check_convergence_conditions(0.9, 0.999, 1 / 8):
+      ...     print(condition)  # doctest: +ELLIPSIS
+      holds: Algorithm 1: 0 < p <= 1/2 with p = 0.125 and decay rates in [0, 1)...
+      holds: Padam, convex (regret): b1 < sqrt(b2): 0.9 < 0.9995...
+      holds: Adam-type, nonconvex: b1 < b2^(2p): 0.9 < 0.99975...
+      holds: Padam, nonconvex: p <= 1/4, and b1 < b2^(2p): 0.125 <= 0.25...
+      >>> for condition in check_convergence_conditions(0.9, 0.7, 1 / 2):
+      ...     print(condition.holds, condition.name)
+      True Algorithm 1
+      False Padam, convex (regret)
+      False Adam-type, nonconvex
+      False Padam, nonconvex
 
     References:
       Chen, Zhou, Tang, Yang, Cao and Gu, IJCAI 2020 (arXiv 1806.06763). Zhou et al., On
@@ -78,8 +86,8 @@ def check_convergence_conditions(
         (
             b1 < root,
             f"b1 < sqrt(b2): {_compared(b1, root)}. Also assumed: convex losses, "
-            "bounded gradients, a bounded set with the projection onto it, a learning "
-            "rate like 1/sqrt(t), b1 that decays geometrically.",
+            "bounded gradients, projection onto a bounded set, a learning rate like "
+            "1/sqrt(t), b1 that decays geometrically.",
         ),
         (
             b1 < power,

@@ -1,4 +1,4 @@
-"""How far the parameters have come from where they began."""
+"""The distance of the parameters from their initial values."""
 
 from typing import Any, NamedTuple
 
@@ -6,45 +6,48 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax._tree import check_inexact, compute_dtype
-from padam_optax.state._lookup import fields
+from padam_optax._tree import check_inexact, compute_dtype, reduce_over_axis
+from padam_optax.state._lookup import fields, unwrap
 
 
 class KeepInitialParamsState(NamedTuple):
-    """The parameters that ``init`` was given."""
+    """The initial parameters.
 
-    initial_params: optax.Params  # a copy
+    Attributes:
+      initial_params: A copy of the parameters that ``init`` received.
+    """
+
+    initial_params: optax.Params
 
 
 def keep_initial_params() -> optax.GradientTransformation:
-    """Remember θ_0 and leave the updates as they are.
+    """Store a copy of the initial parameters and pass updates through.
 
     The copy shares no buffer with the parameters, so both can be donated to the train
-    step. It costs as much memory as they do and is never written again.
+    step. It needs as much memory as they do and is never written again.
 
     Returns:
       A transformation with state `KeepInitialParamsState`, for `distance_from_start`.
 
     Raises:
-      TypeError: a leaf is integer or bool (in ``init``).
+      TypeError: If a leaf is integer or boolean (in ``init``).
 
-    >>> import jax.numpy as jnp
-    >>> import optax
-    >>> from padam_optax.diagnostics import distance_from_start, keep_initial_params
-    >>> opt = optax.chain(keep_initial_params(), optax.sgd(1.0))
-    >>> params = {"w": jnp.array([1.0, 2.0])}
-    >>> state = opt.init(params)
-    >>> updates, state = opt.update({"w": jnp.array([3.0, -4.0])}, state)
-    >>> params = optax.apply_updates(params, updates)
-    >>> print(distance_from_start(state, params))
-    5.0
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> from padam_optax.diagnostics import distance_from_start, keep_initial_params
+      >>> opt = optax.chain(keep_initial_params(), optax.sgd(1.0))
+      >>> params = {"w": jnp.array([1.0, 2.0])}
+      >>> state = opt.init(params)
+      >>> updates, state = opt.update({"w": jnp.array([3.0, -4.0])}, state)
+      >>> params = optax.apply_updates(params, updates)
+      >>> print(distance_from_start(state, params))
+      5.0
     """
 
     def init(params: optax.Params) -> KeepInitialParamsState:
         check_inexact(params, "params")
-        return KeepInitialParamsState(
-            jax.tree.map(lambda x: jnp.array(x, copy=True), params)
-        )
+        return KeepInitialParamsState(jax.tree.map(_copy, params))
 
     def update(
         updates: optax.Updates, state: Any, params: optax.Params | None = None
@@ -55,22 +58,35 @@ def keep_initial_params() -> optax.GradientTransformation:
     return optax.GradientTransformation(init, update)
 
 
+def _copy(x: Any) -> jax.Array:
+    is_abstract = isinstance(x, jax.ShapeDtypeStruct)
+    return jnp.zeros_like(x) if is_abstract else jnp.array(x, copy=True)
+
+
 def distance_from_start(
-    state: optax.OptState, params: optax.Params, *, per_leaf: bool = False
+    state: optax.OptState,
+    params: optax.Params,
+    *,
+    per_leaf: bool = False,
+    axis_name: Any = None,
 ) -> Any:
     r"""Return :math:`\|\theta_t - \theta_0\|_2`.
 
     Args:
-      state: holds one `KeepInitialParamsState`.
-      params: θ_t.
-      per_leaf: whether to return a tree with the distance of each leaf. Leaves that
-        `optax.masked` has kept from `keep_initial_params` are None there.
+      state: An optimizer state with one `KeepInitialParamsState`.
+      params: The current parameters.
+      per_leaf: Whether to return a tree with the distance of each leaf. Leaves that
+        `optax.masked` hides from `keep_initial_params` are None there.
+      axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which the
+        parameters are sharded. Without it, each device has the distance of its own
+        shards. Leaves that do not vary over it count once; with ``check_vma=False`` all
+        must be sharded.
 
     Returns:
       A scalar, float32, or float64 if a parameter is.
 
     Raises:
-      ValueError: the state holds no initial parameters, or several.
+      ValueError: If the state holds no initial parameters, or several.
     """
     found = list(fields(state, "initial_params").values())
     if len(found) != 1:
@@ -83,7 +99,11 @@ def distance_from_start(
         if isinstance(x_0, optax.MaskedNode):
             return None
         dtype = compute_dtype(x.dtype, x_0.dtype)
-        return optax.tree.norm(x.astype(dtype) - x_0.astype(dtype))
+        norm = optax.tree.norm(x.astype(dtype) - x_0.astype(dtype))
+        if axis_name is None:
+            return norm
+        squared = reduce_over_axis(jax.lax.psum, jnp.square(norm), axis_name)
+        return jnp.sqrt(squared)
 
-    distances = jax.tree.map(distance, params, found[0])
+    distances = jax.tree.map(distance, unwrap(params), found[0])
     return distances if per_leaf else optax.tree.norm(distances)

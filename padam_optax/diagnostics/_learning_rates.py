@@ -1,13 +1,18 @@
-"""What a run is doing, read from the state of its optimizer.
+"""Effective learning rates and the running maximum, read from an optimizer state.
 
-Pure functions, to be traced or not, that change nothing; their cost is a few passes
-over the state. They read any optimizer whose state has a ``nu``, `optax.adam` and
-`optax.amsgrad` included. The exponent and the learning rate are not in the state: pass
-those of the moment, of a schedule its value.
+All functions are pure and jit-compatible, and cost a few passes over the state. They
+read any optimizer whose state has a ``nu``, including `optax.adam` and `optax.amsgrad`,
+and also the state of `flax.nnx.Optimizer`. The exponent and the learning rate are not
+stored in the state: pass their current values, and evaluate schedules first.
 
-Coordinates whose v̂ is 0 have seen no gradient and have not moved. They have an
-effective learning rate of 0 here, and quantiles leave zeros out; otherwise the dead
-inputs of a network would hide the others.
+Coordinates whose v̂ is 0 have received no gradient and have not moved. Their effective
+learning rate is 0, and quantiles ignore zeros; otherwise the dead inputs of a network
+would hide everything else.
+
+A schedule of p is not checked while it runs, so that a step costs nothing extra. To
+find out where one leaves (0, 1/2], evaluate it, for example
+``jax.vmap(p)(jnp.arange(steps))``, or call `effective_learning_rates` with the current
+value of p outside of `jax.jit`: it raises if p is outside [0, 1/2].
 """
 
 from typing import Any
@@ -18,7 +23,7 @@ import optax
 
 from padam_optax import _validation
 from padam_optax._inverse_power import inverse_power, root
-from padam_optax._tree import as_hyperparam
+from padam_optax._tree import as_hyperparam, reduce_over_axis
 from padam_optax.diagnostics._quantiles import is_zero, reduce_leaves, tree_quantiles
 from padam_optax.state._lookup import find_maxima, second_moment
 
@@ -31,49 +36,51 @@ def effective_learning_rates(
     *,
     eps_root: float | jax.Array = 0.0,
 ) -> optax.Updates:
-    r"""Return what each coordinate's momentum is multiplied by.
+    r"""Return the factor that multiplies the momentum of each coordinate.
 
     .. math::
         \alpha / (\sqrt{\hat v + \epsilon_{root}} + \epsilon)^{2p}
 
-    and 0 where v̂ is 0. Their spread is what the small learning rate dilemma of the
-    paper is about: with p = 1/2 it is so wide that the largest dictates a small α, with
-    which the others hardly move.
+    and 0 where :math:`\hat v` is 0. Their spread is the paper's "small learning rate
+    dilemma": with p = 1/2 it is so wide that the largest factor forces a small learning
+    rate, with which the other coordinates hardly move.
 
-    Bias corrections are left out: ``"none"`` has none, others come to 1 in some
-    thousand steps. Before that, multiply α by √c2/c1 for ``"official"``, by c2^p/c1 for
-    ``"consistent"`` and `optax.adam`, by 1/c1 for ``"before_max"`` and `optax.amsgrad`,
-    with c1 = 1-b1^t and c2 = 1-b2^t.
+    Bias corrections are not included: ``"none"`` has none, and the others approach 1
+    within some thousand steps. Before that, with :math:`c_1 = 1 - b_1^t` and
+    :math:`c_2 = 1 - b_2^t`, multiply the learning rate by :math:`\sqrt{c_2}/c_1` for
+    ``"official"``, by :math:`c_2^p/c_1` for ``"consistent"`` and `optax.adam`, and by
+    :math:`1/c_1` for ``"before_max"`` and `optax.amsgrad`.
 
     Args:
-      state: as `second_moment` takes it.
-      learning_rate: α of the moment, at least 0.
-      p: the exponent of the moment, in [0, 1/2]; 1/2 for Adam and AMSGrad.
-      eps: the optimizer's.
-      eps_root: the optimizer's.
+      state: As in `second_moment`.
+      learning_rate: The current learning rate, at least 0.
+      p: The current exponent, in [0, 1/2]; 1/2 for Adam and AMSGrad.
+      eps: The optimizer's ``eps``.
+      eps_root: The optimizer's ``eps_root``.
 
     Returns:
       A tree like the parameters, float32 or float64.
 
     Raises:
-      ValueError: an argument is out of range, or the state holds no v̂ or several.
-      TypeError: an argument is no number, for example a schedule.
+      ValueError: If an argument is out of range, or the state holds no v̂ or several.
+      TypeError: If an argument is not a number, for example a schedule.
 
-    Gradients a hundred times larger give a rate 100^(2p) times smaller:
+    Examples:
+      Gradients a hundred times larger reduce the factor by 100^(2p):
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> from padam_optax.diagnostics import effective_learning_rates
-    >>> g = jnp.array([1.0, 100.0, 0.0])
-    >>> for p in [0.5, 0.25]:
-    ...     opt = padam_optax.padam(0.1, b2=0.0, p=p)
-    ...     _, state = opt.update(g, opt.init(g))
-    ...     print(effective_learning_rates(state, 0.1, p))
-    [0.1   0.001 0.   ]
-    [0.1  0.01 0.  ]
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> from padam_optax.diagnostics import effective_learning_rates
+      >>> g = jnp.array([1.0, 100.0, 0.0])
+      >>> for p in [0.5, 0.25]:
+      ...     opt = padam_optax.padam(0.1, b2=0.0, p=p)
+      ...     _, state = opt.update(g, opt.init(g))
+      ...     print(effective_learning_rates(state, 0.1, p))
+      [0.1   0.001 0.   ]
+      [0.1  0.01 0.  ]
     """
     learning_rate = _validation.non_negative(
-        "learning_rate", learning_rate, "Evaluate a schedule and pass its value."
+        "learning_rate", learning_rate, "Evaluate a schedule first and pass its value."
     )
     p = _validation.exponent_or_zero("p", p)
     eps, eps_root = _validation.epsilons(eps, eps_root)
@@ -91,38 +98,42 @@ def median_root_nu(
     eps: float | jax.Array = 1e-8,
     *,
     eps_root: float | jax.Array = 0.0,
+    axis_name: Any = None,
 ) -> jax.Array:
-    """Return the median of √v̂+ε, of what is raised to the power 2p.
+    r"""Return the median of :math:`\sqrt{\hat v + \epsilon_{root}} + \epsilon`.
 
-    α divided by its 2p-th power is the effective learning rate of the median
-    coordinate: this number is all that `learning_rate_for` needs to know of a run. It
-    grows over the first 1/(1-b2) steps, without a bias correction like √(1-b2^t):
-    measure it where p changes, not in the first steps.
+    The learning rate divided by its power 2p is the effective learning rate of the
+    median coordinate, so `learning_rate_for` needs only this number of a run. Without
+    bias correction it grows like :math:`\sqrt{1 - b_2^t}` over the first
+    :math:`1/(1-b_2)` steps: measure it where p changes, not in the first steps.
 
     Args:
-      state: as `second_moment` takes it.
-      eps: the optimizer's.
-      eps_root: the optimizer's.
+      state: As in `second_moment`.
+      eps: The optimizer's ``eps``.
+      eps_root: The optimizer's ``eps_root``.
+      axis_name: As in `tree_quantiles`.
 
     Returns:
       A scalar, float32 or float64, in units of the gradient; NaN if no coordinate has
-      seen a gradient.
+      received a gradient.
 
     Raises:
-      ValueError: as `effective_learning_rates`.
+      ValueError: As in `effective_learning_rates`.
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> from padam_optax.diagnostics import median_root_nu
-    >>> g = jnp.array([0.0, 0.0, 0.0, 0.2, -0.3, 50.0])
-    >>> opt = padam_optax.padam(0.1, b2=0.0)
-    >>> _, state = opt.update(g, opt.init(g))
-    >>> print(median_root_nu(state))
-    0.3
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> from padam_optax.diagnostics import median_root_nu
+      >>> g = jnp.array([0.0, 0.0, 0.0, 0.2, -0.3, 50.0])
+      >>> opt = padam_optax.padam(0.1, b2=0.0)
+      >>> _, state = opt.update(g, opt.init(g))
+      >>> print(median_root_nu(state))
+      0.3
     """
-    # The root is increasing: that of the median is the median of the roots.
     eps, eps_root = _validation.epsilons(eps, eps_root)
-    return _root(tree_quantiles(second_moment(state), 0.5), eps, eps_root)
+    # The root is increasing, so it maps the median to the median.
+    median = tree_quantiles(second_moment(state), 0.5, axis_name=axis_name)
+    return _root(median, eps, eps_root)
 
 
 def fraction_where_max_active(
@@ -130,35 +141,38 @@ def fraction_where_max_active(
     b2: float | jax.Array | None = None,
     *,
     per_leaf: bool = False,
+    axis_name: Any = None,
 ) -> Any:
-    """Return the share of coordinates that v̂ = max(v̂, v) remembers more of than v.
+    """Return the fraction of coordinates where nu_max exceeds nu.
 
-    At 0 the maximum is idle and the method is the one without it; at 1 no step grows
-    any more, whatever the gradients do. See `reset_max` for the remedy.
+    At 0 the maximum has no effect; at 1 no effective learning rate increases any more,
+    whatever the gradients are. `reset_max` resets the maximum.
 
     Args:
-      state: holds one ``nu`` and one ``nu_max``.
-      b2: None where v̂ is the maximum of v itself. Where it is that of v/(1-b2^t), in
-        ``bias_correction="before_max"`` and `optax.amsgrad`, the decay rate: v is
-        stored without the correction. Then a difference below one in ten thousand,
-        which rounding can make, does not count.
-      per_leaf: whether to return a tree with the share of each leaf.
+      state: A state with one ``nu`` and one ``nu_max``.
+      b2: None if the maximum is taken of nu itself. If it is taken of nu/(1-b2^t), as
+        with ``bias_correction="before_max"`` and `optax.amsgrad`, the decay rate,
+        because nu is stored without the correction. Then differences below 1e-4,
+        relatively, are attributed to rounding.
+      per_leaf: Whether to return a tree with the fraction of each leaf.
+      axis_name: As in `tree_quantiles`.
 
     Returns:
       A float32 scalar in [0, 1].
 
     Raises:
-      ValueError: the state does not hold one of each, or b2 is outside [0, 1).
+      ValueError: If the state does not hold one of each, or b2 is outside [0, 1).
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> from padam_optax.diagnostics import fraction_where_max_active
-    >>> opt = padam_optax.padam(0.1)
-    >>> state = opt.init(jnp.zeros(4))
-    >>> for g in [jnp.ones(4), jnp.array([0.0, 0.1, 1.0, 10.0])]:
-    ...     _, state = opt.update(g, state)
-    >>> print(fraction_where_max_active(state))
-    0.25
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> from padam_optax.diagnostics import fraction_where_max_active
+      >>> opt = padam_optax.padam(0.1)
+      >>> state = opt.init(jnp.zeros(4))
+      >>> for g in [jnp.ones(4), jnp.array([0.0, 0.1, 1.0, 10.0])]:
+      ...     _, state = opt.update(g, state)
+      >>> print(fraction_where_max_active(state))
+      0.25
     """
     found = find_maxima(state)
     if len(found) != 1:
@@ -168,66 +182,77 @@ def fraction_where_max_active(
             "state.inner_states[label]."
         )
     ((count, _, nu, nu_max),) = found
-    share_that_counts = 1.0
+    threshold = 1.0
     if b2 is not None:
-        # Optax's own function, so that both sides have the same rounding.
+        # Optax's own function, so that both sides are rounded in the same way.
         count = count.astype(jax.dtypes.canonicalize_dtype(float))
         b2 = as_hyperparam(_validation.decay_rate("b2", b2), count.dtype)
         nu = optax.tree.bias_correction(nu, b2, count)
-        share_that_counts = 1 - 1e-4
+        threshold = 1 - 1e-4
 
-    def binds(v: jax.Array, v_max: jax.Array) -> jax.Array:
-        return jnp.real(v) < share_that_counts * jnp.real(v_max)
+    def is_active(v: jax.Array, v_max: jax.Array) -> jax.Array:
+        return jnp.real(v) < threshold * jnp.real(v_max)
 
-    return reduce_leaves(_share, per_leaf, jax.tree.map(binds, nu, nu_max))
+    return _fraction(jax.tree.map(is_active, nu, nu_max), per_leaf, axis_name)
 
 
 def fraction_of_increased_lrs(
-    before: Any, after: Any, *, per_leaf: bool = False
+    before: Any, after: Any, *, per_leaf: bool = False, axis_name: Any = None
 ) -> Any:
-    """Return the share of coordinates whose effective learning rate has grown.
+    r"""Return the fraction of coordinates whose effective learning rate has increased.
 
-    That α_t/v̂_t^p never grows is the key property behind the convergence proofs: 0 at
-    every step is what they ask. The maximum sees to it as long as p and the learning
-    rate are constant, or the latter falls. A warm-up, a change of p (at any learning
-    rate, for it turns the spread of the rates), `reset_max` and the corrections of
-    ``bias_correction`` (include them in the learning rate) break it.
+    The convergence proofs rest on :math:`\alpha_t/\hat v_t^p` never increasing, so they
+    need 0 at every step. The maximum guarantees it as long as p is constant and the
+    learning rate is constant or decreasing. A warm-up, a change of p (at any learning
+    rate, because it changes the spread of the rates), `reset_max` and the corrections
+    of ``bias_correction`` (include them in the learning rate) violate it.
 
     Args:
       before: `effective_learning_rates` at one step.
-      after: the same at a later one. In a train step both states are at hand.
-      per_leaf: whether to return a tree with the share of each leaf.
+      after: The same at a later step. A train step has both states.
+      per_leaf: Whether to return a tree with the fraction of each leaf.
+      axis_name: As in `tree_quantiles`.
 
     Returns:
-      A float32 scalar in [0, 1]. Coordinates that had seen no gradient before do not
-      count as grown, nor does a rounding error.
+      A float32 scalar in [0, 1]. Coordinates that had received no gradient before do
+      not count as increased, nor do rounding errors.
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> from padam_optax import diagnostics
-    >>> opt, rates = padam_optax.padam(0.1), []
-    >>> state = opt.init(jnp.zeros(4))
-    >>> for g, rate in [(1.0, 0.1), (0.5, 0.1), (0.0, 0.2)]:
-    ...     _, state = opt.update(jnp.full(4, g), state)
-    ...     rates.append(diagnostics.effective_learning_rates(state, rate, 1 / 8))
-    >>> print(diagnostics.fraction_of_increased_lrs(rates[0], rates[1]))
-    0.0
-    >>> print(diagnostics.fraction_of_increased_lrs(rates[1], rates[2]))
-    1.0
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> from padam_optax import diagnostics
+      >>> opt, rates = padam_optax.padam(0.1), []
+      >>> state = opt.init(jnp.zeros(4))
+      >>> for g, rate in [(1.0, 0.1), (0.5, 0.1), (0.0, 0.2)]:
+      ...     _, state = opt.update(jnp.full(4, g), state)
+      ...     rates.append(diagnostics.effective_learning_rates(state, rate, 1 / 8))
+      >>> print(diagnostics.fraction_of_increased_lrs(rates[0], rates[1]))
+      0.0
+      >>> print(diagnostics.fraction_of_increased_lrs(rates[1], rates[2]))
+      1.0
     """
 
-    def grew(old: jax.Array, new: jax.Array) -> jax.Array:
+    def has_increased(old: jax.Array, new: jax.Array) -> jax.Array:
         return (old > 0) & (new > old * (1 + 16 * jnp.finfo(old.dtype).eps))
 
-    return reduce_leaves(_share, per_leaf, jax.tree.map(grew, before, after))
+    return _fraction(jax.tree.map(has_increased, before, after), per_leaf, axis_name)
 
 
 def _root(v: jax.Array, eps: Any, eps_root: Any) -> jax.Array:
     return root(v + as_hyperparam(eps_root, v.dtype)) + as_hyperparam(eps, v.dtype)
 
 
-def _share(leaves: list[jax.Array]) -> jax.Array:
-    """Return the share of elements that are true."""
-    # Leaf by leaf in integers, then in floats: a sum over 2^31 elements does not wrap.
-    true = sum(jnp.sum(x, dtype=jnp.int32).astype(jnp.float32) for x in leaves)
-    return jnp.asarray(true, jnp.float32) / max(1, sum(x.size for x in leaves))
+def _fraction(tree: Any, per_leaf: bool, axis_name: Any) -> Any:
+    """Return the fraction of elements that are true."""
+
+    def total(count: jax.Array) -> jax.Array:
+        return reduce_over_axis(jax.lax.psum, count.astype(jnp.float32), axis_name)
+
+    def fraction(leaves: list[jax.Array]) -> jax.Array:
+        # Leaf by leaf in integers, then in floats, so that 2^31 elements do not wrap.
+        true = [jnp.sum(x, dtype=jnp.int32) for x in leaves]
+        sizes = [jnp.full_like(n, x.size) for n, x in zip(true, leaves, strict=True)]
+        n, size = (jnp.asarray(sum(map(total, z)), jnp.float32) for z in (true, sizes))
+        return n / jnp.maximum(size, 1)
+
+    return reduce_leaves(fraction, per_leaf, tree)

@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from padam_optax._tree import accumulator_dtype
+from padam_optax._tree import accumulator_dtype, reduce_over_axis, vary_like
+from padam_optax.state._lookup import unwrap
 
 
 def tree_quantiles(
@@ -16,74 +17,92 @@ def tree_quantiles(
     q: float | Sequence[float] = (0.0, 0.25, 0.5, 0.75, 1.0),
     *,
     per_leaf: bool = False,
+    axis_name: Any = None,
 ) -> Any:
-    """Return quantiles of all positive elements of a tree together.
+    """Return quantiles of all positive elements of a tree.
 
-    A quantile is an element: the smallest that at least a share q does not exceed
-    (``numpy.quantile`` with ``method="inverted_cdf"``). Zeros do not count. One NaN
+    A quantile is an element: the smallest that at least a fraction q does not exceed
+    (``numpy.quantile`` with ``method="inverted_cdf"``). Zeros are ignored. One NaN
     makes the result NaN.
 
-    The elements are neither concatenated nor sorted: 31 times (63 in float64) they are
-    counted against a bound. It takes no memory; leaves sharded over devices stay where
-    they are and only counts are exchanged; and it is faster than sorting. Still it
-    reads the tree 31 times: once an epoch, rather than at each step.
+    Uses 31 counting passes (63 in float64) over the leaves instead of concatenating and
+    sorting, so it needs no extra memory, sharded leaves stay in place and exchange only
+    counts, and it is faster than sorting. Compute it once per epoch rather than at each
+    step.
 
     Args:
-      tree: non-negative real arrays, for example those of `effective_learning_rates` or
-        `second_moment`.
-      q: shares in [0, 1].
-      per_leaf: whether to return a tree with the quantiles of each leaf.
+      tree: Non-negative real arrays, for example `effective_learning_rates` or
+        `second_moment` of a state.
+      q: Fractions in [0, 1].
+      per_leaf: Whether to return a tree with the quantiles of each leaf.
+      axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which the
+        leaves are sharded. Without it, each device has the quantiles of its own shards.
+        Leaves that do not vary over it count once; with ``check_vma=False`` all must be
+        sharded.
 
     Returns:
       An array of the shape of ``q``, float32 or float64; NaN without positive elements.
 
     Raises:
-      ValueError: a share is outside [0, 1].
+      ValueError: If a fraction is outside [0, 1].
 
-    >>> import jax.numpy as jnp
-    >>> from padam_optax.diagnostics import tree_quantiles
-    >>> tree = {"a": jnp.array([4.0, 0.0, 1.0]), "b": jnp.array([[2.0, 3.0]])}
-    >>> print(tree_quantiles(tree, [0.0, 0.5, 1.0]))
-    [1. 2. 4.]
-    >>> print(tree_quantiles(tree, 0.5, per_leaf=True)["a"])
-    1.0
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.diagnostics import tree_quantiles
+      >>> tree = {"a": jnp.array([4.0, 0.0, 1.0]), "b": jnp.array([[2.0, 3.0]])}
+      >>> print(tree_quantiles(tree, [0.0, 0.5, 1.0]))
+      [1. 2. 4.]
+      >>> print(tree_quantiles(tree, 0.5, per_leaf=True)["a"])
+      1.0
     """
-    shares = np.asarray(q, np.float64)
-    if not ((shares >= 0) & (shares <= 1)).all():
+    fractions = np.asarray(q, np.float64)
+    if not ((fractions >= 0) & (fractions <= 1)).all():
         raise ValueError(f"q must be in [0, 1], got {q}. The median is 0.5.")
-    return reduce_leaves(lambda leaves: _quantiles(leaves, shares), per_leaf, tree)
+    return reduce_leaves(
+        lambda leaves: _quantiles(leaves, fractions, axis_name), per_leaf, unwrap(tree)
+    )
 
 
 def spread_in_decades(
-    tree: Any, low: float = 0.1, high: float = 0.9, *, per_leaf: bool = False
+    tree: Any,
+    low: float = 0.1,
+    high: float = 0.9,
+    *,
+    per_leaf: bool = False,
+    axis_name: Any = None,
 ) -> Any:
-    """Return the decimal logarithm of the ratio of two quantiles, 4 for ten thousand.
+    """Return the decimal logarithm of the ratio of two quantiles.
 
-    That of the effective learning rates is p times that of v̂: Padam narrows the spread
-    that Adam has by 2p.
+    The spread of the effective learning rates is p times that of v̂, so Padam reduces
+    the spread of Adam by a factor of 2p.
 
     Args:
-      tree: as `tree_quantiles` takes it.
-      low: share of elements below the smaller quantile.
-      high: share of elements below the larger one.
-      per_leaf: whether to return a tree with the spread of each leaf.
+      tree: As in `tree_quantiles`.
+      low: Fraction of elements below the smaller quantile.
+      high: Fraction of elements below the larger quantile.
+      per_leaf: Whether to return a tree with the spread of each leaf.
+      axis_name: As in `tree_quantiles`.
 
     Returns:
       A scalar, float32 or float64; NaN without positive elements.
 
     Raises:
-      ValueError: a share is outside [0, 1].
+      ValueError: If a fraction is outside [0, 1].
 
-    >>> import jax.numpy as jnp
-    >>> from padam_optax.diagnostics import spread_in_decades
-    >>> print(spread_in_decades(jnp.logspace(-6, 4, 11)))
-    8.0
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.diagnostics import spread_in_decades
+      >>> print(spread_in_decades(jnp.logspace(-6, 4, 11)))
+      8.0
     """
 
     def spread(quantiles: jax.Array) -> jax.Array:
         return jnp.log10(quantiles[1]) - jnp.log10(quantiles[0])
 
-    return jax.tree.map(spread, tree_quantiles(tree, (low, high), per_leaf=per_leaf))
+    quantiles = tree_quantiles(
+        tree, (low, high), per_leaf=per_leaf, axis_name=axis_name
+    )
+    return jax.tree.map(spread, quantiles)
 
 
 def is_zero(x: jax.Array) -> jax.Array:
@@ -100,27 +119,31 @@ def reduce_leaves(
     return f(jax.tree.leaves(tree))
 
 
-def _quantiles(leaves: list[jax.Array], q: np.ndarray) -> jax.Array:
+def _quantiles(leaves: list[jax.Array], q: np.ndarray, axis_name: Any) -> jax.Array:
     """Return the inverse of the distribution of positive elements, bit by bit.
 
-    Read as integers, positive floats keep their order. So the quantile is the largest
-    integer with fewer elements below it than a share q, found from its highest bit on.
+    Read as integers, positive floats keep their order. So a quantile is the largest
+    integer with less than a fraction q of the elements below it, found bit by bit from
+    the highest.
     """
     dtype = accumulator_dtype(jnp.float32, *(x.dtype for x in leaves))
     integer = jnp.int32 if dtype == jnp.float32 else jnp.int64
-    largest = jnp.iinfo(integer).max  # stands for what does not count, above infinity
+    largest = jnp.iinfo(integer).max  # above infinity, for elements that do not count
     leaves = [jnp.asarray(x, dtype) for x in leaves]
     bits = [
         jnp.where(is_zero(x), largest, jax.lax.bitcast_convert_type(x, integer))
         for x in leaves
     ]
 
+    def total(count: jax.Array) -> jax.Array:
+        return reduce_over_axis(jax.lax.psum, count.astype(dtype), axis_name)
+
     def below(bound: jax.Array) -> jax.Array:
         counts = (
             jnp.sum(b[..., None] < bound, axis=range(b.ndim), dtype=jnp.int32)
             for b in bits
         )
-        return jnp.asarray(sum(n.astype(dtype) for n in counts), dtype)
+        return jnp.asarray(sum(map(total, counts)), dtype)
 
     rank = jnp.maximum(jnp.asarray(q.ravel(), dtype) * below(jnp.full(1, largest)), 1)
     top = jnp.iinfo(integer).bits - 2
@@ -129,8 +152,9 @@ def _quantiles(leaves: list[jax.Array], q: np.ndarray) -> jax.Array:
         high = low | (jnp.ones_like(low) << (top - i).astype(integer))
         return jnp.where(below(high) < rank, high, low)
 
-    found = jax.lax.fori_loop(0, top + 1, set_bit, jnp.zeros(rank.shape, integer))
+    zeros = vary_like(jnp.zeros(rank.shape, integer), rank)
+    found = jax.lax.fori_loop(0, top + 1, set_bit, zeros)
     # Without any element all bits are set, which is a NaN.
     values = jax.lax.bitcast_convert_type(found, dtype).reshape(q.shape)
-    is_nan = sum(jnp.sum(jnp.isnan(x)) for x in leaves) > 0
+    is_nan = jnp.asarray(sum(total(jnp.sum(jnp.isnan(x))) for x in leaves), dtype) > 0
     return jnp.where(is_nan, math.nan, values)

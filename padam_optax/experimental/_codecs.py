@@ -1,13 +1,12 @@
-"""Moments of one parameter as 8- and 16-bit codes, each element for itself.
+"""Elementwise 8- and 16-bit codecs for optimizer moments.
 
-No code needs a scale of its block: v̂ has a short float, v is a share of v̂, and m is
-measured in roots of v̂. So arrays of codes have the shape and sharding of their
+There are no block scales: v̂ is stored as a short float, v as a fraction of v̂, and m in
+units of the root of v̂. So arrays of codes have the shape and sharding of their
 parameter, and decoding, step and encoding are one loop over the elements.
 
-Zeros stay zeros. v̂ is rounded up; m and v are rounded to one of their two neighbours
-x₀ ≤ x ≤ x₁ on the code's grid, up with probability (x-x₀)/(x₁-x₀), so that the
-expectation is x whatever the grid: for short floats by adding random bits below the
-last that is kept.
+Zeros stay zeros. v̂ is rounded up. m and v are rounded stochastically to one of the
+neighbors x₀ ≤ x ≤ x₁ on the grid, up with probability (x-x₀)/(x₁-x₀), so they are
+unbiased on any grid. For short floats this adds random bits below the last bit kept.
 """
 
 from typing import NamedTuple
@@ -22,7 +21,7 @@ class Codes(NamedTuple):
 
     mu: jax.Array
     nu: jax.Array
-    nu_max: jax.Array | None
+    nu_max: jax.Array | None = None
 
 
 class Moments(NamedTuple):
@@ -30,35 +29,35 @@ class Moments(NamedTuple):
 
     mu: jax.Array
     nu: jax.Array
-    nu_max: jax.Array | None
+    nu_max: jax.Array | None = None
 
 
-def element_places(shape: tuple[int, ...]) -> jax.Array:
-    """Return the number of each element, row by row, modulo 2^32.
+def linear_index(shape: tuple[int, ...]) -> jax.Array:
+    """Return the row-major index of each element, modulo 2^32.
 
-    By axes, since XLA shards these as it shards the array that they are for.
+    Computed per axis, which XLA shards like the array that the indices are for.
     """
     x, stride = jnp.zeros(shape, jnp.uint32), 1
     for axis in reversed(range(len(shape))):
-        place = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
-        x = x + place * np.uint32(stride % 2**32)
+        index = jax.lax.broadcasted_iota(jnp.uint32, shape, axis)
+        x = x + index * np.uint32(stride % 2**32)
         stride *= shape[axis]
     return x
 
 
 def random_bits(shape: tuple[int, ...], count: jax.Array, salt: int) -> jax.Array:
-    """Return uint32 noise that depends on place, count and salt alone.
+    """Return uint32 noise, a function of element, count and salt alone.
 
-    A hash of the counter instead of `jax.random.bits`, which takes longer than the rest
-    of the step. Its low and its high half are used as two independent numbers.
+    A hash of the counter, because `jax.random.bits` takes longer than the rest of the
+    step. Its low and high halves are used as two independent numbers.
 
     Args:
-      shape: of the parameter.
-      count: int32 scalar, the number of updates.
-      salt: any integer, different for each array.
+      shape: Shape of the parameter.
+      count: Number of updates, an int32 scalar.
+      salt: Any integer, different for each array.
     """
     x = count.astype(jnp.uint32) * np.uint32(0x9E3779B1) + np.uint32(salt % 2**32)
-    x = x + element_places(shape)
+    x = x + linear_index(shape)
     # Wellons' lowbias32: every bit of x changes every bit of the result equally often.
     x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
     x = (x ^ (x >> 15)) * np.uint32(0x846CA68B)
@@ -66,26 +65,26 @@ def random_bits(shape: tuple[int, ...], count: jax.Array, salt: int) -> jax.Arra
 
 
 def encode_8(x: Moments, bound: jax.Array, noise: jax.Array) -> Codes:
-    """Return mu in 8 bits, and nu_max in 10 and nu in 6, or else nu alone in 16.
+    """Return mu in 8 bits and nu_max in 10 and nu in 6, or nu alone in 16.
 
     Args:
-      x: the moments, float32; nu ≤ bound·nu_max.
-      bound: float32 scalar in (0, 1].
-      noise: uint32, as `random_bits` gives it.
+      x: The moments, float32; nu ≤ bound·nu_max.
+      bound: A float32 scalar in (0, 1].
+      noise: Result of `random_bits`.
     """
     if x.nu_max is None:
         nu = _nu_to_16(x.nu, noise)
         return Codes(_mu_to_8(x.mu, nu >> 8, noise), nu.astype(jnp.uint16), None)
     code = _nu_max_to_10(x.nu_max)
-    share = _share(x.nu, _nu_max_from_10(code), bound)
+    fraction = _fraction(x.nu, _nu_max_from_10(code), bound)
     mu = _mu_to_8(x.mu, (code + _BELOW_10) >> 3, noise)
     # The word's 16 bits in two bytes, so that each moment is an array of its own.
-    low = ((code & 3) << 6) | _share_to_6(share, noise)
+    low = ((code & 3) << 6) | _fraction_to_6(fraction, noise)
     return Codes(mu, low.astype(jnp.uint8), (code >> 2).astype(jnp.uint8))
 
 
 def decode_8(codes: Codes, bound: jax.Array) -> Moments:
-    """Return what `encode_8` has encoded, rounded."""
+    """Return the rounded moments that `encode_8` has encoded."""
     nu = codes.nu.astype(jnp.int32)
     if codes.nu_max is None:
         return Moments(_mu_from_8(codes.mu, nu >> 8), _nu_from_16(nu), None)
@@ -93,7 +92,7 @@ def decode_8(codes: Codes, bound: jax.Array) -> Moments:
     nu_max = _nu_max_from_10(code)
     return Moments(
         _mu_from_8(codes.mu, (code + _BELOW_10) >> 3),
-        _share_from_6((nu & 63).astype(jnp.float32)) * bound * nu_max,
+        _fraction_from_6((nu & 63).astype(jnp.float32)) * bound * nu_max,
         nu_max,
     )
 
@@ -104,13 +103,13 @@ def encode_16(x: Moments, bound: jax.Array, noise: jax.Array) -> Codes:
     if x.nu_max is None:
         return Codes(mu, _nu_to_16(x.nu, noise).astype(jnp.uint16), None)
     nu_max = _nu_max_to_bfloat16(x.nu_max)
-    share = _share(x.nu, nu_max.astype(jnp.float32), bound)
-    nu = _int(jnp.floor(share * 65535 + _uniform(noise)))
+    fraction = _fraction(x.nu, nu_max.astype(jnp.float32), bound)
+    nu = _int(jnp.floor(fraction * 65535 + _uniform(noise)))
     return Codes(mu, nu.astype(jnp.uint16), nu_max)
 
 
 def decode_16(codes: Codes, bound: jax.Array) -> Moments:
-    """Return what `encode_16` has encoded, rounded."""
+    """Return the rounded moments that `encode_16` has encoded."""
     mu, nu = codes.mu.astype(jnp.float32), codes.nu.astype(jnp.int32)
     if codes.nu_max is None:
         return Moments(mu, _nu_from_16(nu), None)
@@ -120,8 +119,8 @@ def decode_16(codes: Codes, bound: jax.Array) -> Moments:
 
 # --- v̂ in 10 bits: 7 of exponent, 3 of mantissa, rounded up -------------------------
 #
-# Code 1 is 2^-64 and each step up the next float with 4 significant bits. The grid does
-# not depend on anything, so encoding a decoded value gives its code again.
+# Code 1 is 2^-64, and each code is the next float with 4 significant bits. The grid is
+# fixed, so encoding a decoded value returns the same code.
 
 _BELOW_10 = (127 - 64) * 8 - 1  # the leading 11 bits of a float32 just below 2^-64
 _MAX_10 = 1022
@@ -139,50 +138,51 @@ def _nu_max_from_10(code: jax.Array) -> jax.Array:
     return jnp.where(code == 0, 0, jnp.where(code == _NAN_10, jnp.nan, v))
 
 
-# --- v as a share of v̂ in 6 bits: share = (3x - x²)/2, x = code/63 -------------------
+# --- v as a fraction of v̂ in 6 bits: fraction = (3x - x²)/2, x = code/63 -------------
 #
-# An average over 1/(1-b2) steps, rounded at random in each, is off by √(grid·share/2)
-# or so, and v̂ takes the maximum of that: so the grid is narrow near 1, half as wide as
-# an even one. Off by 0.06 to 0.07 at shares above a half.
+# An average over 1/(1-b2) steps with stochastic rounding in each has an error of about
+# √(spacing·fraction/2), and v̂ takes the maximum of that. So the grid is finest near 1,
+# with half the spacing of an even one. The error is 0.06 to 0.07 for fractions above a
+# half.
 
 
-def _share(nu: jax.Array, nu_max: jax.Array, bound: jax.Array) -> jax.Array:
-    whole = jnp.maximum(nu_max * bound, jnp.finfo(jnp.float32).tiny)  # 0/0 is 0
-    return jnp.minimum(nu / whole, 1)
+def _fraction(nu: jax.Array, nu_max: jax.Array, bound: jax.Array) -> jax.Array:
+    unit = jnp.maximum(nu_max * bound, jnp.finfo(jnp.float32).tiny)  # 0/0 is 0
+    return jnp.minimum(nu / unit, 1)
 
 
-def _share_to_6(share: jax.Array, noise: jax.Array) -> jax.Array:
-    below = jnp.floor(63 * (1.5 - jnp.sqrt(2.25 - 2 * share)))
-    low, high = _share_from_6(below), _share_from_6(below + 1)
-    up = jnp.where(_uniform(noise) * (high - low) < share - low, 1.0, 0.0)
+def _fraction_to_6(fraction: jax.Array, noise: jax.Array) -> jax.Array:
+    below = jnp.floor(63 * (1.5 - jnp.sqrt(2.25 - 2 * fraction)))
+    low, high = _fraction_from_6(below), _fraction_from_6(below + 1)
+    up = jnp.where(_uniform(noise) * (high - low) < fraction - low, 1.0, 0.0)
     return _int(jnp.minimum(below + up, 63))
 
 
-def _share_from_6(code: jax.Array) -> jax.Array:
+def _fraction_from_6(code: jax.Array) -> jax.Array:
     return code * (1.5 / 63 - 0.5 / 63**2 * code)
 
 
-# --- v alone in 16 bits: all 8 of the exponent, 8 of mantissa, at random --------------
+# --- v alone in 16 bits: 8 of exponent, 8 of mantissa, stochastic ---------------------
 
 _NAN_16 = 0xFFFF
 _MAX_16 = 0xFEFF
 
 
 def _nu_to_16(v: jax.Array, noise: jax.Array) -> jax.Array:
-    # The carry of the largest float32 would reach the sign: cut before the sum.
+    # Clip before the sum: the carry of the largest float32 would reach the sign.
     bits = jnp.minimum(_bits(v), _MAX_16 << 15)
     code = (bits + (noise >> 17).astype(jnp.int32)) >> 15
     return jnp.where(jnp.isnan(v), _NAN_16, code)
 
 
 def _nu_from_16(code: jax.Array) -> jax.Array:
-    return _float(code << 15)  # the bits of _NAN_16 are a NaN's
+    return _float(code << 15)  # _NAN_16 decodes to a NaN
 
 
-# --- m in 8 bits: the sign, and |m|/root + 2^-10 with 3 bits of mantissa, at random ---
+# --- m in 8 bits: sign, and |m|/root + 2^-10 with 3 bits of mantissa, stochastic ------
 #
-# Here the root of a float with exponent e is 2^⌈e/2⌉, so that scaling is exact. Down to
-# 2^-10 roots of v̂ the grid is even, from there to 2^6 it is that of a float.
+# The root of a float with exponent e is 2^⌈e/2⌉ here, so scaling is exact. The grid is
+# even up to 2^-10 roots of v̂, and that of a float from there to 2^6.
 
 _OFFSET = np.float32(2.0**-10)
 _BITS_OF_OFFSET = (127 - 10) << 23
@@ -206,7 +206,7 @@ def _mu_from_8(code: jax.Array, exponent: jax.Array) -> jax.Array:
 
 
 def _bits_of_root(exponent: jax.Array) -> jax.Array:
-    """Return the bits of 2^⌈e/2⌉ for the bits, e + 127, of a float's exponent."""
+    """Return the bits of 2^⌈e/2⌉ for e + 127, the bits of a float's exponent."""
     return ((exponent + 128) >> 1) << 23
 
 
@@ -218,7 +218,7 @@ _BITS_OF_MAX_BFLOAT16 = 0x7F7F0000
 
 def _mu_to_bfloat16(m: jax.Array, noise: jax.Array) -> jax.Array:
     bits = _bits(m) + (noise & 0xFFFF).astype(jnp.int32)
-    # Infinity and NaN, and what would round to them, are left alone.
+    # Infinity, NaN, and values that would round to them stay unchanged.
     is_safe = jnp.abs(m) < float(jnp.finfo(jnp.bfloat16).max)
     return _bfloat16(jnp.where(is_safe, bits, _bits(m)))
 
@@ -229,8 +229,8 @@ def _nu_max_to_bfloat16(v: jax.Array) -> jax.Array:
 
 
 def _bfloat16(bits: jax.Array) -> jax.Array:
-    """Return the first 16 bits, where a cast would round."""
-    first = jax.lax.shift_right_logical(bits, 16).astype(jnp.uint16)
+    """Return the leading 16 bits; a cast would round."""
+    first = (bits >> 16).astype(jnp.uint16)
     return jax.lax.bitcast_convert_type(first, jnp.bfloat16)
 
 
@@ -240,7 +240,7 @@ def _uniform(noise: jax.Array) -> jax.Array:
 
 
 def _int(x: jax.Array) -> jax.Array:
-    """Return a whole number in [0, 2^23), by its bits; a cast costs more on CPUs."""
+    """Return a whole number in [0, 2^23) by its bits; a cast is slower on CPUs."""
     return _bits(x + 2.0**23) & (2**23 - 1)
 
 

@@ -12,19 +12,23 @@ from jax.core import Tracer
 from padam_optax import _validation
 from padam_optax._tree import is_none, mask_leaves
 
-# XLA compiles equal kernels once. Equal buffers repeat each other's kernels; out of one
-# large buffer every leaf would be cut by a kernel of its own, a minute's compilation.
-# And fewer leaves than these are not worth any kernels.
+# XLA compiles equal kernels once, and equal buffers have equal kernels. Cutting every
+# leaf out of one large buffer would need a kernel each, a minute of compilation. Fewer
+# leaves than these are not worth a kernel.
 _IN_ONE_BUFFER = 32
 
 
 class PackedLeaves(NamedTuple):
-    """What the wrapped transformation gets instead of a tree."""
+    """The tree that the wrapped transformation receives.
 
-    # The leaves that stay as they are, in the tree's order. Not a tree with holes: to
-    # flatten a thousand holes in each call of a jitted step costs what packing saves.
+    Attributes:
+      kept: Leaves that are not packed, in the tree's order. They are not a tree with
+        holes, which a jitted step would take as long to flatten as packing saves.
+      buffers: Leaves of one shape and dtype, joined along axis 0.
+    """
+
     kept: tuple[Any, ...]
-    buffers: tuple[Any, ...]  # leaves of one shape and dtype, joined along axis 0
+    buffers: tuple[Any, ...]
 
 
 def pack_small_leaves(
@@ -32,74 +36,77 @@ def pack_small_leaves(
     max_size: int = 4096,
     mask: Any | Callable[[optax.Params], Any] | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    """Join small leaves of equal shape, so that a thousand cost little more than a few.
+    """Join small leaves of equal shape, so a thousand cost little more than a few.
 
-    Every leaf costs a fixed time, whatever its size. Each 32 leaves of one shape and
-    dtype, of at most ``max_size`` elements each, become one buffer; all other leaves,
-    and what is left of a number that 32 does not divide, stay as they are, uncopied.
-    The moments live in the buffers from one step to the next; only gradients (and
-    parameters, if ``inner`` reads them) are packed in each step, and only updates
-    unpacked. It pays under `jax.jit`, for hundreds of leaves.
+    Every leaf has a fixed cost, whatever its size. Each group of 32 leaves of one shape
+    and dtype, of at most ``max_size`` elements each, becomes one buffer; leaves that do
+    not fill a group stay unpacked. The moments live in the buffers between steps; only
+    gradients (and parameters, if ``inner`` reads them) are packed in each step, and
+    only updates are unpacked. This helps under `jax.jit`, with hundreds of leaves.
 
-    **Only for transformations that treat each element alone**, as `padam`, `optax.adam`
-    or `optax.adamw` do, or the tree as a whole (`optax.clip_by_global_norm`,
-    `adagrad_norm`). Whatever looks at one leaf as a whole would see a buffer and go
-    wrong without an error: the trust ratios of `optax.lars` and `optax.lamb`,
-    `optax.clip_by_block_rms`, `optax.centralize`, factored moments, `projected`. Random
-    noise would be another draw. Extra arguments are passed on as they are, so a
-    transformation that needs a tree among them does not fit either.
+    **Only for transformations that treat each element alone**, such as `padam`,
+    `optax.adam` and `optax.adamw`, or the tree as a whole
+    (`optax.clip_by_global_norm`, `adagrad_norm`). Transformations that use per-leaf
+    statistics would silently see the buffer instead: the trust ratios of `optax.lars`
+    and `optax.lamb`, `optax.clip_by_block_rms`, `optax.centralize`, factored moments,
+    `projected`. Random noise would be a different sample. Extra arguments are passed on
+    unchanged, so a transformation that needs a tree among them does not work either.
 
     A mask inside sees a `PackedLeaves`. Functions of ``ndim`` (no decay where it is
-    below 2) give what they gave, as a buffer has the number of dimensions of its
+    below 2) work unchanged, because a buffer has the number of dimensions of its
     leaves, and 1 for scalars. A mask by name, or a tree of bools, belongs outside:
     ``optax.chain(optax.add_decayed_weights(1e-4, mask), pack_small_leaves(...))``.
 
-    To join sharded leaves would gather them. On meshes with explicit axes they are left
-    alone; elsewhere leave them out with ``mask``. ``init`` raises if it sees one, but
-    under `jax.jit` it cannot see it.
+    Joining sharded leaves would gather them. On meshes with explicit axes they stay
+    unpacked; elsewhere exclude them with ``mask``. ``init`` raises if it receives one,
+    which it cannot see under `jax.jit`. The state is not a tree like the parameters, so
+    `optax.tree_map_params` takes no tree of specs beside it. To restore or shard it,
+    use the shardings of a state that ``init`` made from placed parameters:
+    ``jax.tree.map(lambda x: x.sharding, opt.init(params))``; buffers are replicated.
 
     Args:
-      inner: the transformation.
-      max_size: elements of the largest leaf that is packed, at least 1. A large leaf
+      inner: The transformation.
+      max_size: Elements of the largest leaf that is packed, at least 1. A large leaf
         gains nothing and is copied twice.
-      mask: which leaves may be packed: a tree of bools like the parameters, a prefix of
-        one, or a function from the parameters to one. All if None. Leaves that are
-        None, empty or neither real nor complex are never packed.
+      mask: The leaves that may be packed: a tree of bools like the parameters, a prefix
+        of one, or a function from the parameters to one. All if None. Leaves that are
+        None, empty, or neither real nor complex are never packed.
 
     Returns:
       A transformation whose state is that of ``inner`` for a `PackedLeaves`, or for the
-      parameters themselves where there is nothing to join. The state therefore depends
-      on ``max_size`` and ``mask``: keep both when a checkpoint is restored. Call
-      ``update`` with ``params`` if gradients have other dtypes than parameters.
+      parameters themselves if there is nothing to join. It depends on ``max_size`` and
+      ``mask``: keep both when restoring a checkpoint. Call ``update`` with ``params``
+      if gradients have other dtypes than parameters.
 
     Raises:
-      TypeError: ``max_size`` is no number.
-      ValueError: ``max_size`` is below 1; a leaf to be packed is sharded (in ``init``)
-        or has None for its gradient (in ``update``).
+      TypeError: If ``max_size`` is not a number.
+      ValueError: If ``max_size`` is below 1, or a leaf to be packed is sharded (in
+        ``init``) or has None as its gradient (in ``update``).
 
-    Forty biases: 32 share a buffer; eight and the kernel stay. The updates are those of
-    `padam`:
+    Examples:
+      Forty biases: 32 share a buffer; eight and the kernel stay. The updates are those
+      of `padam`:
 
-    >>> import jax.numpy as jnp
-    >>> import optax
-    >>> import padam_optax
-    >>> from padam_optax.experimental import pack_small_leaves
-    >>> grads = {
-    ...     "biases": [jnp.array([1.0, k]) for k in range(40)],
-    ...     "kernel": jnp.ones((80, 80)),
-    ... }
-    >>> params = optax.tree.zeros_like(grads)
-    >>> plain = padam_optax.padam(1.0)
-    >>> packed = pack_small_leaves(plain)
-    >>> u, state = packed.update(grads, packed.init(params))
-    >>> mu = optax.tree.get(state, "mu")
-    >>> len(mu.kept), mu.buffers[0].shape, int(mu.buffers[0].sum() * 10 + 0.5)
-    (9, (64,), 528)
-    >>> v, _ = plain.update(grads, plain.init(params))
-    >>> for tree in [u, v]:
-    ...     print(*(f"{tree['biases'][k][1]:.4f}" for k in [1, 31, 32]))
-    -0.2371 -3.1155 -3.1905
-    -0.2371 -3.1155 -3.1905
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> import padam_optax
+      >>> from padam_optax.experimental import pack_small_leaves
+      >>> grads = {
+      ...     "biases": [jnp.array([1.0, k]) for k in range(40)],
+      ...     "kernel": jnp.ones((80, 80)),
+      ... }
+      >>> params = optax.tree.zeros_like(grads)
+      >>> plain = padam_optax.padam(1.0)
+      >>> packed = pack_small_leaves(plain)
+      >>> u, state = packed.update(grads, packed.init(params))
+      >>> mu = optax.tree.get(state, "mu")
+      >>> len(mu.kept), mu.buffers[0].shape, int(mu.buffers[0].sum() * 10 + 0.5)
+      (9, (64,), 528)
+      >>> v, _ = plain.update(grads, plain.init(params))
+      >>> for tree in [u, v]:
+      ...     print(*(f"{tree['biases'][k][1]:.4f}" for k in [1, 31, 32]))
+      -0.2371 -3.1155 -3.1905
+      -0.2371 -3.1155 -3.1905
     """
     max_size = _validation.number(
         "max_size", max_size, "at least 1", lambda x: x >= 1, "The default is 4096."

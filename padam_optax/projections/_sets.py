@@ -5,11 +5,11 @@ its shape that returns
 
     argmin over x in the set of Σ d_i (x_i - y_i)².
 
-Only the ratios of d count, up to 10^20. With equal weights the constraints here are the
+Only the ratios of d matter, up to 10^20. With equal weights the constraints are the
 projections of `optax.projections`, and named like them (`box` for ``projection_box``).
 They can be traced, differentiated in y and d wherever the projection can, and batched:
-``jax.vmap(simplex())`` is a constraint too, each row in a simplex of its own. A NaN
-stays visible. Write your own the same way.
+``jax.vmap(simplex())`` is a constraint with one simplex per row. A NaN in y stays
+visible in the result. Custom constraints are functions of the same form.
 """
 
 import math
@@ -24,22 +24,26 @@ from jax.lax import stop_gradient
 from numpy.typing import ArrayLike
 
 from padam_optax import _validation
+from padam_optax._tree import vary_like
 
 Constraint = Callable[[jax.Array, jax.Array], jax.Array]
 
 
 def box(lower: ArrayLike, upper: ArrayLike) -> Constraint:
-    """Constrain to lower ≤ x ≤ upper: clip, whatever the weights.
+    """Constrain to lower ≤ x ≤ upper, for any weights by clipping.
 
     Args:
-      lower: a number, or an array that broadcasts to the leaf; -inf for no bound.
-      upper: likewise; inf for no bound.
+      lower: A number, or an array that broadcasts to the leaf; -inf for no bound.
+      upper: The same; inf for no bound.
 
     Raises:
-      ValueError: a bound is NaN, or the box is empty.
+      ValueError: If a bound is NaN or the box is empty.
 
-    >>> box(-1, [0.5, 2])(jnp.array([1.0, 1.0]), jnp.array([1.0, 3.0]))
-    Array([0.5, 1. ], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.projections import box
+      >>> box(-1, [0.5, 2])(jnp.array([1.0, 1.0]), jnp.array([1.0, 3.0]))
+      Array([0.5, 1. ], dtype=float32)
     """
     low, high = _array("lower", lower), _array("upper", upper)
     is_known = isinstance(low, np.ndarray) and isinstance(high, np.ndarray)
@@ -57,10 +61,13 @@ def box(lower: ArrayLike, upper: ArrayLike) -> Constraint:
 
 
 def non_negative() -> Constraint:
-    """Constrain to x ≥ 0, whatever the weights; `box` from 0 to infinity.
+    """Constrain to x ≥ 0: `box` from 0 to infinity.
 
-    >>> non_negative()(jnp.array([-1.0, 2.0]), jnp.ones(2))
-    Array([0., 2.], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.projections import non_negative
+      >>> non_negative()(jnp.array([-1.0, 2.0]), jnp.ones(2))
+      Array([0., 2.], dtype=float32)
     """
     return box(0.0, np.inf)
 
@@ -69,23 +76,29 @@ def halfspace(a: ArrayLike, b: float | jax.Array) -> Constraint:
     """Constrain to Σ a_i x_i ≤ b: x = y - D⁻¹a · max(0, a·y - b) / (aᵀD⁻¹a).
 
     Args:
-      a: the outward normal, an array that broadcasts to the leaf, not 0 everywhere.
-      b: finite scalar.
+      a: The outward normal, an array that broadcasts to the leaf, not 0 everywhere.
+      b: A finite scalar.
 
     Raises:
-      ValueError: ``a`` is 0 or not finite, or ``b`` not finite.
+      ValueError: If ``a`` is 0 or not finite, or ``b`` is not finite.
 
-    >>> halfspace([1, 1], 1)(jnp.array([1.0, 1.0]), jnp.array([1.0, 3.0]))
-    Array([0.25, 0.75], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.projections import halfspace
+      >>> halfspace([1, 1], 1)(jnp.array([1.0, 1.0]), jnp.array([1.0, 3.0]))
+      Array([0.25, 0.75], dtype=float32)
     """
     return _along_normal(a, b, lambda excess: jnp.maximum(excess, 0))
 
 
 def hyperplane(a: ArrayLike, b: float | jax.Array) -> Constraint:
-    """Constrain to Σ a_i x_i = b: as `halfspace`, from both sides.
+    """Constrain to Σ a_i x_i = b, with arguments as in `halfspace`.
 
-    >>> hyperplane([1, 1], 1)(jnp.array([0.0, 0.0]), jnp.array([1.0, 3.0]))
-    Array([0.75, 0.25], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.projections import hyperplane
+      >>> hyperplane([1, 1], 1)(jnp.array([0.0, 0.0]), jnp.array([1.0, 3.0]))
+      Array([0.75, 0.25], dtype=float32)
     """
     return _along_normal(a, b, lambda excess: excess)
 
@@ -93,26 +106,31 @@ def hyperplane(a: ArrayLike, b: float | jax.Array) -> Constraint:
 def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
     """Constrain to A x = b: x = y - D⁻¹Aᵀ(A D⁻¹Aᵀ)⁻¹(A y - b).
 
-    Rows of A may depend on each other if b agrees: they are reduced to independent ones
-    here, in double precision, up to the rounding of the dtypes given.
+    Rows of A may be linearly dependent if b is consistent: they are reduced to
+    independent rows when the constraint is built, in double precision, up to the
+    rounding of the given dtypes.
 
     Args:
-      A: (m, n) matrix, concrete; n is the size of the leaf, taken in row-major order.
-      b: (m,) vector, concrete.
+      A: A concrete (m, n) matrix; n is the size of the leaf in row-major order.
+      b: A concrete (m,) vector.
 
     Raises:
-      ValueError: A x = b has no solution, A is 0, or the shapes do not fit.
+      ValueError: If A x = b has no solution, A is 0, or the shapes do not match.
 
-    >>> constraint = affine([[1, 1, 0], [2, 2, 0]], [1, 2])
-    >>> print(*(f"{x:.4f}" for x in constraint(jnp.zeros(3), jnp.array([1, 3, 1.0]))))
-    0.7500 0.2500 0.0000
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.projections import affine
+      >>> constraint = affine([[1, 1, 0], [2, 2, 0]], [1, 2])
+      >>> x = constraint(jnp.zeros(3), jnp.array([1, 3, 1.0]))
+      >>> print(*(f"{value:.4f}" for value in x))
+      0.7500 0.2500 0.0000
     """
     rows, rhs = _independent_rows(A, b)
 
     def project(y: jax.Array, d: jax.Array) -> jax.Array:
         # Cholesky factors of A D⁻¹Aᵀ are NaN in float32 once the weights span eight
-        # decades. A QR decomposition of D^(-1/2)Aᵀ, cheapest rows first, is accurate to
-        # rounding for any weights; the second round removes what the first has left.
+        # decades. A QR decomposition of D^(-1/2)Aᵀ, smallest weights first, is accurate
+        # to rounding for any weights; the second round removes the residual.
         order = jnp.argsort(d.ravel())
         free = jnp.sqrt(1 / _relative(d)).ravel()[order]
         matrix = jnp.asarray(rows, y.dtype)[:, order]
@@ -125,23 +143,26 @@ def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
                 x = x - free * (q @ z)
         return jnp.zeros_like(x).at[order].set(x).reshape(y.shape)
 
-    return project
+    return on_auto_axes(project)
 
 
 def simplex(total: float | jax.Array = 1.0) -> Constraint:
     """Constrain to x ≥ 0, Σ x_i = total: x = max(y - τ/d, 0).
 
-    Newton's method finds τ: Σ x is convex and piecewise linear in it. From below that
-    ends, after about ten rounds, at the exact solution, without a sort.
+    Newton's method finds τ: Σ x is convex and piecewise linear in τ, so from below the
+    method ends at the exact solution, after about ten steps and without a sort.
 
     Args:
-      total: finite scalar, at least 0.
+      total: A finite scalar, at least 0.
 
     Raises:
-      ValueError: ``total`` is negative or not finite.
+      ValueError: If ``total`` is negative or not finite.
 
-    >>> simplex()(jnp.array([0.9, 0.9]), jnp.array([1.0, 3.0]))
-    Array([0.3, 0.7], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.projections import simplex
+      >>> simplex()(jnp.array([0.9, 0.9]), jnp.array([1.0, 3.0]))
+      Array([0.3, 0.7], dtype=float32)
 
     References:
       Brucker, An O(n) algorithm for quadratic knapsack problems, 1984. Duchi,
@@ -149,9 +170,9 @@ def simplex(total: float | jax.Array = 1.0) -> Constraint:
       simplex and the ℓ1 ball, 2016.
     """
     total = _validation.non_negative(
-        "total", total, "A sum of numbers >= 0 is no less."
+        "total", total, "The simplex is empty for a negative total."
     )
-    return lambda y, d: _onto_simplex(y, d, jnp.asarray(total, y.dtype))
+    return on_auto_axes(lambda y, d: _onto_simplex(y, d, jnp.asarray(total, y.dtype)))
 
 
 def l1_ball(radius: float | jax.Array) -> Constraint:
@@ -175,22 +196,27 @@ def l1_ball(radius: float | jax.Array) -> Constraint:
         x = jnp.sign(y) * _onto_simplex(jnp.abs(y), d, r)
         return jnp.where(jnp.sum(jnp.abs(y)) <= r, y, x)
 
-    return project
+    return on_auto_axes(project)
 
 
 def l2_ball(radius: float | jax.Array) -> Constraint:
-    """Constrain to Σ x_i² ≤ radius²: outside, x = d·y/(d + λ) with λ so that ‖x‖ = r.
+    """Constrain to Σ x_i² ≤ radius².
 
-    Unless the weights are equal this is no rescaling of y: cheap coordinates give way.
+    Outside of the ball x = d·y/(d + λ), with λ such that x has norm ``radius``. This is
+    not a rescaling of y, unless the weights are equal: coordinates with small weights
+    move more.
 
     Args:
-      radius: finite scalar, at least 0.
+      radius: A finite scalar, at least 0.
 
     Raises:
-      ValueError: ``radius`` is negative or not finite.
+      ValueError: If ``radius`` is negative or not finite.
 
-    >>> l2_ball(1)(jnp.array([2.4, 2.0]), jnp.array([1.0, 2.0]))
-    Array([0.6, 0.8], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.projections import l2_ball
+      >>> l2_ball(1)(jnp.array([2.4, 2.0]), jnp.array([1.0, 2.0]))
+      Array([0.6, 0.8], dtype=float32)
     """
     radius = _validation.non_negative("radius", radius, "0 leaves only the origin.")
 
@@ -201,12 +227,12 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
         # The branch not taken gets a point outside, to keep its derivative finite.
         outside = jnp.where(is_inside, 2 * r + 1, y)
 
-        # In μ = λr nothing overflows, and r = 0 is no exception.
+        # Solving for μ = λr avoids overflow, also for r = 0.
         def unit(mu: jax.Array) -> jax.Array:
             return d * outside / (d * r + mu)
 
         def newton(f: Any, mu: jax.Array) -> jax.Array:
-            # On 1/‖unit(μ)‖ = 1, which is concave in μ: from below it stays below.
+            # Of 1/‖unit(μ)‖ = 1, which is concave in μ: iterates stay below the root.
             def step(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
                 mu, _ = carry
                 excess, slope = jax.jvp(f, (mu,), (jnp.ones_like(mu),))
@@ -216,7 +242,7 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
             start = (mu, jnp.full_like(mu, jnp.inf))
             return jax.lax.while_loop(lambda carry: carry[1] > rounding, step, start)[0]
 
-        # No coordinate alone may exceed the radius: at this μ the norm is at most √n.
+        # A lower bound of the root, because no single coordinate exceeds the radius.
         below = jnp.maximum(jnp.max(d * (jnp.abs(outside) - r)), 0)
         mu = jax.lax.custom_root(
             lambda mu: _norm(unit(mu)) - 1,
@@ -229,28 +255,61 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
     return project
 
 
+def on_auto_axes(project: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    """Let XLA choose the shardings inside of a projection of sharded arrays.
+
+    On a mesh with explicit axes JAX would otherwise ask for the sharding of each
+    result, of a sort or a reshape for example. Arrays may be trees.
+    """
+
+    def run(y: Any, d: Any) -> Any:
+        shardings = jax.tree.map(lambda x: jax.typeof(x).sharding, y)
+        specs = [sharding.spec for sharding in jax.tree.leaves(shardings)]
+        is_sharded = any(axis is not None for spec in specs for axis in spec)
+        if not is_sharded or not hasattr(jax.sharding, "auto_axes"):  # before JAX 0.7
+            return project(y, d)
+        inside: Any = jax.sharding.auto_axes(project, out_sharding=shardings)
+        return inside(y, d)
+
+    return run
+
+
 @jax.custom_jvp
 def _onto_simplex(y: jax.Array, d: jax.Array, total: jax.Array) -> jax.Array:
     """Return max(y - τ/d, 0) with sum ``total``.
 
     Measured from one coordinate k, y - τ/d is z + c·e with e = d_k/d, z = y - y_k·e and
-    c the new value of k: no digits are lost, however large y is, if k is positive in
-    the end and |y_k·e| is small. A first round finds out which k are positive.
+    c the new value of k. No digits are lost, however large y is, if k is positive in
+    the result and y_k·e is small. Which k are positive is found first.
     """
     d = _relative(d)
+    support = _find_support(y, d, total)
+    x, e = _solve_on_support(y, d, total, support)
+    return _polish(x, e, total)
+
+
+def _find_support(y: jax.Array, d: jax.Array, total: jax.Array) -> jax.Array:
+    """Return where x is positive, up to rounding."""
     k = jnp.argmax(d * (y - total))  # no coordinate is below ``total`` while k is above
     e = d.ravel()[k] / d
     z = total + ((y - total) - (y.ravel()[k] - total) * e)
     x = _fill(jnp.minimum(z, total), e, total, 0 * total)
-    near = ~(x < -4 * jnp.finfo(y.dtype).eps * total)  # NaN is near, to be seen
+    # Negated so that NaN is in the support and stays visible.
+    return ~(x < -4 * jnp.finfo(y.dtype).eps * total)
 
-    k = jnp.argmin(jnp.where(near, jnp.abs(y * d), jnp.inf))
-    e = jnp.where(near, d.ravel()[k] / d, 0)
-    z = jnp.where(near, y - y.ravel()[k] * e, -1)
-    x = _fill(z, e, total, total)
 
-    # From y so huge that its rounding has taken x out of the set, one more round ends
-    # inside; for any other it changes nothing.
+def _solve_on_support(
+    y: jax.Array, d: jax.Array, total: jax.Array, support: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """Return z + c·e with sum ``total`` and e, measured from a k in the support."""
+    k = jnp.argmin(jnp.where(support, jnp.abs(y * d), jnp.inf))
+    e = jnp.where(support, d.ravel()[k] / d, 0)
+    z = jnp.where(support, y - y.ravel()[k] * e, -1)
+    return _fill(z, e, total, total), e
+
+
+def _polish(x: jax.Array, e: jax.Array, total: jax.Array) -> jax.Array:
+    """Return x with sum ``total`` also where rounding of a huge y has broken it."""
     x = _fill(jnp.clip(x, -total, total), e, total, 2 * total)
     return jnp.maximum(x, 0)
 
@@ -260,11 +319,12 @@ def _fill(z: jax.Array, e: jax.Array, total: jax.Array, c: jax.Array) -> jax.Arr
 
     def descend(carry: tuple[jax.Array, ...]) -> tuple[jax.Array, ...]:
         c, x, _ = carry
-        # Newton's step. Fewer and fewer are positive as c falls, so it ends.
+        # A Newton step. Fewer and fewer are positive as c decreases, so it ends.
         sum_z, sum_e = (jnp.sum(jnp.where(x >= 0, a, 0)) for a in (z, e))
         lower = jnp.minimum((total - sum_z) / sum_e, c)
         return lower, z + lower * e, lower < c
 
+    c = vary_like(c, z, e, total)
     start = (c, z + c * e, jnp.full_like(c, True, bool))
     return jax.lax.while_loop(lambda carry: carry[2], descend, start)[1]
 
@@ -297,12 +357,14 @@ def _along_normal(
 
     def project(y: jax.Array, d: jax.Array) -> jax.Array:
         normal = _like(a, y)
-        scale = jnp.max(jnp.abs(normal))  # neither tiny nor huge normals lose digits
+        scale = jnp.max(
+            jnp.abs(normal)
+        )  # so that the size of the normal does not matter
         normal, offset = normal / scale, jnp.asarray(b, y.dtype) / scale
         direction = normal / _relative(d)
         direction /= jnp.sum(normal * direction)
         x = y
-        for _ in range(2):  # the second round removes what rounding a large y has left
+        for _ in range(2):  # the second round removes the rounding error of a large y
             x = x - direction * part(jnp.sum(normal * x) - offset)
         return x
 
@@ -344,7 +406,7 @@ def _array(name: str, value: Any, finite: bool = False) -> Any:
     array = np.asarray(value, np.float64)
     if np.isnan(array).any() or (finite and np.isinf(array).any()):
         kind = "finite" if finite else "free of NaN"
-        raise ValueError(f"{name} must be {kind}, got {array}. Check where it is made.")
+        raise ValueError(f"{name} must be {kind}, got {array}.")
     return array
 
 

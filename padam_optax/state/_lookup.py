@@ -6,6 +6,7 @@ the parameters, and a ``count`` beside ``mu``.
 """
 
 import itertools
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
@@ -41,7 +42,7 @@ def fields(state: optax.OptState, name: str) -> dict[Path, Any]:
         *above, key = (getattr(key, "name", None) for key in path if _is_field(key))
         return _is_field(path[-1]) and key == name and not set(above) & set(_TREES)
 
-    return dict(optax.tree.get_all_with_path(state, name, is_field))
+    return dict(optax.tree.get_all_with_path(unwrap(state), name, is_field))
 
 
 _TREES = ("mu", "nu", "nu_max")  # whose own fields are parameters
@@ -174,6 +175,29 @@ def check_numbers(tree: Any) -> None:
                 "The state holds quantized moments, those of quantize_state. Pass "
                 "dequantize_state(state)."
             )
+
+
+def unwrap(tree: Any) -> Any:
+    """Return a tree with arrays in place of the variables of `flax.nnx`.
+
+    `flax.nnx.Optimizer` stores each array of its state as a variable, and
+    `flax.nnx.state` returns parameters as variables of another type.
+    """
+    nnx: Any = sys.modules.get("flax.nnx")  # without it there are no variables
+    if nnx is None:
+        return tree
+
+    def is_variable(node: Any) -> bool:
+        return isinstance(node, nnx.Variable)
+
+    return jax.tree.map(
+        lambda x: x.get_value() if is_variable(x) else x, tree, is_leaf=is_variable
+    )
+
+
+def rewrap(tree: Any, like: Any) -> Any:
+    """Return an unwrapped tree with the variables that ``like`` has."""
+    return jax.tree.unflatten(jax.tree.structure(like), jax.tree.leaves(tree))
 
 
 def _shared_length(a: Path, b: Path) -> int:

@@ -1,0 +1,69 @@
+"""A check that an optimizer's second moment bounds its momentum."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from padam_optax._tree import compute_dtype
+from padam_optax.experimental import _moments
+from padam_optax.state._lookup import Moments, map_moments
+
+_STEPS = 3
+# Gradients of very different scale, and last a momentum that already equals the
+# gradient, which a second moment of the deviation from the momentum does not see.
+_SCALES = (2.0**-40, 1.0, 2.0**40, 1.0)
+_IS_SETTLED = (False, False, False, True)
+# After one step |mu|/√nu is at most 1/√(1-b2) if nu averages squared gradients. If nu
+# is |g| itself, it grows with √|g|; if mu has no unit, with 1/|g|.
+_LARGEST_RATIO = 1e4
+
+
+def momentum_is_bounded(
+    inner: optax.GradientTransformationExtraArgs, params: optax.Params
+) -> list[bool]:
+    """Return for each row of moments whether nu (or nu_max) bounds the momentum.
+
+    Runs the optimizer eagerly on parameters of one element each, also inside of
+    `jax.jit` and for abstract parameters.
+    """
+    # In standard promotion, for Optax's optimizers mix dtypes.
+    with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
+        tiny = jax.tree.map(_zero, jax.tree.map(jax.typeof, params))
+
+        def settle(scale: Any, is_settled: Any, moments: Moments) -> Moments:
+            momentum = jnp.where(is_settled, scale, 0)
+            return moments._replace(
+                mu=jax.tree.map(lambda m: m + momentum.astype(m.dtype), moments.mu)
+            )
+
+        def run(scale: jax.Array, is_settled: jax.Array) -> list[Any]:
+            gradients = jax.tree.map(lambda x: jnp.full_like(x, scale), tiny)
+            state = inner.init(tiny)
+            state = map_moments(functools.partial(settle, scale, is_settled), state)
+            for _ in range(_STEPS):
+                _, state = inner.update(gradients, state, tiny)
+            return [(row[0], row[-1]) for row in _moments.rows(state)]
+
+        runs = jax.vmap(run)(jnp.asarray(_SCALES), jnp.asarray(_IS_SETTLED))
+        return [_is_bounded(*row) for row in runs]
+
+
+def _zero(x: Any) -> jax.Array:
+    """Return one element for an array; in float32, in which all scales are finite."""
+    inexact = jnp.issubdtype(x.dtype, jnp.inexact)
+    dtype = compute_dtype(x.dtype) if inexact else x.dtype
+    return jnp.zeros((1,) * len(x.shape), dtype)
+
+
+def _is_bounded(mu: jax.Array, nu: jax.Array) -> bool:
+    """Return whether |mu|/√nu is moderate in all four runs.
+
+    Where the second moment is still 0 after the second run, nothing is known: gradients
+    may be accumulated over more steps.
+    """
+    m, v = (np.abs(np.asarray(x, np.complex128)).reshape(4, -1) for x in (mu, nu))
+    return bool(np.all(m**2 <= _LARGEST_RATIO**2 * v, where=v[1] > 0))
