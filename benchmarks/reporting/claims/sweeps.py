@@ -129,7 +129,8 @@ def _judge_b0(
     name: str,
 ) -> Verdict:
     everything = [own, *methods.values()]
-    seeds = sorted({run.seed for runs in own.values() for run in runs})
+    # Pairs need seeds that every method has run: one may have more than another yet.
+    seeds = sorted(set.intersection(*map(_seeds, everything)))
     counts = {
         share: [
             tuple(_count(outcome, seed, share, x, everything) for x in (own, other))
@@ -161,6 +162,10 @@ def _judge_b0(
         unit="values of b0",
         after_results=True,
     )
+
+
+def _seeds(points: Points) -> set[int]:
+    return {run.seed for runs in points.values() for run in runs}
 
 
 def _losses(outcome: Outcome, points: Points, seed: int | None = None) -> list[float]:
