@@ -212,7 +212,7 @@ def test_rates_can_be_traced_and_cost_one_trace():
 
 def test_rates_notice_a_schedule_of_p_that_leaves_its_range():
     def p(count):
-        return 0.4 + 0.1 * count
+        return 0.4 + 0.1 * jnp.float32(count)
 
     opt = padam_optax.padam(0.1, p=p)
     state = opt.init(jnp.ones(2))

@@ -901,7 +901,7 @@ def test_state_is_the_optimizers_own_and_extra_arguments_reach_it():
 def test_what_the_wrapper_cannot_do_it_says():
     params = jnp.full(N, 0.2)
     wrapped = projected(padam(0.1), simplex(), p=0.125)
-    with pytest.raises(ValueError, match="params must be given"):
+    with pytest.raises(ValueError, match="params must be passed"):
         jax.jit(wrapped.update)(params, wrapped.init(params))
     sgd = projected(optax.sgd(0.1), simplex(), p=0.125)
     with pytest.raises(ValueError, match="has none, pass p=0"):

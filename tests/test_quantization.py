@@ -448,7 +448,7 @@ def test_shards_have_the_numbers_of_the_whole():
         "small": jax.device_put(params["small"], NamedSharding(mesh, P())),
     }
     actual = take_steps(opt, sharded, 3)
-    assert actual[1].inner_state[1].mu["w"].sharding.spec == P("x", "y")
+    assert actual[1].inner_state[1][0].mu["w"].sharding.spec == P("x", "y")
     expected = take_steps(opt, params, 3)
     chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-6)
 

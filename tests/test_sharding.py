@@ -17,7 +17,7 @@ from padam_optax.experimental import pack_small_leaves, quantize_state
 from padam_optax.projections import affine, box, l1_ball, l2_ball, projected, simplex
 from padam_optax.state import reset_max_at, second_moment
 from tests.conftest import enable_x64
-from tests.helpers.meshes import set_mesh
+from tests.meshes import set_mesh
 
 pytestmark = pytest.mark.usefixtures("quick_compilation")
 
