@@ -13,7 +13,7 @@ export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 # saves.
 PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
 
-.PHONY: train test test-all test-slow test-floor test-newest test-wheel docs lint types \
+.PHONY: train test test-all test-slow test-floor test-newest test-wheel mutants docs lint types \
         clean
 
 train: $(VENV)/bench.stamp
@@ -29,6 +29,11 @@ test-all: lint types
 
 test-slow: $(VENV)/dev.stamp
 	$(PYTEST) -m slow
+
+# Plant faults, one at a time, and see that a test fails for each. WORDS chooses some:
+# make mutants WORDS="santa benchmarks/sweep"
+mutants: $(VENV)/dev.stamp
+	nice $(BIN)/python tests/mutants/run.py $(WORDS)
 
 # The library's tests at exactly the oldest versions that pyproject.toml allows:
 # make test-floor PYTHON=python3.11
