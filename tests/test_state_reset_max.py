@@ -67,7 +67,7 @@ def test_resets_come_before_the_updates_that_are_named(at):
     actual, _ = follow(padam_optax.state.reset_max_at(PADAM, at), gs)
     np.testing.assert_allclose(actual, steps_with_resets(gs, resets), rtol=1e-12)
     plain = steps_with_resets(gs, ())
-    is_same = np.isclose(actual, plain, rtol=1e-9).all(axis=0)
+    is_same = np.asarray(np.isclose(actual, plain, rtol=1e-9).all(axis=0))
     assert is_same[4]  # nothing to forget where v has only grown
     assert is_same.all() == (not resets - {0})
 
