@@ -161,7 +161,7 @@ def test_random_rounding_takes_both_neighbours_and_is_right_on_average(scheme):
     encode, decode = FORMATS[format]
     moments = mu, nu, nu_max = spread(100)
     moments = _codecs.Moments(mu, nu, nu_max if with_maximum else None)
-    x = np.float64(moments[index])
+    x = np.asarray(moments[index], np.float64)
 
     @jax.jit
     def run(bits):  # each of the 65536 halves of a word once: a mean without chance
@@ -169,7 +169,7 @@ def test_random_rounding_takes_both_neighbours_and_is_right_on_average(scheme):
         return decode(encode(moments, ONE, bits), ONE)[index]
 
     actual = np.float64(jax.lax.map(run, jnp.arange(2**16, dtype=jnp.uint32)))
-    nu_max = np.asarray(rounded_up(nu_max, 8 if format == "16-bit" else 4))
+    nu_max = rounded_up(nu_max, 8 if format == "16-bit" else 4)
     low, high = np.empty_like(x), np.empty_like(x)
     for i in range(x.size):
         grid = grid_of(mu[i], nu[i], nu_max[i])
