@@ -20,7 +20,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 
 from padam_optax._tree import as_hyperparam
 
@@ -37,7 +36,7 @@ class Exponent(NamedTuple):
     low: Any  # the rest of q, in float32
 
 
-def split_exponent(q: ArrayLike) -> Exponent:
+def split_exponent(q: jax.typing.ArrayLike) -> Exponent:
     """Return q as an `Exponent`."""
     high_bits = np.uint32(0xFFFFF000)
     if isinstance(q, float):  # in double precision: the rest is worth 2^-36 of q
@@ -60,7 +59,7 @@ def root(x: jax.Array) -> jax.Array:
     return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, x)))
 
 
-def inverse_power(x: jax.Array, q: ArrayLike | Exponent) -> jax.Array:
+def inverse_power(x: jax.Array, q: jax.typing.ArrayLike | Exponent) -> jax.Array:
     """Return x^(-q), and 0 where x is 0 and q is not.
 
     Returning 0 at x = 0 turns the 0/0 of a coordinate that has never seen a gradient

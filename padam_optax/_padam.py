@@ -6,7 +6,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from jax.typing import ArrayLike, DTypeLike
 
 from padam_optax import _validation
 from padam_optax._partial_adaptive import BiasCorrection, scale_by_partial_adaptive
@@ -14,17 +13,17 @@ from padam_optax._partial_adaptive import BiasCorrection, scale_by_partial_adapt
 
 def padam(
     learning_rate: optax.ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
+    b1: jax.typing.ArrayLike = 0.9,
+    b2: jax.typing.ArrayLike = 0.999,
+    eps: jax.typing.ArrayLike = 1e-8,
     p: optax.ScalarOrSchedule = 0.125,
     weight_decay: optax.ScalarOrSchedule | None = None,
     mask: Any = None,
     *,
-    eps_root: ArrayLike = 0.0,
+    eps_root: jax.typing.ArrayLike = 0.0,
     bias_correction: BiasCorrection = "none",
     nesterov: bool = False,
-    mu_dtype: DTypeLike | None = None,
+    mu_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Padam: partially adaptive momentum estimation.
 
@@ -114,17 +113,17 @@ def padam(
 
 def padamw(
     learning_rate: optax.ScalarOrSchedule,
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
+    b1: jax.typing.ArrayLike = 0.9,
+    b2: jax.typing.ArrayLike = 0.999,
+    eps: jax.typing.ArrayLike = 1e-8,
     p: optax.ScalarOrSchedule = 0.125,
     weight_decay: optax.ScalarOrSchedule | None = 5e-4,
     mask: Any = None,
     *,
-    eps_root: ArrayLike = 0.0,
+    eps_root: jax.typing.ArrayLike = 0.0,
     bias_correction: BiasCorrection = "none",
     nesterov: bool = False,
-    mu_dtype: DTypeLike | None = None,
+    mu_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Padam with decoupled weight decay, as in AdamW.
 

@@ -5,7 +5,6 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike, DTypeLike
 
 from padam_optax import _tree, _validation
 from padam_optax._inverse_power import inverse_power, root, split_exponent
@@ -34,15 +33,15 @@ class ScaleByPartialAdaptiveState(NamedTuple):
 
 
 def scale_by_partial_adaptive(
-    b1: ArrayLike = 0.9,
-    b2: ArrayLike = 0.999,
-    eps: ArrayLike = 1e-8,
+    b1: jax.typing.ArrayLike = 0.9,
+    b2: jax.typing.ArrayLike = 0.999,
+    eps: jax.typing.ArrayLike = 1e-8,
     p: optax.ScalarOrSchedule = 0.125,
     *,
-    eps_root: ArrayLike = 0.0,
+    eps_root: jax.typing.ArrayLike = 0.0,
     bias_correction: BiasCorrection = "none",
     nesterov: bool = False,
-    mu_dtype: DTypeLike | None = None,
+    mu_dtype: jax.typing.DTypeLike | None = None,
     second_moment: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Divide the momentum of the gradient by a power of its second moment.
@@ -241,7 +240,9 @@ def _default_second_moment(b2: Any, convention: str) -> optax.GradientTransforma
     return optax.chain(*links)
 
 
-def _stored_dtype(x: ArrayLike, mu_dtype: DTypeLike | None) -> DTypeLike:
+def _stored_dtype(
+    x: jax.typing.ArrayLike, mu_dtype: jax.typing.DTypeLike | None
+) -> jax.typing.DTypeLike:
     """Return the dtype of the stored first moment of a parameter."""
     own = jax.dtypes.result_type(x)
     dtype = own if mu_dtype is None else mu_dtype
@@ -249,7 +250,9 @@ def _stored_dtype(x: ArrayLike, mu_dtype: DTypeLike | None) -> DTypeLike:
     return dtype if same_kind else own
 
 
-def _average(g: ArrayLike, m: jax.Array, b1: ArrayLike) -> jax.Array:
+def _average(
+    g: jax.typing.ArrayLike, m: jax.Array, b1: jax.typing.ArrayLike
+) -> jax.Array:
     """Return the new first moment, in at least float32."""
     dtype = _tree.compute_dtype(jax.dtypes.result_type(g), m.dtype)
     b = _tree.as_hyperparam(b1, _tree.accumulator_dtype(dtype))
@@ -263,7 +266,7 @@ def _cast_like(tree: optax.Updates, like: optax.Updates) -> optax.Updates:
     )
 
 
-def _plus(x: jax.Array, term: ArrayLike) -> jax.Array:
+def _plus(x: jax.Array, term: jax.typing.ArrayLike) -> jax.Array:
     return x + _tree.as_hyperparam(term, x.dtype)
 
 

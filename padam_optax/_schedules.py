@@ -11,7 +11,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike
 
 from padam_optax import _validation
 
@@ -126,9 +125,9 @@ def piecewise_p_schedule(
 
 def learning_rate_for(
     p: optax.ScalarOrSchedule,
-    p_ref: ArrayLike,
+    p_ref: jax.typing.ArrayLike,
     learning_rate_ref: optax.ScalarOrSchedule,
-    median_root_nu: ArrayLike,
+    median_root_nu: jax.typing.ArrayLike,
 ) -> Any:
     r"""Return the learning rate that keeps the median step when p is not ``p_ref``.
 

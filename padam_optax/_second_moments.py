@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike, DTypeLike
 
 from padam_optax import _tree, _validation
 
@@ -84,7 +83,7 @@ class MovingAverageState(NamedTuple):
     nu: optax.Updates
 
 
-def moving_average(b2: ArrayLike = 0.999) -> optax.GradientTransformation:
+def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformation:
     r"""Replace each value s by its exponential moving average.
 
     .. math::
@@ -117,7 +116,7 @@ def moving_average(b2: ArrayLike = 0.999) -> optax.GradientTransformation:
     return _accumulate(MovingAverageState, step)
 
 
-def yogi_average(b2: ArrayLike = 0.999) -> optax.GradientTransformation:
+def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformation:
     r"""Replace each value s by Yogi's additive average (Zaheer et al., NeurIPS 2018).
 
     .. math::
@@ -150,7 +149,7 @@ def yogi_average(b2: ArrayLike = 0.999) -> optax.GradientTransformation:
     return _accumulate(MovingAverageState, step)
 
 
-def debias(b2: ArrayLike = 0.999) -> optax.GradientTransformationExtraArgs:
+def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtraArgs:
     r"""Divide each value by :math:`1 - b_2^t`, the bias correction of a moving average.
 
     Args:
@@ -271,7 +270,9 @@ def _accumulate(
     return optax.GradientTransformation(init, update)
 
 
-def one_minus_power(b: ArrayLike, count: jax.Array, dtype: DTypeLike) -> jax.Array:
+def one_minus_power(
+    b: jax.typing.ArrayLike, count: jax.Array, dtype: jax.typing.DTypeLike
+) -> jax.Array:
     """Return 1 - b^count, the divisor of a bias correction, without cancellation.
 
     In float32, 1 - 0.999^t is off by 1e-5 in the first steps; expm1 keeps all digits.
@@ -294,7 +295,7 @@ def saturate(x: jax.Array) -> jax.Array:
     return jnp.minimum(x, jnp.finfo(x.dtype).max)
 
 
-def _abs_square(x: ArrayLike) -> jax.Array:
+def _abs_square(x: jax.typing.ArrayLike) -> jax.Array:
     x = jnp.asarray(x)
     if jnp.iscomplexobj(x):
         return saturate(jnp.square(x.real) + jnp.square(x.imag))

@@ -6,7 +6,6 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import optax
-from jax.typing import ArrayLike, DTypeLike
 
 
 def check_inexact(tree: optax.Params, what: str) -> None:
@@ -21,7 +20,7 @@ def check_inexact(tree: optax.Params, what: str) -> None:
             )
 
 
-def accumulator_dtype(*dtypes: DTypeLike) -> DTypeLike:
+def accumulator_dtype(*dtypes: jax.typing.DTypeLike) -> jax.typing.DTypeLike:
     """Return float64 if a dtype has that precision, else float32.
 
     Moments are never kept in less than float32: squares overflow float16, and in
@@ -31,7 +30,7 @@ def accumulator_dtype(*dtypes: DTypeLike) -> DTypeLike:
     return jnp.float64 if is_double else jnp.float32
 
 
-def compute_dtype(*dtypes: DTypeLike) -> DTypeLike:
+def compute_dtype(*dtypes: jax.typing.DTypeLike) -> jax.typing.DTypeLike:
     """Return `accumulator_dtype`, made complex if one of the dtypes is."""
     real = accumulator_dtype(*dtypes)
     if not any(map(is_complex, dtypes)):
@@ -39,12 +38,12 @@ def compute_dtype(*dtypes: DTypeLike) -> DTypeLike:
     return jnp.complex128 if real == jnp.float64 else jnp.complex64
 
 
-def is_complex(dtype: DTypeLike) -> bool:
+def is_complex(dtype: jax.typing.DTypeLike) -> bool:
     """Return whether a dtype is complex."""
     return jnp.issubdtype(dtype, jnp.complexfloating)
 
 
-def as_hyperparam(value: ArrayLike, dtype: DTypeLike) -> Any:
+def as_hyperparam(value: jax.typing.ArrayLike, dtype: jax.typing.DTypeLike) -> Any:
     """Return a Python float as it is and an array in ``dtype``.
 
     So neither promotes the arrays it meets, and 1 - 0.999 has double precision.
@@ -56,7 +55,7 @@ def zeros_like(params: optax.Params) -> optax.Updates:
     """Return real zeros for a moment of each parameter, with its sharding."""
     check_inexact(params, "params")
 
-    def zero(x: ArrayLike) -> jax.Array:
+    def zero(x: jax.typing.ArrayLike) -> jax.Array:
         return jnp.zeros_like(x, accumulator_dtype(jax.dtypes.result_type(x)))
 
     return jax.tree.map(zero, params)

@@ -9,7 +9,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
-from jax.typing import DTypeLike
 
 
 def number(
@@ -95,7 +94,9 @@ def decay_rate(name: str, value: Any) -> Any:
     return number(name, value, "in [0, 1)", lambda x: 0 <= x < 1, remedy)
 
 
-def inexact_dtype(name: str, value: DTypeLike | None) -> DTypeLike | None:
+def inexact_dtype(
+    name: str, value: jax.typing.DTypeLike | None
+) -> jax.typing.DTypeLike | None:
     """Return a floating or complex dtype in JAX's form, or None."""
     dtype = None if value is None else jax.dtypes.canonicalize_dtype(value)
     if dtype is not None and not jnp.issubdtype(dtype, jnp.inexact):
