@@ -480,8 +480,9 @@ def _varying_p() -> dict[str, Experiment]:
                 recipe=(*recipe, "bias_correction=consistent"),
             ),
             "Is a p that falls, while the learning rate rises by the rule of "
-            "padam_optax.learning_rate_for, better than the best constant p of subset? "
-            f"Proposed by the Southampton report. {how} Tuned as much as each p there.",
+            "padam_optax.schedules.learning_rate_for, better than the best constant "
+            f"p of subset? Proposed by the Southampton report. {how} Tuned as much as "
+            "each p there.",
             "None published. Within a point of the best constant p.",
             better=_AT_THE_END,
             limits=_ONE_NETWORK + " Two schedules of many; a p that learns itself by "

@@ -108,10 +108,12 @@ def _padam_falling(
     run: Run,
     **settings: Any,
 ) -> Any:
-    falling = padam_optax.linear_p_schedule(
+    falling = padam_optax.schedules.linear_p_schedule(
         p_start, p, max(1, round(until * run.steps))
     )
-    rate = padam_optax.learning_rate_for(falling, p, learning_rate, typical_root)
+    rate = padam_optax.schedules.learning_rate_for(
+        falling, p, learning_rate, typical_root
+    )
     return padam_optax.padam(rate, p=falling, **settings)
 
 
@@ -127,7 +129,9 @@ def _padam_stepped(
     p = optax.piecewise_constant_schedule(
         p_start, {round(share * run.steps): 0.5 for share in (0.3, 0.6, 0.8)}
     )
-    rate = padam_optax.learning_rate_for(p, p_ref, learning_rate, typical_root)
+    rate = padam_optax.schedules.learning_rate_for(
+        p, p_ref, learning_rate, typical_root
+    )
     return padam_optax.padam(rate, p=p, **settings)
 
 
@@ -193,8 +197,8 @@ def _family() -> dict[str, "Optimizer"]:
 
     The rates are where a search begins, and were written before it: AMSGrad's for
     p = 1/2 and Padam's for p <= 1/8 as published, between them by the rule of
-    `padam_optax.learning_rate_for` (0.0215 at 1/4, 0.00235 at 0.4), rounded to half
-    decades.
+    `padam_optax.schedules.learning_rate_for` (0.0215 at 1/4, 0.00235 at 0.4),
+    rounded to half decades.
     """
     rows = {}
     for p, rate in (

@@ -1,20 +1,16 @@
 """Padam, partially adaptive momentum estimation, for Optax."""
 
-from padam_optax import contrib, diagnostics, experimental, projections, state
+from padam_optax import (
+    contrib,
+    diagnostics,
+    experimental,
+    projections,
+    schedules,
+    state,
+)
 from padam_optax._padam import padam, padamw
-from padam_optax._partial_adaptive import (
-    ScaleByPartialAdaptiveState,
-    scale_by_partial_adaptive,
-)
-from padam_optax._schedules import (
-    cosine_p_schedule,
-    learning_rate_for,
-    linear_p_schedule,
-    piecewise_p_schedule,
-)
+from padam_optax._partial_adaptive import scale_by_partial_adaptive
 from padam_optax._second_moments import (
-    MovingAverageState,
-    RunningMaxState,
     debias,
     moving_average,
     running_max,
@@ -26,23 +22,17 @@ from padam_optax._second_moments import (
 __version__ = "0.1.0"
 
 __all__ = [
-    "MovingAverageState",
-    "RunningMaxState",
-    "ScaleByPartialAdaptiveState",
     "contrib",
-    "cosine_p_schedule",
     "debias",
     "diagnostics",
     "experimental",
-    "learning_rate_for",
-    "linear_p_schedule",
     "moving_average",
     "padam",
     "padamw",
-    "piecewise_p_schedule",
     "projections",
     "running_max",
     "scale_by_partial_adaptive",
+    "schedules",
     "square",
     "squared_deviation",
     "state",

@@ -51,7 +51,7 @@ def test_any_number_will_do():
 
 def test_no_theorem_covers_a_schedule_of_p():
     conditions = padam_optax.diagnostics.check_convergence_conditions(
-        0.9, 0.999, padam_optax.linear_p_schedule(0.5, 0.125, 10)
+        0.9, 0.999, padam_optax.schedules.linear_p_schedule(0.5, 0.125, 10)
     )
     assert [condition.name for condition in conditions] == NAMES
     assert not any(condition.holds for condition in conditions)

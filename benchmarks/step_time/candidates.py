@@ -54,7 +54,7 @@ CANDIDATES: dict[str, Callable[[], optax.GradientTransformation]] = {
     "padam p=1/16": lambda: padam_optax.padam(0.1, p=0.0625),
     "padam p=0.3": lambda: padam_optax.padam(0.1, p=0.3),
     "padam, p scheduled": lambda: padam_optax.padam(
-        0.1, p=padam_optax.linear_p_schedule(0.5, 0.125, 1000)
+        0.1, p=padam_optax.schedules.linear_p_schedule(0.5, 0.125, 1000)
     ),
     "padam, power as printed": _naive_power,
     "padam, m in bfloat16": lambda: padam_optax.padam(0.1, mu_dtype=jnp.bfloat16),

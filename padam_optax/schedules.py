@@ -14,6 +14,13 @@ import optax
 
 from padam_optax import _validation
 
+__all__ = [
+    "cosine_p_schedule",
+    "learning_rate_for",
+    "linear_p_schedule",
+    "piecewise_p_schedule",
+]
+
 
 def linear_p_schedule(
     init_value: float,
@@ -36,8 +43,8 @@ def linear_p_schedule(
       ValueError: If an argument is out of range.
 
     Examples:
-      >>> import padam_optax
-      >>> p = padam_optax.linear_p_schedule(0.5, 0.125, 3, transition_begin=1)
+      >>> from padam_optax.schedules import linear_p_schedule
+      >>> p = linear_p_schedule(0.5, 0.125, 3, transition_begin=1)
       >>> print(*(f"{p(count):.3f}" for count in range(6)))
       0.500 0.500 0.375 0.250 0.125 0.125
     """
@@ -67,8 +74,8 @@ def cosine_p_schedule(
       ValueError: If an argument is out of range.
 
     Examples:
-      >>> import padam_optax
-      >>> p = padam_optax.cosine_p_schedule(0.5, 0.1, 4)
+      >>> from padam_optax.schedules import cosine_p_schedule
+      >>> p = cosine_p_schedule(0.5, 0.1, 4)
       >>> print(*(f"{p(count):.3f}" for count in range(6)))
       0.500 0.441 0.300 0.159 0.100 0.100
     """
@@ -104,8 +111,8 @@ def piecewise_p_schedule(
       ValueError: If a value is out of range, or the boundaries do not fit.
 
     Examples:
-      >>> import padam_optax
-      >>> p = padam_optax.piecewise_p_schedule([0.5, 0.25, 0.125], [2, 3])
+      >>> from padam_optax.schedules import piecewise_p_schedule
+      >>> p = piecewise_p_schedule([0.5, 0.25, 0.125], [2, 3])
       >>> print(*(f"{p(count):.3f}" for count in range(5)))
       0.500 0.500 0.250 0.125 0.125
     """
@@ -166,8 +173,9 @@ def learning_rate_for(
       AMSGrad for a thousand steps, then p decreases to 1/8, where gradients are 0.01:
 
       >>> import padam_optax
-      >>> p = padam_optax.linear_p_schedule(1 / 2, 1 / 8, 1000, transition_begin=1000)
-      >>> learning_rate = padam_optax.learning_rate_for(p, 1 / 2, 0.001, 0.01)
+      >>> from padam_optax.schedules import learning_rate_for, linear_p_schedule
+      >>> p = linear_p_schedule(1 / 2, 1 / 8, 1000, transition_begin=1000)
+      >>> learning_rate = learning_rate_for(p, 1 / 2, 0.001, 0.01)
       >>> optimizer = padam_optax.padam(learning_rate, p=p)
       >>> print(*(f"{learning_rate(count):.4f}" for count in [0, 1000, 1500, 2000]))
       0.0010 0.0010 0.0056 0.0316
