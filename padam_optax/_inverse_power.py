@@ -1,16 +1,14 @@
 """The power that Padam divides by, x^(-q): fast, exact at its limits, differentiable.
 
 On a CPU ``jnp.power`` takes several times as long as the rest of the update. So large
-arrays take the cheapest of three forms:
+arrays use the cheapest of three forms:
 
-* q = 2^-k, a Python number: k roots, the first one a reciprocal root (at most 2 ulp
-  off);
+* q = 2^-k, a Python number: k roots, at most 2 ulp off;
 * any other q in float32: the exponent is read from the bits and two short polynomials
-  do the rest, with the large part of q·log2(x) kept exact (at most 3 ulp off, where
-  exp(-q·log x) is off by up to 18);
+  do the rest, at most 3 ulp off (exp(-q·log x) is off by up to 18);
 * any other q in float64: exp and log.
 
-Small arrays, of which a model may have thousands, take ``jnp.power``: one operation to
+Small arrays, of which a model may have thousands, use ``jnp.power``: one operation to
 compile instead of a hundred, and their time is not in the arithmetic.
 """
 
@@ -63,17 +61,9 @@ def inverse_power(x: jax.Array, q: jax.typing.ArrayLike | Exponent) -> jax.Array
     """Return x^(-q), and 0 where x is 0 and q is not.
 
     Returning 0 at x = 0 turns the 0/0 of a coordinate that has never seen a gradient
-    into a zero step. At q = 0 the result is 1 everywhere, as the limit requires.
-
-    Args:
-      x: float32 or float64, non-negative and finite. A subnormal number counts as 0.
-      q: The exponent, in [0, 1]: a Python float, a traced scalar, which gives the same
-        values within rounding, or for many arrays the result of `split_exponent`.
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> inverse_power(jnp.array([0.0, 1.0, 16.0]), 0.25)
-      Array([0. , 1. , 0.5], dtype=float32)
+    into a zero step. At q = 0 the result is 1 everywhere, as the limit requires. x is
+    float32 or float64, non-negative and finite; a subnormal number counts as 0. q is in
+    [0, 1]; for many arrays pass the result of `split_exponent`.
     """
     exponent = q if isinstance(q, Exponent) else split_exponent(q)
     is_zero = x < jnp.finfo(x.dtype).tiny

@@ -32,29 +32,26 @@ def padam(
         \theta_{t+1} &= \theta_t - \alpha_t m_t / (\sqrt{\hat v_t} + \epsilon)^{2p}
 
     This is ``optax.chain(optax.add_decayed_weights(weight_decay, mask),
-    scale_by_partial_adaptive(...), optax.scale_by_learning_rate(learning_rate))``. See
-    `scale_by_partial_adaptive` for the moments and ``bias_correction``. For
-    constraints, the projection in the last line of Algorithm 1, wrap the optimizer in
-    `padam_optax.projections.projected`.
+    scale_by_partial_adaptive(...), optax.scale_by_learning_rate(learning_rate))``; see
+    `scale_by_partial_adaptive` for the moments and ``bias_correction``. For the
+    projection of Algorithm 1, wrap it in `padam_optax.projections.projected`.
 
     Learning rates tuned for Adam do not transfer. The best value grows from about 1e-3
     at p = 1/2 to SGD-like values as p goes to 0; the paper uses 0.1 at p = 1/8.
 
     Under `optax.inject_hyperparams`, name a ``mask`` that is a function in
-    ``static_args``, and with parameters below float32 pass
-    ``hyperparam_dtype=jnp.float32`` (0.999 is 1 in bfloat16).
+    ``static_args``, and pass ``hyperparam_dtype=jnp.float32`` with bfloat16 parameters.
 
     Args:
-      learning_rate: :math:`\alpha`, at least 0; a number, or a schedule of the number
-        of updates before this one.
+      learning_rate: :math:`\alpha`, at least 0; a number or a schedule.
       b1: Exponential decay rate of the first moment, in [0, 1).
       b2: Exponential decay rate of the second moment, in [0, 1).
       eps: :math:`\epsilon`, added to the root, inside the power; at least 0.
       p: Exponent of :math:`\hat v`, in (0, 1/2]; a number or a schedule. 1/2 is
         AMSGrad.
       weight_decay: :math:`\lambda`, at least 0; a number or a schedule. This is L2
-        regularization, which passes through both moments; see `padamw` for decoupled
-        weight decay. None for no decay, which needs no ``params`` in ``update``.
+        regularization, which passes through both moments, unlike `padamw`'s. None for
+        no decay, which needs no ``params`` in ``update``.
       mask: Which parameters to decay: a tree of bools like the parameters or a prefix
         of one, or a function from the parameters to one. All if None.
       eps_root: Added to :math:`\hat v`, inside the root; at least 0.
@@ -70,8 +67,7 @@ def padam(
     Raises:
       ValueError: If an argument is out of range, or (in ``update``) there is weight
         decay but no ``params``.
-      TypeError: If a hyperparameter is not a number, or a leaf has an integer or
-        boolean dtype.
+      TypeError: If a hyperparameter is not a number, or a leaf is integer or boolean.
 
     Examples:
       >>> import jax
@@ -94,15 +90,14 @@ def padam(
       60  0.1598
 
     References:
-      Chen, Zhou, Tang, Yang, Cao and Gu, Closing the generalization gap of adaptive
-      gradient methods in training deep neural networks, IJCAI 2020 (arXiv 1806.06763),
-      Algorithm 1.
+      Chen et al., Closing the generalization gap of adaptive gradient methods in
+      training deep neural networks, IJCAI 2020 (arXiv 1806.06763), Algorithm 1.
     """
     rescale = scale_by_partial_adaptive(
         b1,
         b2,
         eps,
-        _validation.exponent(p, learning_rate, b1),
+        p,
         eps_root=eps_root,
         bias_correction=bias_correction,
         nesterov=nesterov,
@@ -132,9 +127,8 @@ def padamw(
         - \alpha_t (m_t / (\sqrt{\hat v_t} + \epsilon)^{2p} + \lambda \theta_t)
 
     The decay does not pass through the moments and is multiplied by the learning rate,
-    as in `optax.adamw`. No theorem of the paper covers it. At p = 1/8 learning rates
-    are about a hundred times those of AdamW, so divide AdamW's :math:`\lambda` by a
-    hundred.
+    as in `optax.adamw`. At p = 1/8 learning rates are about a hundred times those of
+    AdamW, so divide AdamW's :math:`\lambda` by a hundred. No theorem covers it.
 
     Args:
       learning_rate: :math:`\alpha`, at least 0; a number or a schedule.
@@ -174,7 +168,7 @@ def padamw(
         b1,
         b2,
         eps,
-        _validation.exponent(p, learning_rate, b1),
+        p,
         eps_root=eps_root,
         bias_correction=bias_correction,
         nesterov=nesterov,
@@ -186,14 +180,13 @@ def padamw(
 def _decay(weight_decay: Any, mask: Any) -> optax.GradientTransformation:
     """Return `optax.add_decayed_weights` after checks; 0 reads no parameters."""
     rate = _validation.weight_decay(weight_decay)
-    if mask is not None and not callable(mask):
-        leaves = jax.tree.leaves(mask)
-        if not all(isinstance(leaf, bool | np.bool_) for leaf in leaves):
-            raise ValueError(
-                "mask must be a tree of bools like the parameters, or a function from "
-                f"them to one, got {mask!r}. To decay all but biases: "
-                "lambda params: jax.tree.map(lambda x: x.ndim > 1, params)."
-            )
+    leaves = [] if mask is None or callable(mask) else jax.tree.leaves(mask)
+    if not all(isinstance(leaf, bool | np.bool_) for leaf in leaves):
+        raise ValueError(
+            "mask must be a tree of bools like the parameters, or a function from them "
+            f"to one, got {mask!r}. To decay all but biases: lambda params: "
+            "jax.tree.map(lambda x: x.ndim > 1, params)."
+        )
     decay = optax.add_decayed_weights(rate)
     if isinstance(rate, float) and rate == 0.0:
         decay = optax.identity()  # its state is the same
@@ -205,18 +198,12 @@ def _chain(
 ) -> optax.GradientTransformationExtraArgs:
     """Chain the links and the learning rate; cast to the gradients' dtypes.
 
-    Weight decay of float32 parameters promotes bfloat16 gradients, and a traced
-    learning rate promotes bfloat16 updates.
+    Weight decay of float32 parameters and a traced learning rate promote bfloat16.
     """
     learning_rate = _validation.learning_rate(learning_rate)
     chain = optax.chain(*links, optax.scale_by_learning_rate(learning_rate))
 
-    def update(
-        updates: optax.Updates,
-        state: optax.OptState,
-        params: optax.Params | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, optax.OptState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         new_updates, state = chain.update(updates, state, params, **extra_args)
         return jax.tree.map(
             lambda u, g: jnp.asarray(u, jax.dtypes.result_type(g)), new_updates, updates

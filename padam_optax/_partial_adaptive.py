@@ -21,7 +21,7 @@ BiasCorrection = Literal["none", "official", "consistent", "before_max"]
 
 
 class ScaleByPartialAdaptiveState(NamedTuple):
-    """Step count and first moment, one half of `scale_by_partial_adaptive`'s state.
+    """Step count and first moment of `scale_by_partial_adaptive`.
 
     Attributes:
       count: Number of updates so far, an int32 scalar.
@@ -52,10 +52,9 @@ def scale_by_partial_adaptive(
         \hat v_t &= \max(\hat v_{t-1}, v_t) \\
         u_t &= m_t / (\sqrt{\hat v_t + \epsilon_{root}} + \epsilon)^{2p}
 
-    with all moments starting at 0. p = 1/2 is AMSGrad. As p goes to 0, the update
-    becomes momentum as an exponential moving average (`optax.ema`), a tenth of
-    `optax.trace` at b1 = 0.9. Scaling all gradients by c scales the update by
-    :math:`c^{1-2p}`, so a good learning rate depends on p.
+    with all moments starting at 0. p = 1/2 is AMSGrad; p to 0 is momentum as a moving
+    average (`optax.ema`), a tenth of `optax.trace` at b1 = 0.9. Scaling all gradients
+    by c scales the update by :math:`c^{1-2p}`, so a good learning rate depends on p.
 
     ``bias_correction`` selects the convention. With :math:`c_1 = 1-b_1^t` and
     :math:`c_2 = 1-b_2^t`:
@@ -64,8 +63,7 @@ def scale_by_partial_adaptive(
     * ``"official"`` multiplies the update by :math:`\sqrt{c_2}/c_1`. This is the
       authors' program, behind all published numbers. For p < 1/2 it contains a warm-up,
       a factor :math:`c_2^{1/2-p}`.
-    * ``"consistent"`` uses :math:`m_t/c_1` and :math:`\hat v_t/c_2`: both moments are
-      unbiased, as in Adam.
+    * ``"consistent"`` uses :math:`m_t/c_1` and :math:`\hat v_t/c_2`, as Adam does.
     * ``"before_max"`` uses :math:`m_t/c_1` and takes the maximum of :math:`v_t/c_2`. At
       p = 1/2 this is `optax.scale_by_amsgrad`, including its rounding of :math:`c_2`.
 
@@ -79,9 +77,9 @@ def scale_by_partial_adaptive(
         ``second_moment`` it only enters :math:`c_2`.
       eps: Added to the root, inside the power; at least 0. (ensmallen adds it to
         :math:`\hat v`, which is ``eps_root`` here.)
-      p: Exponent of :math:`\hat v`, in (0, 1/2]: 2p is the exponent of its root. A
-        number, or a schedule of the number of updates before this one, which may reach
-        0. A number that is a power of two is fastest.
+      p: Exponent of :math:`\hat v`, in (0, 1/2]; 2p is that of its root. A number,
+        fastest as a power of two, or a schedule of the number of previous updates,
+        which may reach 0.
       eps_root: Added to :math:`\hat v`, inside the root; at least 0.
       bias_correction: ``"none"``, ``"official"``, ``"consistent"`` or ``"before_max"``.
       nesterov: Whether to use Nesterov momentum, as in `optax.scale_by_adam`.
@@ -89,24 +87,21 @@ def scale_by_partial_adaptive(
         complex one for complex parameters. Others, or all if None, keep their own.
       second_moment: A transformation from gradients to the real, non-negative
         :math:`\hat v` to divide by. If None, ``chain(square(), moving_average(b2),
-        running_max())``, for ``"before_max"`` with ``debias(b2)`` before the maximum; a
-        custom one has to contain `debias` itself. Its update receives the new first
-        moment as ``momentum`` and the number of updates, this one included, as
-        ``count``.
+        running_max())``, for ``"before_max"`` with ``debias(b2)`` before the maximum.
+        Its update receives the new first moment as ``momentum`` and the number of
+        updates, this one included, as ``count``.
 
     Returns:
-      A transformation whose state is a pair, `ScaleByPartialAdaptiveState` and the
-      state of ``second_moment``. `optax.tree.get` and `optax.tree.set` find ``count``,
-      ``mu``, ``nu`` and ``nu_max`` as in `optax.amsgrad`'s. Updates have the gradients'
-      dtype.
+      A transformation whose state is a pair, `ScaleByPartialAdaptiveState` and that of
+      ``second_moment``. `optax.tree.get` and `optax.tree.set` find ``count``, ``mu``,
+      ``nu`` and ``nu_max``. Updates have the gradients' dtype.
 
     Raises:
       ValueError: If a number is out of range or ``bias_correction`` is unknown.
       TypeError: If a hyperparameter is not a number, or a leaf is integer or boolean.
 
     Examples:
-      One coordinate has gradients ten thousand times those of the other. p decides how
-      much of this spread is left in the update, :math:`10000^{1-2p}`:
+      A ratio of 10,000 between two gradients becomes :math:`10000^{1-2p}`:
 
       >>> import jax.numpy as jnp
       >>> import optax
@@ -145,14 +140,15 @@ def scale_by_partial_adaptive(
             "program 'official'."
         )
     correct = _CONVENTIONS[bias_correction]
-    second = optax.with_extra_args_support(
-        second_moment or _default_second_moment(b2, bias_correction)
-    )
+    links = [square(), moving_average(b2), running_max()]
+    if bias_correction == "before_max":
+        links.insert(2, debias(b2))
+    second = optax.with_extra_args_support(second_moment or optax.chain(*links))
 
     def init(params: optax.Params) -> tuple[ScaleByPartialAdaptiveState, Any]:
         _tree.check_inexact(params, "params")
         mu = jax.tree.map(
-            lambda x: jnp.zeros_like(x, dtype=_stored_dtype(x, mu_dtype)), params
+            lambda x: jnp.zeros_like(x, _stored_dtype(x, mu_dtype)), params
         )
         count = jnp.zeros([], jnp.int32)
         return ScaleByPartialAdaptiveState(count, mu), second.init(params)
@@ -191,7 +187,8 @@ def scale_by_partial_adaptive(
             if g is None:
                 return None
             v = _divide(v.astype(_tree.accumulator_dtype(m.dtype)), nu_divisor)
-            x = _plus(root(_plus(v, eps_root)), eps)
+            x = root(v + _tree.as_hyperparam(eps_root, v.dtype))
+            x += _tree.as_hyperparam(eps, x.dtype)
             m_hat = _times(m, mu_factor)
             if g_factor is not None:
                 m_hat += _times(jnp.asarray(g, m.dtype), g_factor)
@@ -205,10 +202,7 @@ def scale_by_partial_adaptive(
 
 
 # The conventions: what mu is multiplied and the second moment divided by.
-
-
-def _uncorrected(c1: jax.Array, c2: jax.Array) -> tuple[Any, Any]:
-    del c1, c2
+def _uncorrected(_c1: jax.Array, _c2: jax.Array) -> tuple[Any, Any]:
     return 1.0, 1.0
 
 
@@ -220,9 +214,8 @@ def _consistent(c1: jax.Array, c2: jax.Array) -> tuple[Any, Any]:
     return 1 / c1, c2
 
 
-def _before_max(c1: jax.Array, c2: jax.Array) -> tuple[Any, Any]:
-    del c2  # `debias` has already divided by it
-    return 1 / c1, 1.0
+def _before_max(c1: jax.Array, _c2: jax.Array) -> tuple[Any, Any]:
+    return 1 / c1, 1.0  # `debias` has already divided by c2
 
 
 _CONVENTIONS = {
@@ -233,21 +226,14 @@ _CONVENTIONS = {
 }
 
 
-def _default_second_moment(b2: Any, convention: str) -> optax.GradientTransformation:
-    links = [square(), moving_average(b2), running_max()]
-    if convention == "before_max":
-        links.insert(2, debias(b2))
-    return optax.chain(*links)
-
-
 def _stored_dtype(
     x: jax.typing.ArrayLike, mu_dtype: jax.typing.DTypeLike | None
 ) -> jax.typing.DTypeLike:
     """Return the dtype of the stored first moment of a parameter."""
     own = jax.dtypes.result_type(x)
-    dtype = own if mu_dtype is None else mu_dtype
-    same_kind = _tree.is_complex(own) == _tree.is_complex(dtype)
-    return dtype if same_kind else own
+    if mu_dtype is None or _tree.is_complex(own) != _tree.is_complex(mu_dtype):
+        return own
+    return mu_dtype
 
 
 def _average(
@@ -266,12 +252,8 @@ def _cast_like(tree: optax.Updates, like: optax.Updates) -> optax.Updates:
     )
 
 
-def _plus(x: jax.Array, term: jax.typing.ArrayLike) -> jax.Array:
-    return x + _tree.as_hyperparam(term, x.dtype)
-
-
 def _times(x: jax.Array, factor: Any) -> jax.Array:
-    """Return x, real or complex, times a real factor, without an operation for 1.0."""
+    """Return x, real or complex, times a real factor; no operation for 1.0."""
     if isinstance(factor, float) and factor == 1.0:
         return x
     if jnp.iscomplexobj(x):  # by parts: as a complex number, infinity times 1 is NaN
@@ -280,7 +262,7 @@ def _times(x: jax.Array, factor: Any) -> jax.Array:
 
 
 def _divide(v: jax.Array, divisor: Any) -> jax.Array:
-    """Return v over a divisor in (0, 1], finite, without an operation for 1.0."""
+    """Return v over a divisor in (0, 1], finite; no operation for 1.0."""
     if isinstance(divisor, float) and divisor == 1.0:
         return v
     return saturate(v / _tree.as_hyperparam(divisor, v.dtype))

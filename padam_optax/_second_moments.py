@@ -1,9 +1,8 @@
 r"""Second-moment transforms, to be chained.
 
 Padam's :math:`\hat v` is ``chain(square(), moving_average(b2), running_max())``.
-Without the last link it is Adam's v; `squared_deviation` as the first link gives
-AdaBelief's, and `yogi_average` as the second gives Yogi's. `scale_by_partial_adaptive`
-divides by a power of what such a chain returns.
+Without the last link it is Adam's; with `squared_deviation` for the first it is
+AdaBelief's, with `yogi_average` for the second Yogi's.
 
 All values are real, non-negative and at least float32, whatever the gradients' dtype.
 Where a gradient is None, the result is None and the state keeps its value.
@@ -23,9 +22,8 @@ from padam_optax import _tree, _validation
 def square() -> optax.GradientTransformation:
     """Replace each gradient by the square of its absolute value.
 
-    A square that would overflow becomes the largest finite number. Otherwise a single
-    huge gradient would turn the moving average into infinity and freeze its coordinate
-    permanently. NaN stays NaN.
+    A square that would overflow becomes the largest finite number: infinity would never
+    leave the moving average and freeze its coordinate. NaN stays NaN.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -41,13 +39,15 @@ def square() -> optax.GradientTransformation:
 def squared_deviation() -> optax.GradientTransformationExtraArgs:
     """Replace each gradient by the square of its distance from the momentum.
 
-    The moving average of this is the second moment of AdaBelief (Zhuang et al., NeurIPS
-    2020): small wherever the momentum predicts the gradient well, regardless of the
-    gradient's magnitude.
+    Its moving average is the second moment of AdaBelief (Zhuang et al., NeurIPS 2020),
+    which is small wherever the momentum predicts the gradient well.
 
     Returns:
       A stateless transformation whose ``update`` needs the extra argument ``momentum``,
-      a tree like the updates. `scale_by_partial_adaptive` passes it.
+      a tree like the updates; `scale_by_partial_adaptive` passes it.
+
+    Raises:
+      ValueError: If ``momentum`` is missing (in ``update``).
 
     Examples:
       >>> import jax.numpy as jnp
@@ -89,7 +89,7 @@ def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransforma
     .. math::
         \nu_t = b_2 \nu_{t-1} + (1 - b_2) s_t, \qquad \nu_0 = 0
 
-    It is not bias-corrected: chain `debias` after it if wanted. Unlike `optax.ema`, it
+    It has no bias correction: chain `debias` after it if wanted. Unlike `optax.ema`, it
     is stored in at least float32.
 
     Args:
@@ -97,6 +97,9 @@ def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransforma
 
     Returns:
       A transformation with state `MovingAverageState`.
+
+    Raises:
+      ValueError: If ``b2`` is outside [0, 1).
 
     Examples:
       >>> import jax.numpy as jnp
@@ -123,14 +126,17 @@ def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformati
         \nu_t = \nu_{t-1} - (1 - b_2) \, \mathrm{sign}(\nu_{t-1} - s_t) \, s_t,
         \qquad \nu_0 = 0
 
-    After a spike it decreases by at most :math:`(1 - b_2) s_t` per step, where
-    `moving_average` decreases by a fraction of itself. `optax.yogi` starts at 1e-6.
+    After a spike it decreases by :math:`(1 - b_2) s_t` per step, where `moving_average`
+    decreases by a fraction of itself. `optax.yogi` starts at 1e-6.
 
     Args:
       b2: One minus the fraction of s that a step adds or subtracts, in [0, 1).
 
     Returns:
       A transformation with state `MovingAverageState`.
+
+    Raises:
+      ValueError: If ``b2`` is outside [0, 1).
 
     Examples:
       >>> import jax.numpy as jnp
@@ -153,13 +159,12 @@ def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtr
     r"""Divide each value by :math:`1 - b_2^t`, the bias correction of a moving average.
 
     Args:
-      b2: Decay rate of the average, in [0, 1); may be traced.
+      b2: Decay rate of the average, in [0, 1).
 
     Returns:
       A stateless transformation whose ``update`` needs the extra argument ``count``,
       the number t of updates including this one. `scale_by_partial_adaptive` passes its
-      own, so that the whole optimizer has one step count; elsewhere, pass it to the
-      ``update`` of the chain.
+      own, so that the whole optimizer has one step count.
 
     Raises:
       ValueError: If ``b2`` is outside [0, 1), or (in ``update``) ``count`` is missing.
@@ -182,9 +187,9 @@ def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtr
     def divide(updates: optax.Updates, count: Any = None, **_: Any) -> Any:
         if count is None:
             raise ValueError(
-                "count must be passed to the update of debias, got None. It is the "
-                "number of updates including this one. scale_by_partial_adaptive "
-                "passes it to its second_moment."
+                "count must be passed to the update of debias, got None. Pass the "
+                "number of updates including this one, as scale_by_partial_adaptive "
+                "does."
             )
         # Rounded as in optax.tree.bias_correction.
         dtype = jax.dtypes.canonicalize_dtype(float)
@@ -212,11 +217,9 @@ def running_max() -> optax.GradientTransformation:
 
     This is the maximum of AMSGrad (Reddi et al., ICLR 2018) and Padam. It keeps the
     effective learning rate :math:`\alpha / \hat v^p` from growing, on which their
-    convergence proofs rest.
-
-    A NaN gradient permanently poisons its own coordinate, because max(NaN, x) is NaN.
-    Prevent it with `optax.apply_if_finite`; recover with an earlier checkpoint or
-    `padam_optax.state.reset_max`.
+    convergence proofs rest. A NaN gradient permanently poisons its own coordinate,
+    because max(NaN, x) is NaN: prevent it with `optax.apply_if_finite`, recover with
+    an earlier checkpoint or `padam_optax.state.reset_max`.
 
     Returns:
       A transformation with state `RunningMaxState`.
@@ -236,9 +239,7 @@ def running_max() -> optax.GradientTransformation:
 def _stateless(f: Callable[..., Any]) -> optax.GradientTransformationExtraArgs:
     """Return `optax.stateless` of a function of the updates and the extra arguments."""
 
-    def update(
-        updates: optax.Updates, state: Any, params: Any = None, **extra_args: Any
-    ) -> tuple[optax.Updates, optax.OptState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         del params
         return f(updates, **extra_args), state
 
@@ -254,9 +255,7 @@ def _accumulate(
     def init(params: optax.Params) -> Any:
         return state_type(_tree.zeros_like(params))
 
-    def update(
-        updates: optax.Updates, state: Any, params: Any = None
-    ) -> tuple[optax.Updates, Any]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
         del params
         (old,) = state
         new = _tree.tree_map_with_none(
@@ -273,14 +272,9 @@ def _accumulate(
 def one_minus_power(
     b: jax.typing.ArrayLike, count: jax.Array, dtype: jax.typing.DTypeLike
 ) -> jax.Array:
-    """Return 1 - b^count, the divisor of a bias correction, without cancellation.
+    """Return 1 - b^count for a count of at least 1, without cancellation.
 
     In float32, 1 - 0.999^t is off by 1e-5 in the first steps; expm1 keeps all digits.
-
-    Args:
-      b: Decay rate in [0, 1), a Python float or traced.
-      count: int32 scalar, at least 1.
-      dtype: float32 or float64, that of the result.
     """
     if isinstance(b, float):  # its logarithm in double precision
         log_b = jnp.asarray(math.log(b) if b > 0 else -math.inf, dtype)

@@ -1,4 +1,4 @@
-"""Pytree helpers shared by all transformations."""
+"""Pytree helpers: checks and dtypes of leaves, None for absent gradients, masks."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,8 +23,7 @@ def check_inexact(tree: optax.Params, what: str) -> None:
 def accumulator_dtype(*dtypes: jax.typing.DTypeLike) -> jax.typing.DTypeLike:
     """Return float64 if a dtype has that precision, else float32.
 
-    Moments are never kept in less than float32: squares overflow float16, and in
-    bfloat16 a decay rate of 0.999 rounds to 1.
+    Squares overflow float16, and in bfloat16 a decay rate of 0.999 rounds to 1.
     """
     is_double = any(jnp.finfo(dtype).bits > 32 for dtype in dtypes)
     return jnp.float64 if is_double else jnp.float32
@@ -44,10 +43,7 @@ def is_complex(dtype: jax.typing.DTypeLike) -> bool:
 
 
 def as_hyperparam(value: jax.typing.ArrayLike, dtype: jax.typing.DTypeLike) -> Any:
-    """Return a Python float as it is and an array in ``dtype``.
-
-    So neither promotes the arrays it meets, and 1 - 0.999 has double precision.
-    """
+    """Return a Python float as it is and an array in ``dtype``: neither promotes."""
     return value if isinstance(value, float) else jnp.asarray(value, dtype)
 
 
@@ -55,10 +51,10 @@ def zeros_like(params: optax.Params) -> optax.Updates:
     """Return real zeros for a moment of each parameter, with its sharding."""
     check_inexact(params, "params")
 
-    def zero(x: jax.typing.ArrayLike) -> jax.Array:
-        return jnp.zeros_like(x, accumulator_dtype(jax.dtypes.result_type(x)))
-
-    return jax.tree.map(zero, params)
+    return jax.tree.map(
+        lambda x: jnp.zeros_like(x, accumulator_dtype(jax.dtypes.result_type(x))),
+        params,
+    )
 
 
 def is_none(leaf: Any) -> bool:
@@ -74,57 +70,10 @@ def tree_map_with_none(f: Callable[..., Any], updates: Any, *rest: Any) -> Any:
 def mask_leaves(mask: Any, params: optax.Params, like: Any) -> list[bool]:
     """Return whether a mask selects each leaf of ``like``, where None is a leaf.
 
-    Args:
-      mask: A tree of bools like the parameters, a prefix of one, a function from the
-        parameters to one, or None, which selects every leaf.
-      params: The argument of a mask that is a function.
-      like: A tree like the parameters.
+    A mask is a tree of bools like the parameters, a prefix of one, a function from the
+    parameters to one, or None, which selects every leaf.
     """
     mask = mask(params) if callable(mask) else mask
     leaves, structure = jax.tree.flatten(like, is_leaf=is_none)
     numbered = structure.unflatten(range(len(leaves)))  # without None
     return jax.tree.leaves(jax.tree.broadcast(mask is None or mask, numbered))
-
-
-def vary_like(x: jax.Array, *others: Any, without: Any = None) -> jax.Array:
-    """Return x, marked as varying over the mesh axes that the others vary over.
-
-    Inside `jax.shard_map` the carry of a loop must vary from the start over every axis
-    over which its next value varies. Axes named in ``without`` are left out.
-    """
-    for other in others:
-        zero = jnp.zeros_like(other, x.dtype, shape=())  # varies like the other
-        known = [axis for axis in axis_names(without) if axis in varying_axes(zero)]
-        x = x + (jax.lax.psum(zero, tuple(known)) if known else zero)
-    return x
-
-
-def reduce_over_axis(
-    reduce: Callable[[jax.Array, Any], jax.Array], x: jax.Array, axis_name: Any
-) -> jax.Array:
-    """Apply `jax.lax.psum` or `jax.lax.pmax` over the named axes that x varies over.
-
-    Where JAX does not track that (`jax.pmap`, `jax.shard_map` with
-    ``check_vma=False``), every array counts as varying.
-    """
-    axes = [
-        axis
-        for axis in axis_names(axis_name)
-        if axis in varying_axes(x) or axis not in varying_axes(jax.lax.axis_index(axis))
-    ]
-    return reduce(x, tuple(axes)) if axes else x
-
-
-def varying_axes(x: Any) -> frozenset[Any]:
-    """Return the mesh axes of `jax.shard_map` over which x varies, as far as known."""
-    kind: Any = jax.typeof(x)
-    if hasattr(kind, "manual_axis_type"):  # its name since JAX 0.10
-        return kind.manual_axis_type.varying
-    return kind.vma
-
-
-def axis_names(axis_name: Any) -> tuple[Any, ...]:
-    """Return the names in an ``axis_name`` argument: None, a name or a tuple."""
-    if axis_name is None:
-        return ()
-    return axis_name if isinstance(axis_name, tuple) else (axis_name,)

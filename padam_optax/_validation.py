@@ -23,16 +23,8 @@ def number(
     A Python float takes the dtype of the array it meets; a NumPy or JAX scalar would
     impose its own (``np.float64`` turns float32 into float64 under x64).
 
-    Args:
-      name: The argument's name, for the message.
-      value: A Python number, a 0-d NumPy or JAX array, or a traced value.
-      allowed: The allowed range in words.
-      is_allowed: Whether a float lies in that range; NaN must give False.
-      remedy: What to do instead, a sentence.
-
-    Raises:
-      TypeError: If ``value`` is not a real number.
-      ValueError: If it is one outside the allowed range.
+    Raises TypeError for other types and ValueError unless ``is_allowed``, which must be
+    False for NaN. ``allowed`` is that range in words, ``remedy`` a sentence.
     """
     if isinstance(value, Tracer):
         return value
@@ -78,26 +70,22 @@ def whole_number(name: str, value: Any, remedy: str, *, at_least: int = 0) -> An
 
 
 def epsilons(eps: Any, eps_root: Any) -> tuple[Any, Any]:
-    """Return both as `number` does, if they are finite and at least 0."""
-    return (
-        non_negative("eps", eps, "The usual value is 1e-8."),
-        non_negative("eps_root", eps_root, "The usual value is 0."),
-    )
+    """Return both as `non_negative` does."""
+    eps = non_negative("eps", eps, "The usual value is 1e-8.")
+    return eps, non_negative("eps_root", eps_root, "The usual value is 0.")
 
 
 def decay_rate(name: str, value: Any) -> Any:
     """Return ``value`` as `number` does, if it is in [0, 1)."""
     remedy = (
-        "Usual values are 0.9 and 0.999. If optax.inject_hyperparams rounded it to 1 "
-        "(bfloat16 parameters), pass hyperparam_dtype=jnp.float32 there."
+        "Usual values are 0.9 and 0.999. If optax.inject_hyperparams rounds it to 1 in "
+        "bfloat16, pass hyperparam_dtype=jnp.float32."
     )
     return number(name, value, "in [0, 1)", lambda x: 0 <= x < 1, remedy)
 
 
-def inexact_dtype(
-    name: str, value: jax.typing.DTypeLike | None
-) -> jax.typing.DTypeLike | None:
-    """Return a floating or complex dtype in JAX's form, or None."""
+def inexact_dtype(name: str, value: Any) -> jax.typing.DTypeLike | None:
+    """Return a floating or complex dtype as JAX canonicalizes it, or None."""
     dtype = None if value is None else jax.dtypes.canonicalize_dtype(value)
     if dtype is not None and not jnp.issubdtype(dtype, jnp.inexact):
         raise ValueError(
@@ -125,28 +113,22 @@ def weight_decay(value: Any) -> Any:
     return value if callable(value) else non_negative("weight_decay", value, remedy)
 
 
-def exponent(value: Any, rate: Any = None, b1: Any = None) -> Any:
-    """Return p: a schedule as it is, a number as `number` does, if in (0, 1/2].
-
-    The learning rate and b1, if given, make the advice at p = 0 concrete.
-    """
+def exponent(value: Any) -> Any:
+    """Return p: a schedule as it is, a number as `number` does, if in (0, 1/2]."""
     if callable(value):
         return value
     remedy = "p is the exponent of v_hat itself; the paper's values are 1/8, 1/4, 1/16."
-    is_number = isinstance(value, int | float)
-    if is_number and 0.5 < value <= 1:
+    if isinstance(value, int | float) and 0.5 < value <= 1:
         remedy = (
             "p is the exponent of v_hat itself: if you mean the exponent 2p of its "
             f"root, pass p={value / 2:g}."
         )
-    elif is_number and value == 0:
-        same, momentum = "learning_rate * (1 - b1)", "b1"
-        if isinstance(rate, float) and isinstance(b1, float):
-            same, momentum = f"{rate * (1 - b1):g}", b1
+    elif isinstance(value, int | float) and value == 0:
         remedy = (
-            f"p = 0 is SGD with momentum: use optax.sgd({same}, momentum={momentum}), "
-            "whose trace is the moving average divided by 1 - b1. A schedule of p may "
-            "reach 0. To pass eps_root, name it: the fifth argument is p."
+            "p = 0 is SGD with momentum: use optax.sgd(learning_rate * (1 - b1), "
+            "momentum=b1), whose trace is the moving average divided by 1 - b1. A "
+            "schedule of p may reach 0. To pass eps_root, name it: the fifth argument "
+            "is p."
         )
     return number("p", value, "in (0, 1/2]", lambda x: 0 < x <= 0.5, remedy)
 

@@ -9,13 +9,12 @@ import optax
 from jax.lax import stop_gradient
 
 from padam_optax import _validation
+from padam_optax._shard_map import reduce_over_axis, vary_like
 from padam_optax._tree import (
     accumulator_dtype,
     check_inexact,
     compute_dtype,
-    reduce_over_axis,
     tree_map_with_none,
-    vary_like,
 )
 
 

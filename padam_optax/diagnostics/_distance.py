@@ -6,7 +6,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax._tree import check_inexact, compute_dtype, reduce_over_axis
+from padam_optax._shard_map import reduce_over_axis
+from padam_optax._tree import check_inexact, compute_dtype
 from padam_optax.state._lookup import fields, unwrap
 
 

@@ -23,7 +23,8 @@ import optax
 
 from padam_optax import _validation
 from padam_optax._inverse_power import inverse_power, root
-from padam_optax._tree import as_hyperparam, reduce_over_axis
+from padam_optax._shard_map import reduce_over_axis
+from padam_optax._tree import as_hyperparam
 from padam_optax.diagnostics._quantiles import is_zero, reduce_leaves, tree_quantiles
 from padam_optax.state._lookup import find_maxima, second_moment
 

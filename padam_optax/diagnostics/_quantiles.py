@@ -8,7 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from padam_optax._tree import accumulator_dtype, reduce_over_axis, vary_like
+from padam_optax._shard_map import reduce_over_axis, vary_like
+from padam_optax._tree import accumulator_dtype
 from padam_optax.state._lookup import unwrap
 
 

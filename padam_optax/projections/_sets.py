@@ -24,7 +24,7 @@ from jax.lax import stop_gradient
 from numpy.typing import ArrayLike
 
 from padam_optax import _validation
-from padam_optax._tree import vary_like
+from padam_optax._shard_map import vary_like
 
 Constraint = Callable[[jax.Array, jax.Array], jax.Array]
 
