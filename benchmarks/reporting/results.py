@@ -112,6 +112,15 @@ PERPLEXITY = Measure(
     more_is_better=False,
 )
 
+TRAIN_LOSS = Measure(
+    "train loss",
+    "train loss",
+    lambda line: line["train_loss"],
+    lambda line: line["train_loss"],
+    math.log,
+    more_is_better=False,
+)
+
 
 # The classes, or different characters, of a data set; ten if it is not named.
 _CLASSES = {"cifar100": 100, "imagenet2012": 1000, "tiny_shakespeare": 65}
@@ -295,7 +304,9 @@ def at(runs: Iterable[Run], share: float, epochs: int) -> list[Line]:
     return [line for line in found if line is not None]
 
 
-def figure_at(outcome: Outcome, runs: Iterable[Run], share: float) -> Figure:
+def figure_at(
+    outcome: Outcome, runs: Iterable[Run], share: float, by: Measure | None = None
+) -> Figure:
     """Summarise what counts after a share of the epochs.
 
     Args:
@@ -303,8 +314,9 @@ def figure_at(outcome: Outcome, runs: Iterable[Run], share: float) -> Figure:
       runs: Those to summarise. One that diverged before counts as the chance level;
         one that was cut off is left out.
       share: In (0, 1].
+      by: What counts; None: what the runs are judged by.
     """
-    runs, measure = list(runs), outcome.measure
+    runs, measure = list(runs), by or outcome.measure
     values = [measure.of(x) for x in at(runs, share, outcome.config["epochs"])]
     epoch = epoch_at(share, outcome.config["epochs"])
     diverged = sum(bool(run.stopped) and line_at(run, epoch) is None for run in runs)
@@ -320,7 +332,9 @@ def decades(lines: Iterable[Line]) -> Iterable[float]:
             yield math.log10(quantiles[-1] / quantiles[0])
 
 
-def find(results: Path, entry: str) -> tuple[Outcome | None, list[Run]]:
+def find(
+    results: Path, entry: str, by: Measure | None = None, epochs: int | None = None
+) -> tuple[Outcome | None, list[Run]]:
     """Find the runs of one optimizer.
 
     Args:
@@ -329,6 +343,8 @@ def find(results: Path, entry: str) -> tuple[Outcome | None, list[Run]]:
         that name with a p of its own, such as padam-p0.5, is meant, too. A setting
         that is "best" is chosen: on the validation set where the sweep has
         tuned on one, else by the mean at the end. AMSGrad, p = 1/2, is not chosen.
+      by: What decides which is best; None: what the runs are judged by.
+      epochs: After how many epochs it decides; None: at the end.
 
     Returns:
       What the experiment's folder holds, None if there is none, and the runs with
@@ -350,7 +366,10 @@ def find(results: Path, entry: str) -> tuple[Outcome | None, list[Run]]:
     ]
     if free:
         candidates = [run for run in runs if settings_of(run).get("p") != 0.5]
-        runs = _choose(outcome, candidates, free)
+        ended = outcome
+        if epochs is not None:
+            ended = outcome._replace(config={**outcome.config, "epochs": epochs})
+        runs = _choose(ended, candidates, free, by or outcome.measure)
     finals = [run for run in runs if run.stage != "tuning"]
     return outcome, finals
 
@@ -360,7 +379,9 @@ def settings_of(run: Run) -> dict[str, Any]:
     return {**run.recipe, **run.settings}
 
 
-def _choose(outcome: Outcome, runs: Sequence[Run], free: Set[str]) -> list[Run]:
+def _choose(
+    outcome: Outcome, runs: Sequence[Run], free: Set[str], by: Measure
+) -> list[Run]:
     """Keep the runs with the best values of some settings."""
     names = sorted(free)
     by_value: dict[Key, list[Run]] = {}
@@ -373,23 +394,25 @@ def _choose(outcome: Outcome, runs: Sequence[Run], free: Set[str]) -> list[Run]:
             for values, same in by_value.items()
             if any(run.stage == "final" for run in same)
         }
-    means = {values: tuned_mean(outcome, same) for values, same in by_value.items()}
+    means = {values: tuned_mean(outcome, same, by) for values, same in by_value.items()}
     means = {values: mean for values, mean in means.items() if not math.isnan(mean)}
     if not means:
         return []
-    best = max if outcome.measure.more_is_better else min
+    best = max if by.more_is_better else min
     return by_value[best(means, key=means.__getitem__)]
 
 
-def tuned_mean(outcome: Outcome, runs: Sequence[Run]) -> float:
+def tuned_mean(
+    outcome: Outcome, runs: Sequence[Run], by: Measure | None = None
+) -> float:
     """Return the mean by which settings are chosen, NaN without a finished run.
 
     It is that of the tuning runs on the validation set where there are any, at the best
-    of the values that they try, else that of the runs on the test set.
+    of the values that they try, else that of the runs at the end, by the measure.
     """
     tuning = [run for run in runs if run.stage == "tuning"]
     if not tuning:
-        return figure_at(outcome, runs, 1).mean
+        return figure_at(outcome, runs, 1, by).mean
     means = [_on_validation_set(outcome, x).mean for x in group(tuning).values()]
     known = [mean for mean in means if not math.isnan(mean)]
     best = max if outcome.measure.more_is_better else min

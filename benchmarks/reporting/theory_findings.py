@@ -275,7 +275,7 @@ def judge_step_size(lines: Records) -> Iterator[Finding]:
         right = sum(line["right"] for line in same)
         shares[name] = right / steps, f"{name}: {right} of {steps} ({rises} rise)"
     claim = "A gradient step increases the loss if ½ ε² gᵀHg > ε gᵀg"
-    source = "Chen's lecture"
+    source = "Buffalo's slides"
     share, text = shares.pop("ravine")
     yield Finding(
         f"{claim} (a quadratic, where it is exact)",

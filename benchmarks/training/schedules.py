@@ -42,7 +42,7 @@ def make(
     - multi-stage: see multi_stage;
     - cosine: a (f + (1-f) (1 + cos(πk/T))/2) (Loshchilov and Hutter 2017);
     - linear: from a to f a at step τ, then constant (Goodfellow et al. 2016, §8.3.1;
-      Chen's lecture); τ is T, or the only milestone's share of it;
+      Buffalo's slides); τ is T, or the only milestone's share of it;
     - exponential: a f^(k/T);
     - inverse-time: a / (1 + ck), with the c that leaves f a at T;
     - inverse-sqrt: a / √(k+1);

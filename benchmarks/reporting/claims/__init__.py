@@ -6,21 +6,30 @@ Each claim is judged by the rule of `benchmarks.statistics`, from the records al
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
+from benchmarks.reporting.claims import buffalo, gu, oxford, package, southampton
 from benchmarks.reporting.claims.paired import judge_comparisons
 from benchmarks.reporting.claims.studies import judge_studies
 from benchmarks.reporting.claims.sweeps import judge_p_and_rate, judge_robustness
 from benchmarks.reporting.claims.theory import judge_surfaces, judge_theory
-from benchmarks.reporting.claims.training import COMPARISONS
 from benchmarks.reporting.claims.verdict import PACKAGE, SEEDS, THEOREM, Verdict
 
 __all__ = ["KINDS", "PACKAGE", "SEEDS", "THEOREM", "Verdict", "judge"]
 
 KINDS = (SEEDS, THEOREM, PACKAGE)
 
+_COMPARISONS = (
+    *gu.COMPARISONS,
+    *oxford.COMPARISONS,
+    *southampton.COMPARISONS,
+    *buffalo.COMPARISONS,
+    *package.COMPARISONS,
+)
 _JUDGES: tuple[Callable[[Path], Iterable[Verdict]], ...] = (
-    lambda results: judge_comparisons(results, COMPARISONS),
+    lambda results: judge_comparisons(results, _COMPARISONS),
     judge_p_and_rate,
     judge_robustness,
+    buffalo.judge_lbfgs,
+    buffalo.judge_initializers,
     judge_theory,
     judge_surfaces,
     judge_studies,

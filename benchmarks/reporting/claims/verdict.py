@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from benchmarks.reporting.statistics import Interval
+from benchmarks.reporting.statistics import Interval, Region
 
 # The kinds of claim, which are counted apart.
 SEEDS = "claims of the sources"
@@ -29,6 +29,7 @@ class Verdict(NamedTuple):
       interval: That of the paired differences; positive if the claim's first is better.
       unit: What the interval is in.
       after_results: Whether the row was written when its records already existed.
+      region: The differences for which the claim is true, of a claim about two runs.
     """
 
     claim: str
@@ -41,3 +42,4 @@ class Verdict(NamedTuple):
     interval: Interval | None = None
     unit: str = ""
     after_results: bool = False
+    region: Region | None = None

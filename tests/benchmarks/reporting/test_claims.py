@@ -11,7 +11,7 @@ from benchmarks import run_dir
 from benchmarks.paths import ROOT
 from benchmarks.reporting import claims
 from benchmarks.reporting import results as outcomes
-from benchmarks.reporting.claims import paired
+from benchmarks.reporting.claims import quantities
 from benchmarks.reporting.statistics import FAILS, HOLDS, NOT_RUN, UNDECIDED
 from tests.benchmarks.reporting.test_report import CONFIG, run_lines, write, write_sweep
 
@@ -20,6 +20,7 @@ LABELS = {
     "adam": "Adam",
     "amsgrad": "AMSGrad",
     "padam": "Padam",
+    "padam-uncorrected": "Padam, no correction",
 }
 
 
@@ -225,7 +226,7 @@ def test_p_is_chosen_on_the_validation_set(tmp_path):
         *tuned("padam", {"p": 0.5, "learning_rate": 0.1}, 0.9, (0.30, 0.31, 0.33)),
     ]
     write_tuned(tmp_path / "subset", runs)
-    row = find(tmp_path, "Padam ends at least as good", "subset")
+    row = find(tmp_path, "Padam ends at least as good as SGD", "subset")
     assert (row.verdict, row.interval.n) == (FAILS, 3)
     assert row.interval.mean == pytest.approx(-10)
     assert "Padam, p = 1/4" in row.found
@@ -273,7 +274,7 @@ def test_a_p_counts_at_the_best_rate_that_was_tried_for_it(tmp_path):
 def test_the_last_five_epochs_are_averaged():
     run = outcomes.Run("a", "A", {}, {}, 0, run_lines(*np.arange(10) / 100), "")
     # The accuracies of the epochs 6 to 10 are 5 to 9 %.
-    assert paired.LAST_FIVE.of(run, {**CONFIG, "epochs": 10}) == pytest.approx(7.0)
+    assert quantities.LAST_FIVE.of(run, {**CONFIG, "epochs": 10}) == pytest.approx(7.0)
 
 
 def test_accuracy_is_compared_at_the_lowest_loss_that_both_reach():
@@ -286,7 +287,7 @@ def test_accuracy_is_compared_at_the_lowest_loss_that_both_reach():
     first = run([3.0, 2.0, 1.0], [0.1, 0.5, 0.9])
     second = run([2.5, 1.5], [0.2, 0.6])
     # At 1.5 the first is half of the way from 0.5 to 0.9.
-    both = paired.EQUAL_LOSS.both
+    both = quantities.EQUAL_LOSS.both
     assert both is not None
     assert both(first, second, CONFIG) == pytest.approx((70, 60))
 
@@ -297,17 +298,17 @@ def test_after_training_error_0_the_fall_of_the_test_error_counts():
         line["test_accuracy"] = accuracy
     run = outcomes.Run("a", "A", {}, {}, 0, lines, "")
     config = {**CONFIG, "epochs": 3}
-    assert paired.FALL_AFTER_0.of(run, config) == pytest.approx(5.0)
+    assert quantities.FALL_AFTER_0.of(run, config) == pytest.approx(5.0)
     assert (
-        paired.FALL_AFTER_0.of(run._replace(lines=run_lines(*[0.9] * 3)), config)
+        quantities.FALL_AFTER_0.of(run._replace(lines=run_lines(*[0.9] * 3)), config)
         is None
     )
 
 
 def test_a_quarter_is_the_last_epoch_that_ends_within_it():
     run = outcomes.Run("a", "A", {}, {}, 0, run_lines(0.1, 0.2, 0.3, 0.4, 0.5, 0.6), "")
-    assert paired.QUARTER.of(run, {**CONFIG, "epochs": 6}) == pytest.approx(10.0)
-    assert paired.EARLY_LOSS.of(run, {**CONFIG, "epochs": 6}) == 1.0
+    assert quantities.QUARTER.of(run, {**CONFIG, "epochs": 6}) == pytest.approx(10.0)
+    assert quantities.EARLY_LOSS.of(run, {**CONFIG, "epochs": 6}) == 1.0
 
 
 @pytest.mark.parametrize(

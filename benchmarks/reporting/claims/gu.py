@@ -1,20 +1,15 @@
-"""The claims about trained networks that compare two optimizers."""
+"""Claims of Gu's slides about trained networks."""
 
 import itertools
 from collections.abc import Sequence
 
-from benchmarks.reporting.claims import paired
-from benchmarks.reporting.claims.paired import Comparison, Quantity
-from benchmarks.reporting.claims.verdict import (
-    BUFFALO,
-    GU,
-    PACKAGE,
-    SOUTHAMPTON,
-    THEOREM,
-)
+from benchmarks.reporting.claims import quantities
+from benchmarks.reporting.claims.paired import Comparison
+from benchmarks.reporting.claims.quantities import Quantity
+from benchmarks.reporting.claims.verdict import GU, SOUTHAMPTON, THEOREM
 
 _SGD, _ADAM, _AMSGRAD, _PADAM = "momentum", "adam", "amsgrad", "padam"
-_SAY = {_SGD: "SGD with momentum", _ADAM: "Adam", _AMSGRAD: "AMSGrad"}
+SAY = {_SGD: "SGD with momentum", _ADAM: "Adam", _AMSGRAD: "AMSGrad"}
 
 
 def _table(
@@ -23,8 +18,8 @@ def _table(
     *,
     padam: str = _PADAM,
     amsgrad: str = _AMSGRAD,
-    end: Quantity = paired.END,
-    quarter: Quantity = paired.QUARTER,
+    end: Quantity = quantities.END,
+    quarter: Quantity = quantities.QUARTER,
     existed: bool = False,
 ) -> list[Comparison]:
     """List the claims of the slides' tables for one experiment.
@@ -65,7 +60,7 @@ def _table(
     def late(*args: object) -> Comparison:
         return row(*args, late=True)  # pyright: ignore[reportArgumentType]
 
-    loss, gain = paired.EARLY_LOSS, paired.GAIN
+    loss, gain = quantities.EARLY_LOSS, quantities.GAIN
     fast = "Padam's train loss after a quarter is at least as low as"
     return [
         row(
@@ -75,12 +70,12 @@ def _table(
             "at least as good",
         ),
         *(
-            row(f"Padam ends better than {_SAY[x]}", _PADAM, x, "better", end, "order")
+            row(f"Padam ends better than {SAY[x]}", _PADAM, x, "better", end, "order")
             for x in (_ADAM, _AMSGRAD)
         ),
         *(
             row(
-                f"{_SAY[x]} ends worse than SGD with momentum",
+                f"{SAY[x]} ends worse than SGD with momentum",
                 x,
                 _SGD,
                 "worse",
@@ -105,7 +100,7 @@ def _table(
             "speed",
         ),
         *(
-            late(f"{fast} {_SAY[x]}'s", _PADAM, x, "at least as good", loss, "speed")
+            late(f"{fast} {SAY[x]}'s", _PADAM, x, "at least as good", loss, "speed")
             for x in (_ADAM, _AMSGRAD)
         ),
         late(
@@ -119,7 +114,7 @@ def _table(
         late("AMSGrad ends better than Adam", _AMSGRAD, _ADAM, "better"),
         *(
             late(
-                f"After the first decay {_SAY[x]} gains less than SGD with momentum",
+                f"After the first decay {SAY[x]} gains less than SGD with momentum",
                 x,
                 _SGD,
                 "worse",
@@ -176,7 +171,7 @@ def _dilemma() -> list[Comparison]:
             f"dilemma/padam p={a}",
             f"dilemma/padam p={b}",
             "better",
-            paired.SPREAD,
+            quantities.SPREAD,
             "small",
             "dilemma spread",
             THEOREM,
@@ -219,12 +214,12 @@ def _dilemma() -> list[Comparison]:
             "dilemma-sgd/momentum",
             f"{large} p=0.125",
             "alike",
-            paired.DISTANCE,
+            quantities.DISTANCE,
             "small",
             after_results=True,
         ),
-        *_choice_of_p("dilemma", "small", paired.END, existed=True),
-        *_choice_of_p("choice-of-p", "full, CIFAR-10", paired.END, existed=False),
+        *_choice_of_p("dilemma", "small", quantities.END, existed=True),
+        *_choice_of_p("choice-of-p", "full, CIFAR-10", quantities.END, existed=False),
     ]
 
 
@@ -232,13 +227,13 @@ def _subset() -> list[Comparison]:
     """List the claims of the main experiment beyond those of the slides' table."""
     better = [
         Comparison(
-            f"At train accuracy above 99 %, {_SAY[x]} has a lower test accuracy than "
+            f"At train accuracy above 99 %, {SAY[x]} has a lower test accuracy than "
             "SGD with momentum",
             GU,
             f"subset/{runs}",
             "subset/momentum",
             "worse",
-            paired.FITTED,
+            quantities.FITTED,
             "subset",
             "subset fitted",
         )
@@ -246,13 +241,13 @@ def _subset() -> list[Comparison]:
     ]
     equal = [
         Comparison(
-            f"At equal train loss {_SAY[x]} has a lower test accuracy than SGD with "
+            f"At equal train loss {SAY[x]} has a lower test accuracy than SGD with "
             "momentum",
             GU,
             f"subset/{runs}",
             "subset/momentum",
             "worse",
-            paired.EQUAL_LOSS,
+            quantities.EQUAL_LOSS,
             "subset",
             "subset equal loss",
         )
@@ -268,7 +263,7 @@ def _subset() -> list[Comparison]:
             "subset/padam p=best",
             "subset/momentum",
             "at least as good",
-            paired.EQUAL_LOSS,
+            quantities.EQUAL_LOSS,
             "subset",
             "subset equal loss",
         ),
@@ -279,199 +274,10 @@ def _subset() -> list[Comparison]:
             "subset/padam p=best",
             "subset/momentum",
             "better",
-            paired.EPOCHS_TO_90,
+            quantities.EPOCHS_TO_90,
             "subset",
         ),
-        *_choice_of_p("subset", "subset", paired.LAST_FIVE, existed=False),
-    ]
-
-
-def _varying_p() -> list[Comparison]:
-    claim = "A p that falls while the rate rises ends better than the best constant p"
-    return [
-        Comparison(
-            claim,
-            SOUTHAMPTON,
-            "falling-p/padam-falling",
-            "dilemma/padam p=best",
-            "better",
-            scale="small",
-        ),
-        *(
-            Comparison(
-                f"{claim}{how}",
-                SOUTHAMPTON,
-                f"{experiment}/{optimizer}",
-                "subset/padam p=best",
-                "better",
-                paired.LAST_FIVE,
-                "subset",
-                "subset-varying-p",
-            )
-            for experiment, optimizer, how in (
-                ("subset-varying-p", "padam-falling", ""),
-                (
-                    "subset-stepped-p",
-                    "padam-stepped",
-                    " (p stepped at the milestones)",
-                ),
-            )
-        ),
-    ]
-
-
-def _lstm() -> list[Comparison]:
-    """List the claims about LSTMs, at each optimizer's best learning rate."""
-    return [
-        Comparison(
-            f"On an LSTM, Padam at p = 0.4 ends at least as good as {_SAY[x]}",
-            f"{SOUTHAMPTON}, asked for",
-            f"{first} p=0.4 learning_rate=best",
-            f"{second}/{x} learning_rate=best",
-            "at least as good",
-            paired.PERPLEXITY,
-            scale,
-            f"LSTM, {scale}",
-        )
-        for first, second, scale in (
-            ("shakespeare-p/padam", "shakespeare", "small"),
-            ("shakespeare-tuned/padam", "shakespeare-tuned", "tuned"),
-        )
-        for x in (_SGD, _ADAM, _AMSGRAD)
-    ]
-
-
-def _southampton() -> list[Comparison]:
-    """List Southampton's findings, in their recipe: constant rate, decay 0.005."""
-    name = "subset-southampton"
-
-    def row(
-        claim: str, first: str, second: str, relation: str, what: Quantity, family: str
-    ) -> Comparison:
-        return Comparison(
-            f"{claim} (constant rate)",
-            SOUTHAMPTON,
-            f"{name}/{first}",
-            f"{name}/{second}",
-            relation,
-            what,
-            "subset",
-            f"{name} {family}",
-        )
-
-    padam = "padam p=0.125"
-    return [
-        *(
-            row(
-                f"Padam ends with a lower train loss than {_SAY[x]}",
-                padam,
-                x,
-                "better",
-                paired.LAST_LOSS,
-                "loss",
-            )
-            for x in (_SGD, _ADAM, _AMSGRAD)
-        ),
-        *(
-            row(
-                f"Padam's train loss is below {_SAY[x]}'s after a quarter",
-                padam,
-                x,
-                "better",
-                paired.EARLY_LOSS,
-                "early",
-            )
-            for x in (_ADAM, _AMSGRAD)
-        ),
-        *(
-            row(
-                f"{_SAY[x]} ends at least as good as SGD with momentum",
-                x,
-                _SGD,
-                "at least as good",
-                paired.LAST_FIVE,
-                "late",
-            )
-            for x in (_ADAM, _AMSGRAD)
-        ),
-        *(
-            row(
-                f"p = 1/16 ends better than p = {say} at learning rate 0.1",
-                "padam p=0.0625",
-                f"padam p={p}",
-                "better",
-                paired.LAST_FIVE,
-                "p",
-            )
-            for say, p in (("1/8", "0.125"), ("1/4", "0.25"))
-        ),
-    ]
-
-
-def _package() -> list[Comparison]:
-    """List the claims that this package makes."""
-    official = "dilemma/padam p=0.125"
-    rows = [
-        (
-            f"At p = 1/8 the correction {name!r} ends like the authors', with its "
-            "hidden warm-up",
-            f"correction/padam bias_correction={name}",
-            official,
-            "small",
-            "correction",
-        )
-        for name in ("none", "consistent")
-    ]
-    compressed = "padam-compressed"
-    rows += [
-        (
-            "Moments in 8 bits end like float32",
-            f"few-bits-cifar10/{compressed}",
-            "small-cifar10/padam",
-            "small",
-            "",
-        ),
-        *(
-            (
-                f"Moments in {bits} bits end like float32",
-                f"few-bits-digits/{compressed} format={bits}-bit",
-                "digits/padam",
-                "digits",
-                "few bits digits",
-            )
-            for bits in (8, 16)
-        ),
-    ]
-    return [
-        Comparison(
-            claim,
-            "this package",
-            first,
-            second,
-            "alike",
-            scale=scale,
-            family=family,
-            kind=PACKAGE,
-        )
-        for claim, first, second, scale, family in rows
-    ]
-
-
-def _after_training_error_0() -> list[Comparison]:
-    """Ask whether the test error still falls once the train error is 0."""
-    return [
-        Comparison(
-            f"Test error still falls after the train error of {say} is 0",
-            BUFFALO,
-            f"digits/{x}",
-            "",
-            "better",
-            paired.FALL_AFTER_0,
-            "digits",
-            "test error after 0",
-            after_results=True,
-        )
-        for x, say in ((_SGD, "SGD with momentum"), (_ADAM, "Adam"), (_PADAM, "Padam"))
+        *_choice_of_p("subset", "subset", quantities.LAST_FIVE, existed=False),
     ]
 
 
@@ -481,8 +287,8 @@ COMPARISONS: Sequence[Comparison] = (
         "subset",
         padam="padam p=best",
         amsgrad="padam p=0.5",
-        end=paired.LAST_FIVE,
-        quarter=paired.QUARTER_FIVE,
+        end=quantities.LAST_FIVE,
+        quarter=quantities.QUARTER_FIVE,
     ),
     *_subset(),
     *_table("small-image-cifar10", "small images"),
@@ -491,9 +297,4 @@ COMPARISONS: Sequence[Comparison] = (
     *_table("slides-cifar10", "full, CIFAR-10"),
     *_table("slides-cifar100", "full, CIFAR-100"),
     *_dilemma(),
-    *_southampton(),
-    *_varying_p(),
-    *_lstm(),
-    *_after_training_error_0(),
-    *_package(),
 )
