@@ -18,8 +18,8 @@ from jax.sharding import PartitionSpec as P
 
 import padam_optax
 from padam_optax.experimental import _codecs
-from tests import test_invariants
 from tests.conftest import enable_x64
+from tests.optimizers import types
 
 ONE = jnp.float32(1)
 FORMATS = {
@@ -636,7 +636,7 @@ def test_bfloat16_parameters_are_compressed_and_keep_their_dtype(format, inner):
     opt = padam_optax.experimental.quantize_state(inner, format, min_size=6)
     after, state = take_steps(opt, params, 3)
     chex.assert_trees_all_equal_shapes_and_dtypes(after, params)
-    assert test_invariants.types(state) == test_invariants.types(opt.init(params))
+    assert types(state) == types(opt.init(params))
     codes = jax.tree.leaves(optax.tree.map_params(opt, lambda x: x, state))
     assert all(x.dtype.itemsize <= 2 for x in codes if x.shape == (16, 24))
 

@@ -210,6 +210,21 @@ def santa(
         init_key, _ = jax.random.split(_as_key(key))
         return _initial_state(params, count, eta, init_key, friction, precondition)
 
+    def explore(
+        eta: Any, beta: Any, updates: optax.Updates, state: SantaState
+    ) -> tuple[Any, ...]:
+        _, noise_key = jax.random.split(_as_key(key))
+        step_key = jax.random.fold_in(noise_key, state.count)
+        noise = _standard_normal(step_key, state.momentum)
+        step = constants._replace(eta=eta, beta=beta)
+        return _map_leaves(step, updates, state, noise)
+
+    def refine(
+        eta: Any, beta: Any, updates: optax.Updates, state: SantaState
+    ) -> tuple[Any, ...]:
+        step = constants._replace(eta=eta, beta=beta)
+        return _map_leaves(step, updates, state, None)
+
     def update(
         updates: optax.Updates, state: Any, params: optax.Params | None = None
     ) -> tuple[optax.Updates, SantaState]:
@@ -219,22 +234,12 @@ def santa(
             h(state.count) if callable(h) else h
             for h in (learning_rate, inverse_temperature)
         )
-        step = constants._replace(eta=eta, beta=beta)
-        _, noise_key = jax.random.split(_as_key(key))
-
-        def explore(updates: optax.Updates, state: SantaState) -> tuple[Any, ...]:
-            step_key = jax.random.fold_in(noise_key, state.count)
-            noise = _standard_normal(step_key, state.momentum)
-            return _map_leaves(step, updates, state, noise)
-
-        def refine(updates: optax.Updates, state: SantaState) -> tuple[Any, ...]:
-            return _map_leaves(step, updates, state, None)
-
         is_exploration = state.count < jnp.asarray(burn_in, jnp.int32)
-        # Operands, because NumPy arrays (a restored state) in a closure are constants,
-        # which XLA may round differently.
+        # The branches are the same functions in every step, so that a step outside of
+        # `jax.jit` compiles once. They get everything as operands: NumPy arrays (a
+        # restored state) in a closure are constants, which XLA may round differently.
         new_updates, *statistics = jax.lax.cond(
-            is_exploration, explore, refine, updates, state
+            is_exploration, explore, refine, eta, beta, updates, state
         )
         count: Any = optax.safe_increment(state.count)
         return new_updates, SantaState(count, *statistics)
