@@ -4,7 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from benchmarks import run_files
-from benchmarks.reporting import claims, report, sections
+from benchmarks.reporting import claims, page, report, sections
 from benchmarks.reporting.config import ReportConfig
 
 
@@ -23,9 +23,9 @@ def run(config: ReportConfig) -> int:
         print(f"records: {run_files.publish(folder, config.results)}")
     described = report.build(config.results, config.out / "plots")
     judged = claims.judge(config.results)
-    text = report.compose(described, judged, config.out)
+    text = report.compose(described, judged, config.out, config.results)
     (config.out / "REPORT.md").write_text(text)
-    (config.out / "report.html").write_text(report.as_page(text, config.out))
+    (config.out / "report.html").write_text(page.write(text, config.out))
     print(f"report: {config.out / 'REPORT.md'} and report.html")
     if config.readme is not None:
         report.write_readme(config.readme, config.results, judged)

@@ -3,25 +3,27 @@
 Needs no JAX.
 """
 
-import base64
 from collections.abc import Sequence, Set
 from pathlib import Path
 
-from markdown_it import MarkdownIt
 from rich.table import Table
 
 from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS, gpu_commands
-from benchmarks.reporting import claims, sections, summary
+from benchmarks.reporting import claims, overview, sections, sources, summary
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.plots import curves as run_drawings
 from benchmarks.reporting.sections import Section
-from benchmarks.reporting.views import as_markdown
+from benchmarks.reporting.views import as_markdown, write_plot
+
+# Shown within the section of another experiment, if there is one.
+_SHOWN_WITHIN = {"dilemma-small-rate": "dilemma"}
+_SPEED = ("growth", "speed")
 
 
 def build(results: Path, plots: Path) -> list[Section]:
-    """Describe every folder of results, those of named experiments first.
+    """Describe every folder of results, named experiments first, speed last.
 
     Args:
       results: A folder with a folder for each experiment.
@@ -35,16 +37,18 @@ def build(results: Path, plots: Path) -> list[Section]:
     folders = sorted(
         filter(run_files.is_run, results.iterdir()),
         key=lambda path: (
+            path.name in _SPEED,
             order.index(path.name) if path.name in order else len(order),
             path.name,
         ),
     )
-    # Those of SGD are shown with the experiment that they are compared with.
     names = {folder.name for folder in folders}
     shown = [
         sections.describe(folder, plots)
         for folder in folders
+        # Those of SGD are shown with the experiment that they are compared with.
         if not (folder.name.endswith("-sgd") and folder.name[:-4] in names)
+        and _SHOWN_WITHIN.get(folder.name) not in names
     ]
     return shown + [
         sections.describe_not_run(name)
@@ -54,7 +58,10 @@ def build(results: Path, plots: Path) -> list[Section]:
 
 
 def compose(
-    described: Sequence[Section], judged: Sequence[claims.Verdict], out: Path
+    described: Sequence[Section],
+    judged: Sequence[claims.Verdict],
+    out: Path,
+    results: Path,
 ) -> str:
     """Put the sections together.
 
@@ -62,22 +69,45 @@ def compose(
       described: One for each folder of results.
       judged: The verdicts.
       out: The folder of the report, to which links to plots are relative.
+      results: A folder with a folder for each experiment.
     """
-    titles = ["Claim by claim", *(s.title for s in described), "Not run yet"]
-    contents = [f"* [{title}](#{_anchor(title)})" for title in titles]
+    titles = {section.name: section.title for section in described}
+    # Claims of what is shown within another section lead there.
+    within = {f"{name}-sgd": name for name in titles} | _SHOWN_WITHIN
+    within = {name: main for name, main in within.items() if name not in titles}
+    titles |= {name: titles[main] for name, main in within.items() if main in titles}
+    done = {name for name in EXPERIMENTS if run_files.is_run(results / name)}
     parts = [
         "# Report",
         "Written by `python -m benchmarks report` from the records in "
-        "[results](results); nothing here is typed by hand.",
-        "\n".join(contents),
-        f"## {titles[0]}",
-        *summary.write_claims(judged),
+        "[results](results); no number here is typed by hand.",
+        "\n".join(f"* {line}" for line in overview.summarize(judged, results)),
+        *(write_plot(plot, out) for plot in overview.draw(judged, out / "plots")),
+        "## Claim by claim",
+        overview.write_legend(judged),
+        *overview.write_grid(judged, titles),
     ]
     for section in described:
-        parts += [f"## {section.title}", section.text]
-        parts += [f"![{p.stem}]({p.relative_to(out)})" for p in section.plots]
-    done = {title.split(":")[0] for title in titles if not title.endswith("not run")}
-    parts += [f"## {titles[-1]}", _list_not_run(done)]
+        parts.append(f"## {section.title}")
+        rows = [
+            row
+            for row in judged
+            if within.get(row.experiment, row.experiment) == section.name
+        ]
+        if table := summary.tabulate(rows):
+            parts += ["**What was claimed, and what was found**", table]
+        parts.append(section.text)
+        parts += [write_plot(plot, out) for plot in section.plots]
+    parts += [
+        "## How claims are judged",
+        *summary.write_rules(judged),
+        "## In the seeds, not here",
+        sources.write_missing(),
+        "## Not run yet",
+        _list_not_run(done),
+        "## Sources",
+        sources.write_sources(),
+    ]
     return "\n\n".join(parts) + "\n"
 
 
@@ -127,7 +157,12 @@ def write_readme(path: Path, results: Path, judged: Sequence[claims.Verdict]) ->
     name = next(
         (
             n
-            for n in ("slides-cifar10", "small-cifar10", "digits")
+            for n in (
+                "slides-cifar10",
+                "small-image-cifar10",
+                "small-cifar10",
+                "digits",
+            )
             if (results / n).exists()
         ),
         None,
@@ -149,44 +184,3 @@ def write_readme(path: Path, results: Path, judged: Sequence[claims.Verdict]) ->
         ]
     parts.append(_END)
     path.write_text(before + "\n\n".join(parts) + after)
-
-
-def _anchor(title: str) -> str:
-    """Make the anchor that GitHub gives a heading."""
-    kept = (c for c in title.lower() if c.isalnum() or c in " -_")
-    return "".join(kept).replace(" ", "-")
-
-
-def as_page(text: str, out: Path) -> str:
-    """Make one page of it that needs no other file."""
-    markdown = MarkdownIt("commonmark").enable("table")
-    body = markdown.render(text)
-    for plot in sorted((out / "plots").glob("*.png")):
-        data = base64.b64encode(plot.read_bytes()).decode()
-        body = body.replace(
-            f'src="{plot.relative_to(out)}"', f'src="data:image/png;base64,{data}"'
-        )
-    for line in text.splitlines():
-        if line.startswith("## "):
-            title = line.removeprefix("## ")
-            body = body.replace(
-                f"<h2>{title}</h2>", f'<h2 id="{_anchor(title)}">{title}</h2>'
-            )
-    return _PAGE.replace("BODY", body)
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<meta charset="utf-8">
-<title>padam_optax: report</title>
-<style>
-body { font: 16px/1.5 system-ui, sans-serif; max-width: 62rem; margin: 2rem auto;
-  padding: 0 1rem; color: #222; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .2rem .7rem; border-bottom: 1px solid #ddd; text-align: left; }
-img { max-width: 100%; }
-code { background: #f4f4f4; padding: 0 .2rem; }
-</style>
-BODY
-</html>
-"""

@@ -17,7 +17,7 @@ from benchmarks.reporting.plots import landscape as landscape_plots
 from benchmarks.reporting.plots import regret as regret_plots
 from benchmarks.reporting.plots import step_time as speed_drawings
 from benchmarks.reporting.results import Run
-from benchmarks.reporting.views import as_markdown
+from benchmarks.reporting.views import Plot, as_markdown
 from benchmarks.run_files import RunFiles
 
 
@@ -25,14 +25,16 @@ class Section(NamedTuple):
     """What the report says of one folder of results.
 
     Attributes:
+      name: Of the folder.
       title: The heading.
       text: Markdown.
       plots: Images that were drawn, in the folder of the report.
     """
 
+    name: str
     title: str
     text: str
-    plots: Sequence[Path]
+    plots: Sequence[Plot]
 
 
 def describe(folder: Path, plots: Path) -> Section:
@@ -60,7 +62,7 @@ def _describe_training(files: RunFiles, plots: Path) -> Section:
     outcome, name = outcomes.interpret(files), files.folder.name
     text, drawn = views.show(outcome, plots / f"{name}.png")
     parts = [*_introduce(name), *text, _sign(files, outcome.runs)]
-    return Section(f"{name}: {outcome.title}", "\n\n".join(parts), drawn)
+    return Section(name, f"{name}: {outcome.title}", "\n\n".join(parts), drawn)
 
 
 def describe_not_run(name: str) -> Section:
@@ -77,7 +79,7 @@ def describe_not_run(name: str) -> Section:
         table.add_row(label, *["not run"] * len(cells))
         table.add_row(f"{label}, published", *cells)
     parts = [*_introduce(name), as_markdown(table), f"`{command(name)}`"]
-    return Section(f"{name}: not run", "\n\n".join(parts), [])
+    return Section(name, f"{name}: not run", "\n\n".join(parts), [])
 
 
 def command(name: str) -> str:
@@ -94,18 +96,29 @@ def _describe_speed(files: RunFiles, plots: Path) -> Section:
         "buffers, all candidates taking turns in one process. Compared is the ratio to "
         "optax.adam within a turn.",
     ]
+    text.append("<details><summary>All trees and candidates</summary>")
     for tree in dict.fromkeys(line["tree"] for line in lines):
         same = [line for line in lines if line["tree"] == tree]
         table = speed_drawings.speed_table(same)
         text += [f"**{table.title}**", as_markdown(table)]
-    text.append(_sign(files))
+    text += ["</details>", _sign(files)]
+    turns = len(lines[0]["seconds"])
     if files.config.get("growth"):
         speed_drawings.draw_growth(lines, files.lines("shares"), plot)
         title = "how the cost of a step grows"
+        caption = (
+            f"{title.capitalize()}. Medians of {turns} turns, bands: quartiles; right: "
+            "state on each device if it is divided among them."
+        )
     else:
         speed_drawings.draw_speed(lines, plot)
         title = "the speed of a step"
-    return Section(f"{name}: {title}", "\n\n".join(text), [plot])
+        caption = (
+            f"{title.capitalize()}, as a ratio to optax.adam in the same turn. Points: "
+            f"medians of {turns} turns, lines: quartiles; left of 1 is faster."
+        )
+    plots_drawn = [Plot(plot, caption)]
+    return Section(name, f"{name}: {title}", "\n\n".join(text), plots_drawn)
 
 
 def _describe_regret(files: RunFiles, plots: Path) -> Section:
@@ -115,13 +128,16 @@ def _describe_regret(files: RunFiles, plots: Path) -> Section:
         "regret is beside the theorem's bound and the tighter sum of its proof.",
     ]
     drawn = []
+    seeds = files.config.get("seeds", 1)
+    captions = {name: text.format(seeds) for name, text in _REGRET_CAPTIONS.items()}
     for name, table, draw in regret_plots.pictures(lines):
         if table:
             parts += [f"**{table.title}**", as_markdown(table)]
-        drawn.append(plots / f"{name}.png")
-        draw(drawn[-1])
+        drawn.append(Plot(plots / f"{name}.png", captions[name]))
+        draw(drawn[-1].path)
     parts.append(_sign(files))
-    return Section("Regret, and where p decides", "\n\n".join(parts), drawn)
+    title, text = "Regret, and where p decides", "\n\n".join(parts)
+    return Section(files.folder.name, title, text, drawn)
 
 
 def _describe_landscape(files: RunFiles, plots: Path) -> Section:
@@ -131,15 +147,38 @@ def _describe_landscape(files: RunFiles, plots: Path) -> Section:
     panels = {name: panel(SURFACES[name]) for name in lines}
     landscape_plots.draw_landscapes(panels, lines, plot)
     parts = [f"**{table.title}**", as_markdown(table), _sign(files)]
-    return Section("Trajectories on surfaces", "\n\n".join(parts), [plot])
+    caption = (
+        "Trajectories on surfaces, each optimizer at the best of its learning rates. "
+        f"Above: paths from the square, stars are minima; below: loss above the "
+        f"minimum. One run on each surface, on the noisy one the first of "
+        f"{files.config.get('seeds', 1)} seeds."
+    )
+    title, text = "Trajectories on surfaces", "\n\n".join(parts)
+    return Section(files.folder.name, title, text, [Plot(plot, caption)])
 
 
 def _describe_theory(files: RunFiles, plots: Path) -> Section:
     text = theory_section.describe(files, plots)
     title = "Theorems and formulas on constructed problems"
-    return Section(title, f"{text}\n\n{_sign(files)}", [])
+    return Section(files.folder.name, title, f"{text}\n\n{_sign(files)}", [])
 
 
+_REGRET_CAPTIONS = {
+    "regret": (
+        "Regret and its bounds. Above: means of {} seeds, dashed the sum in the proof, "
+        "dotted the theorem's own bound, which is orders of magnitude away; below: "
+        "R_t/√t, bands from the lowest to the highest seed."
+    ),
+    "counterexample": (
+        "Reddi's counterexample, one deterministic game. Solid: with the running "
+        "maximum, dashed: without; the best point is -1."
+    ),
+    "phase-transition": (
+        "Where p decides, deterministic descent at a fixed rate. Left: paths; middle "
+        "and right: where each p ends, from four starts, with the running maximum and "
+        "without."
+    ),
+}
 _KINDS: dict[str, Callable[[RunFiles, Path], Section]] = {
     "train": _describe_training,
     "sweep": _describe_training,
@@ -162,8 +201,6 @@ def _introduce(name: str) -> list[str]:
     ]
     if experiment.limits:
         lines.append(f"What it cannot show: {experiment.limits}")
-    if experiment.baseline:
-        lines.append(f"Shown beside: {', '.join(experiment.baseline)}.")
     return lines
 
 
@@ -180,7 +217,9 @@ def _sign(files: RunFiles, runs: Sequence[Run] = ()) -> str:
     if seeds is not None:
         draws = f"{seeds} seed{'s' if seeds > 1 else ''} from {header['seed']}; "
     seconds = [line["seconds"] for run in runs for line in run.lines]
-    took = f"{sum(seconds) / 60:.0f} minutes of training; " if seconds else ""
+    minutes = round(sum(seconds) / 60)
+    unit = "minute" if minutes == 1 else "minutes"
+    took = f"{minutes} {unit} of training; " if seconds else ""
     return (
         f"`python -m benchmarks {' '.join(header['command'])}`; "
         f"{draws}{took}"

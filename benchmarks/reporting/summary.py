@@ -1,4 +1,4 @@
-"""What the report says first: every claim, how it was judged, and what was changed."""
+"""How claims were judged, what each section says of them, and what was changed."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -20,17 +20,11 @@ _RULE = (
     "At least as good and alike have a margin: 0.5 points of accuracy, 1 % of "
     "perplexity, 0.01 nats of loss. Claims that share a question in one experiment are "
     "decided together (Holm, 5 %). A run that diverged counts as guessing. "
-    "Rows marked † were written when their records already existed. The rules, and the "
-    "margin of each experiment, are in [experiments.py](experiments.py)."
+    "Rows marked † were written when their records already existed. Theorems are "
+    "proved; that they hold here shows that the code is right, not that Padam is good, "
+    "so they are *checked* or *violated*, and counted apart. The rules, and the margin "
+    "of each experiment, are in [experiments.py](experiments.py)."
 )
-_INTRODUCTIONS = {
-    claims.SEEDS: "Each names who made the claim.",
-    claims.THEOREM: (
-        "These are proved; that they hold here shows that the code is right, not that "
-        "Padam is good. They are *checked* or *violated*."
-    ),
-    claims.PACKAGE: "These are made by this package.",
-}
 _WORDS = {HOLDS: "checked", FAILS: "violated"}
 _HOLD = ("hold", "do not hold", "are undecided")
 _PLURAL = {
@@ -53,25 +47,26 @@ def count(judged: Sequence[Verdict]) -> list[str]:
     return ["\n".join(f"* {line}" for line in lines)]
 
 
-def write_claims(judged: Sequence[Verdict]) -> list[str]:
-    """Write the claims by kind, the rule's false rates and what was changed."""
-    parts = [_RULE, *count(judged)]
-    for kind in claims.KINDS:
-        rows = [row for row in judged if row.kind == kind]
-        table = Table("claim", "scale", "source", "found here", "verdict")
-        for row in rows:
-            verdict = row.verdict
-            if kind == claims.THEOREM:
-                verdict = _WORDS.get(verdict, verdict)
-            mark = " †" * row.after_results
-            scale = row.scale or row.experiment
-            table.add_row(row.claim + mark, scale, row.source, row.found, verdict)
-        parts += [
-            f"**{kind.capitalize()}.** {_INTRODUCTIONS[kind]}",
-            as_markdown(table),
-        ]
+def tabulate(rows: Sequence[Verdict]) -> str:
+    """Write what an experiment says of claims; "" if it was not run."""
+    run = [row for row in rows if row.verdict != NOT_RUN]
+    if not run:
+        return ""
+    table = Table("claim", "scale", "source", "found here", "verdict")
+    for row in run:
+        verdict = row.verdict
+        if row.kind == claims.THEOREM:
+            verdict = _WORDS.get(verdict, verdict)
+        cells = (row.claim + " †" * row.after_results, row.scale, row.source, row.found)
+        table.add_row(*(cell.replace("[", "\\[") for cell in cells), verdict)
+    return as_markdown(table)
+
+
+def write_rules(judged: Sequence[Verdict]) -> list[str]:
+    """Write the rule, the counts, the rule's false rates and what was changed."""
     return [
-        *parts,
+        _RULE,
+        *count(judged),
         "How often the rule says that one of two optimizers is better or worse, "
         "simulated for normal differences; the true difference is in standard "
         "deviations of the paired differences. With a true difference of 0 every such "

@@ -3,8 +3,7 @@
 from pathlib import Path
 
 from benchmarks.reporting.plots import theory as drawings
-from benchmarks.reporting.theory_findings import JUDGES
-from benchmarks.reporting.views import as_markdown
+from benchmarks.reporting.views import Plot, as_markdown, write_plot
 from benchmarks.run_files import RunFiles
 from benchmarks.theory.plans import PLANS
 
@@ -37,12 +36,8 @@ def describe(files: RunFiles, plots: Path) -> str:
             f"Setting: {plan.budget}",
             f"What counts: {plan.rule}",
             f"Expected: {plan.expected}",
-            "\n".join(
-                f"* {found.claim}: **{found.verdict}**. {found.found}."
-                for found in JUDGES[name](lines)
-            ),
             f"What it cannot show: {plan.limits}",
-            f"![{plan.title}]({plots.name}/{plot.name})",
+            write_plot(Plot(plot, drawings.CAPTIONS[name]), plots.parent),
             f"**{table.title}**",
             as_markdown(table),
         ]

@@ -1,7 +1,8 @@
 """Tables in Markdown and plots of what was trained, as an experiment asks."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.table import Table
 from rich.text import Text
@@ -18,79 +19,154 @@ from benchmarks.reporting.results import (
     write_key,
 )
 
+
+class Plot(NamedTuple):
+    """An image of the report.
+
+    Attributes:
+      path: Where it was drawn.
+      caption: What it shows: n, what lines and bands are.
+    """
+
+    path: Path
+    caption: str
+
+
 # What a view returns: paragraphs of Markdown, and the plots it has drawn.
-Parts = tuple[list[str], list[Path]]
+Parts = tuple[list[str], list[Plot]]
+
+
+def write_plot(plot: Plot, out: Path) -> str:
+    """Write an image with its caption.
+
+    Args:
+      plot: The image.
+      out: The folder of the report, to which the link is relative.
+    """
+    words = plot.caption.partition(".")[0]
+    return f"![{words}]({plot.path.relative_to(out)})\n\n*{plot.caption}*"
+
+
+def _count_seeds(groups: Iterable[Sequence[object]]) -> str:
+    """Write how many runs a line stands for."""
+    counts = sorted({len(runs) for runs in groups})
+    if not counts:
+        return "no seed"
+    n = "–".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
+    return "one seed" if n == "1" else f"{n} seeds"
+
+
+def _draw_curves(
+    outcome: Outcome,
+    groups: Mapping[str, Sequence[Run]],
+    plot: Path,
+    measure: outcomes.Measure | None = None,
+) -> Plot:
+    """Draw train loss and test error, and say what is drawn."""
+    config, measure = outcome.config, measure or outcome.measure
+    marks: list[float] = []
+    if config.get("schedule", "multi-stage") == "multi-stage":
+        marks = [share * config["epochs"] for share in config.get("milestones", ())]
+    curves = {label: [run.lines for run in runs] for label, runs in groups.items()}
+    run_drawings.draw_curves(curves, plot, outcome.title, measure, marks)
+    seeds = _count_seeds(groups.values())
+    caption = f"Train loss and {measure.error.removesuffix(' (%)')}: {outcome.title}."
+    caption += f" Lines: {'means of ' if seeds != 'one seed' else ''}{seeds}"
+    caption += "" if seeds == "one seed" else "; bands: lowest to highest"
+    caption += "; dotted: the learning rate is divided" * bool(marks)
+    if any(run.stopped for runs in groups.values() for run in runs):
+        caption += "; ×: a run has diverged, and the line of its kind ends"
+    return Plot(plot, caption + ".")
 
 
 def _view_curves(outcome: Outcome, trained: str, plot: Path) -> Parts:
     """Accuracy at four points of the training, and the paper's two panels."""
     epochs = outcome.config["epochs"]
-    runs = {
-        write_key(key): [run.lines for run in same]
+    groups = {
+        write_key(key): same
         for key, same in outcomes.group(with_baseline(outcome)).items()
     }
+    runs = {label: [run.lines for run in same] for label, same in groups.items()}
     table = run_drawings.table(runs, epochs, trained, outcome.measure)
-    run_drawings.draw_curves(runs, plot, trained, outcome.measure)
     for label, cells in published(outcome.folder.name).items():
         table.add_row(f"{label}, published", "", *cells, "")
-    return [f"**{table.title}**", as_markdown(table), _stopped(outcome)], [plot]
+    drawn = _draw_curves(outcome, groups, plot)
+    return [f"**{table.title}**", as_markdown(table), _stopped(outcome)], [drawn]
 
 
 def _view_grid(outcome: Outcome, trained: str, plot: Path) -> Parts:
-    """Results at every point of the grid; of two settings a heat map and curves."""
-    measure = outcome.measure
+    """Results at every point of the grid; of two settings a heat map, else curves."""
+    del trained
     groups = outcomes.group(with_baseline(outcome))
     parts = [as_markdown(_tabulate(outcome, groups)), _stopped(outcome)]
     settings = [dict(key[1:]) for key in groups]
     names = list(settings[0])
     if len(names) != 2 or any(list(point) != names for point in settings):
-        curves = {write_key(key): [r.lines for r in v] for key, v in groups.items()}
-        run_drawings.draw_curves(curves, plot, trained, measure)
-        return parts, [plot]
+        curves = {write_key(key): runs for key, runs in groups.items()}
+        return parts, [_draw_curves(outcome, curves, plot)]
     ends = {
         tuple(point.values()): figure_at(outcome, runs, 1)
         for point, runs in zip(settings, groups.values(), strict=True)
     }
+    measure = outcome.measure
     sweep_drawings.draw_heat_map(ends, (names[0], names[1]), measure, plot)
-    plots = [plot]
-    # One plot of curves for each value of the first setting.
-    for first in dict.fromkeys(value for value, _ in ends):
-        curves = {
-            outcomes.write_pair(key[2]): [run.lines for run in runs]
-            for key, runs in groups.items()
-            if key[1][1] == first
-        }
-        path = plot.with_stem(f"{plot.stem}-{names[0]}-{first:g}")
-        title = f"{trained}, {outcomes.write_pair((names[0], first))}"
-        run_drawings.draw_curves(curves, path, title, measure)
-        plots.append(path)
-    return parts, plots
+    seeds = _count_seeds(groups.values())
+    shown = "" if seeds == "one seed" else ", means ± deviations"
+    caption = f"{outcome.title}: {measure.name} at the end, {seeds}{shown}."
+    return parts, [Plot(plot, caption)]
 
 
 def _view_tuned(outcome: Outcome, trained: str, plot: Path) -> Parts:
     """The finals on the test set, and what the sweep tuned on the validation set."""
+    del trained
     tuning = [run for run in outcome.runs if run.stage == "tuning"]
     finals = [run for run in with_baseline(outcome) if run.stage != "tuning"]
-    parts, plots = [], []
+    parts: list[str] = []
+    plots: list[Plot] = []
     if finals:
         groups = outcomes.group(finals)
-        curves = {write_key(key): [r.lines for r in v] for key, v in groups.items()}
-        run_drawings.draw_curves(curves, plot, trained, outcome.measure)
+        curves = {write_key(key): same for key, same in groups.items()}
         table = _tabulate(outcome, groups)
         parts += ["**Finals, on the test set**", as_markdown(table)]
-        plots.append(plot)
+        plots.append(_draw_curves(outcome, curves, plot))
     tried = outcomes.group_tried(outcome, tuning)
     measure = outcomes.measure_for(outcome.config["dataset"], "validation")
     seeds = len({run.seed for run in tuning})
     drawn = plot.with_stem(f"{plot.stem}-tuning")
     sweep_drawings.draw_tuning(tried, outcome.config["tune"], measure, drawn)
+    name = outcome.config["tune"].replace("_", " ")
+    caption = f"Tuning: {measure.name} over the {name}. Points: means of {seeds} seeds"
+    plots.append(Plot(drawn, caption + "; × below: all diverged."))
+    if outcome.folder.name == "subset":
+        plots.append(_draw_budget(tried, measure, seeds, plot))
     parts += [
         f"**Tuning, {measure.name} at the end, mean ± deviation of {seeds} seeds**; "
         "the best of each in bold",
         as_markdown(_tabulate_tried(outcome, tried)),
         _stopped(outcome),
     ]
-    return parts, [*plots, drawn]
+    return parts, plots
+
+
+def _draw_budget(
+    tried: Mapping[str, Mapping[float, outcomes.Figure]],
+    measure: outcomes.Measure,
+    seeds: int,
+    plot: Path,
+) -> Plot:
+    """Draw how the comparison depends on how many rates were tried."""
+    drawn = plot.with_stem(f"{plot.stem}-budget")
+    results = {
+        label: [figure.mean for figure in figures.values()]
+        for label, figures in tried.items()
+    }
+    sweep_drawings.draw_budget(results, measure, drawn)
+    caption = (
+        "What the tuning budget decides: the expected best of k of the learning rates "
+        f"that were tried, drawn at random, by {measure.name}, mean of {seeds} seeds. "
+        "Where lines cross, a comparison depends on the budget."
+    )
+    return Plot(drawn, caption)
 
 
 def _tabulate_tried(
@@ -130,27 +206,42 @@ def _tabulate(outcome: Outcome, groups: Mapping[outcomes.Key, list[Run]]) -> Tab
 
 
 def _view_best_rates(outcome: Outcome, trained: str, plot: Path) -> Parts:
-    """All learning rates in a table, and curves at the best one of each."""
-    measure = outcome.measure
+    """What counts at all learning rates, and curves at the best one of each."""
+    return _show_best_rates(outcome, plot, outcome.measure)
+
+
+def _view_lowest_losses(outcome: Outcome, trained: str, plot: Path) -> Parts:
+    """The train loss at all learning rates, and curves at each one's lowest."""
+    return _show_best_rates(outcome, plot, outcomes.TRAIN_LOSS)
+
+
+def _show_best_rates(outcome: Outcome, plot: Path, measure: outcomes.Measure) -> Parts:
     swept = outcomes.group_by_rate(with_baseline(outcome))
-    rates = sorted({rate for runs in swept.values() for rate in runs}, reverse=True)
-    table = Table(f"{measure.name} at the end, learning rate =")
-    for rate in rates:
-        table.add_column(f"{rate:g}", justify="right")
+    name = outcome.measure.name
+    table = Table("optimizer", f"learning rate: {measure.name} at the end")
+    table.add_column(f"{name} at the best", justify="right")
     curves = {}
-    for name, runs in swept.items():
-        figures = {rate: figure_at(outcome, same, 1) for rate, same in runs.items()}
-        finished = {rate: x.mean for rate, x in figures.items() if x.n}
-        table.add_row(name, *(str(figures[x]) if x in figures else "" for x in rates))
-        if finished:
-            best = (max if measure.more_is_better else min)(
-                finished, key=finished.__getitem__
-            )
-            label = f"{name}, {outcomes.write_pair(('learning_rate', best))}"
-            curves[label] = [run.lines for run in runs[best]]
-    run_drawings.draw_curves(curves, plot, trained, measure)
+    best_of = max if measure.more_is_better else min
+    for label, runs in swept.items():
+        figures = {
+            rate: figure_at(outcome, same, 1, measure)
+            for rate, same in sorted(runs.items(), reverse=True)
+        }
+        means = {rate: x.mean for rate, x in figures.items() if x.n}
+        best = best_of(means, key=means.__getitem__) if means else None
+        cells = [
+            f"[bold]{rate:g}: {x}[/bold]" if rate == best else f"{rate:g}: {x}"
+            for rate, x in figures.items()
+        ]
+        shown = "-"
+        if best is not None:
+            shown = str(figure_at(outcome, runs[best], 1))
+            written = outcomes.write_pair(("learning_rate", best))
+            curves[f"{label}, {written}"] = runs[best]
+        table.add_row(label, "; ".join(cells), shown)
+    drawn = _draw_curves(outcome, curves, plot)
     note = "A run that diverged counts as guessing. Drawn is each one's best rate."
-    return [as_markdown(table), note], [plot]
+    return [as_markdown(table), note], [drawn]
 
 
 def _view_rates(outcome: Outcome, trained: str, plot: Path) -> Parts:
@@ -184,7 +275,13 @@ def _view_rates(outcome: Outcome, trained: str, plot: Path) -> Parts:
         "end, and distance of the weights from where they began:",
         as_markdown(table),
     ]
-    return text, [plot, *drawn]
+    caption = (
+        "Effective learning rates and distances. Left: from the 5 % to the 95 % "
+        "quantile of the effective learning rates over the weights, divided by their "
+        "median; SGD has one rate for all. Right: distance of the weights from where "
+        f"they began. Means of {_count_seeds(groups.values())}."
+    )
+    return text, [Plot(plot, caption), *drawn]
 
 
 def _view_robustness(outcome: Outcome, trained: str, plot: Path) -> Parts:
@@ -202,7 +299,12 @@ def _view_robustness(outcome: Outcome, trained: str, plot: Path) -> Parts:
         "SGD's steps are 1/b0 and 1/(b0 √k). A run that diverged counts as guessing, "
         "10 %."
     )
-    return [as_markdown(table), text], [plot]
+    runs = [r for m in outcomes.group_by_b0(outcome).values() for r in m.values()]
+    caption = (
+        f"Accuracy over b0: {trained}. Points: means of {_count_seeds(runs)}, bars: "
+        "deviations; ×: some seeds diverged, on the lower edge all of them."
+    )
+    return [as_markdown(table), text], [Plot(plot, caption)]
 
 
 def published(name: str) -> Mapping[str, Sequence[str]]:
@@ -224,6 +326,10 @@ _VIEWS: dict[str, Callable[[Outcome, str, Path], Parts]] = {
     "dilemma": _view_rates,
     "shakespeare": _view_best_rates,
     "shakespeare-p": _view_best_rates,
+    "adam-mnist": _view_lowest_losses,
+    "adam-mnist-dropout": _view_lowest_losses,
+    "adam-cifar10": _view_lowest_losses,
+    "santa-mlp": _view_lowest_losses,
     "b0-logistic": _view_robustness,
     "b0-logistic-batch": _view_robustness,
     "b0-mlp": _view_robustness,

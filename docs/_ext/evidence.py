@@ -50,6 +50,15 @@ def tables(text: str) -> list[Table]:
     return found
 
 
+def claims(report: str) -> Table:
+    """Return what all sections say of claims as one table; "claims" is its name."""
+    found = [table for table in tables(report) if "found here" in table.header]
+    if not found:
+        raise ValueError("REPORT.md has no tables of claims.")
+    rows = [row for table in found for row in table.rows]
+    return Table("", found[0].header, rows)
+
+
 def find(
     report: str, name: str, columns: list[str], rows: str = "", caption: str = ""
 ) -> Table:
@@ -59,7 +68,7 @@ def find(
 
     Args:
       report: the whole report.
-      name: the section.
+      name: the section; "claims" for the claims of all sections together.
       columns: columns in the order wanted, each a regular expression for its name and
         perhaps "-> TITLE" to show; all if empty.
       rows: a regular expression that the first cell, or with it the first two, must
@@ -67,7 +76,8 @@ def find(
       caption: a regular expression that the table's caption must begin with.
     """
     wanted = [c.partition("->") for c in columns]
-    for table in tables(section(report, name)):
+    candidates = [claims(report)] if name == "claims" else tables(section(report, name))
+    for table in candidates:
         index = _positions([w[0].strip() for w in wanted], table.header)
         if index is None or not re.match(caption, table.caption):
             continue
@@ -144,10 +154,11 @@ class Evidence(SphinxDirective):
             f"| {' | '.join(row)} |"
             for row in (table.header, ["---"] * len(table.header), *table.rows)
         ]
-        source = provenance(section(report, name))
+        source = "" if name == "claims" else provenance(section(report, name))
         note = f"*{table.caption}.* " if table.caption else ""
         note += f"{source}. " if source else ""
-        text = "\n".join(lines) + f"\n\n{note}From the report, section “{name}”.\n"
+        where = "its claims" if name == "claims" else f"section “{name}”"
+        text = "\n".join(lines) + f"\n\n{note}From the report, {where}.\n"
         parsed = self.parse_text_to_nodes(text)
         for node in parsed:
             if isinstance(node, nodes.table):

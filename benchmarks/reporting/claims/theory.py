@@ -187,6 +187,7 @@ def _against_descent(files: RunFiles | None, game: str) -> Iterator[Verdict]:
             interval=ends,
             unit=unit,
             after_results=True,
+            region=region("better", 0),
         )
 
 

@@ -11,7 +11,13 @@ from rich import box
 from rich.table import Table
 
 from benchmarks.reporting import results as outcomes
-from benchmarks.reporting.plots.style import line_style, place_legend, tidy
+from benchmarks.reporting.plots.style import (
+    mark_diverged,
+    mark_milestones,
+    place_legend,
+    styles,
+    tidy,
+)
 
 # For each label its runs, one for each seed; each with the records of its epochs.
 Runs = Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
@@ -76,51 +82,71 @@ def draw_curves(
     path: Path,
     title: str,
     measure: outcomes.Measure = outcomes.ACCURACY,
+    milestones: Sequence[float] = (),
 ) -> None:
     """Draw the paper's two panels: train loss and test error against epochs.
 
     Args:
       runs: For each label its runs. The line is the mean over the seeds, the band
-        around it reaches from the smallest to the largest.
+        around it reaches from the smallest to the largest. Both end where a run has
+        diverged, with a cross below.
       path: The PNG to write.
       title: The title.
       measure: What the second panel shows the error of.
+      milestones: The epochs at which the learning rate is divided.
     """
     figure, (loss, error) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
-    settled = [1.0]
-    for i, (label, seeds) in enumerate(runs.items()):
-        style = line_style(i)
-        epochs = sorted({line["epoch"] for lines in seeds for line in lines})
+    looks = styles(runs)
+    longest = max((len(lines) for seeds in runs.values() for lines in seeds), default=0)
+    settled: list[float] = []
+    for label, seeds in runs.items():
+        # Where a run has ended early, the mean of the others would jump.
+        shortest = min(map(len, seeds))
+        epochs = [line["epoch"] for line in seeds[0][:shortest]]
         for axes, value in (
             (loss, lambda line: line["train_loss"]),
             (error, measure.of_error),
         ):
             values = [[value(line) for line in _at(seeds, epoch)] for epoch in epochs]
             means = list(map(statistics.fmean, values))
-            axes.plot(epochs, means, label=label, **style)
+            axes.plot(epochs, means, label=label, **looks[label])
             if len(seeds) > 1:
                 lowest, highest = list(map(min, values)), list(map(max, values))
-                band = {"color": style["color"], "alpha": 0.15}
+                band = {"color": looks[label]["color"], "alpha": 0.15}
                 axes.fill_between(epochs, lowest, highest, **band)
-        # `values` are those of the errors now. The first epochs' would press all others
-        # to the ground.
-        settled += [max(v) for v in values[len(values) // 10 :]] if epochs else []
+            if shortest < longest:
+                mark_diverged(axes, [shortest + 1], looks[label]["color"])
+        # `values` are those of the errors now.
+        settled += [x for v in values[len(values) // 10 :] for x in (min(v), max(v))]
     loss.set(xlabel="epoch", ylabel="train loss (mean over the epoch)", yscale="log")
-    low, high = loss.get_ylim()
-    few = high < 10 * low
-    subs = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0) if few else (1.0, 2.0, 5.0)
-    loss.yaxis.set_major_locator(LogLocator(subs=subs))
-    loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
-    loss.yaxis.set_minor_formatter(NullFormatter())
-    # The first epochs' errors would press all others to the ground.
-    top = 1.05 * max(settled)
-    # No perplexity is near 0, as errors can be.
-    bottom = -0.02 * top if measure.more_is_better else None
-    error.set(xlabel="epoch", ylabel=measure.error, ylim=(bottom, top))
+    _label_losses(loss)
+    error.set(xlabel="epoch", ylabel=measure.error)
+    if settled:
+        error.set_ylim(_limits(settled))
     for axes in (loss, error):
         tidy(axes)
+        mark_milestones(axes, milestones)
         axes.xaxis.get_major_locator().set_params(integer=True)
     place_legend(figure, loss)
     figure.suptitle(title)
     figure.savefig(path, dpi=150)
     plt.close(figure)
+
+
+def _label_losses(axes: Any) -> None:
+    """Label a logarithmic axis with plain numbers, enough of them."""
+    low, high = axes.get_ylim()
+    few = high < 10 * low
+    subs = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0) if few else (1.0, 2.0, 5.0)
+    axes.yaxis.set_major_locator(LogLocator(subs=subs))
+    axes.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def _limits(settled: Sequence[float]) -> tuple[float, float]:
+    """Return the limits of the errors after the first epochs, which squash the rest."""
+    low, high = min(settled), max(settled)
+    if low < 0.3 * high:
+        return -0.02 * high, 1.05 * high
+    space = 0.08 * (high - low) or 1.0
+    return low - space, high + space

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from rich.table import Table
 
 from benchmarks.landscape.surfaces import Panel
-from benchmarks.reporting.plots.style import marked_style, tidy
+from benchmarks.reporting.plots.style import styles, tidy
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -38,12 +38,16 @@ def landscape_table(lines: Mapping[str, Records]) -> Table:
         for label in cells:
             cell = "diverged"
             if label in chosen:
-                mean = np.mean(chosen[label]["final_losses"])
-                cell = f"{mean:.2g}\n[dim]α {chosen[label]['learning_rate']:g}[/dim]"
+                loss = _write_loss(float(np.mean(chosen[label]["final_losses"])))
+                cell = f"{loss}\n[dim]α {chosen[label]['learning_rate']:g}[/dim]"
             cells[label].append(cell)
     for label, row in cells.items():
         table.add_row(label, *row)
     return table
+
+
+def _write_loss(loss: float) -> str:
+    return "0" if loss == 0 else "< 1e-16" if loss < 1e-16 else f"{loss:.2g}"
 
 
 def draw_landscapes(
@@ -64,12 +68,13 @@ def draw_landscapes(
         squeeze=False,
     )
     labels = _labels(lines)
+    looks = styles(labels)
     for (name, panel), (above, below) in zip(panels.items(), grid.T, strict=True):
         _draw_surface(above, panel)
         for line in _chosen(lines[name]):
-            style = marked_style(labels.index(line["label"]), marked=False)
+            style = looks[line["label"]]
             points = np.array(line["path"])
-            above.plot(*points.T, **{**style, "linewidth": 1.2})
+            above.plot(*points.T, **{**style, "lw": 1.2})
             above.plot(*points[-1], **{**style, **_HEAD})
             below.plot(line["losses"], **style)
         below.set(xlabel="step", yscale="log")
@@ -107,12 +112,13 @@ def animate_landscapes(
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     labels = _labels(lines)
+    looks = styles(labels)
     moving = []
     for (name, panel), axes in zip(panels.items(), grid.flat, strict=False):
         _draw_surface(axes, panel)
         for line in _chosen(lines[name]):
-            style = marked_style(labels.index(line["label"]), marked=False)
-            (trail,) = axes.plot([], [], **{**style, "linewidth": 1.2})
+            style = looks[line["label"]]
+            (trail,) = axes.plot([], [], **{**style, "lw": 1.2})
             (head,) = axes.plot([], [], **{**style, **_HEAD})
             moving.append((np.array(line["path"]), trail, head))
     figure.legend(
@@ -167,8 +173,7 @@ def _chosen(lines: Records) -> list[Mapping[str, Any]]:
 
 def _keys(labels: Sequence[str]) -> list[Line2D]:
     keys = [
-        Line2D([], [], label=label, **marked_style(i, marked=False))
-        for i, label in enumerate(labels)
+        Line2D([], [], label=label, **look) for label, look in styles(labels).items()
     ]
     for marker, label in (("s", "start"), ("*", "minimum")):
         keys.append(

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from rich.table import Table
 
-from benchmarks.reporting.plots.style import COLOURS, marked_style, tidy
+from benchmarks.reporting.plots.style import PALETTE, color_of_p, styles, tidy
 from benchmarks.reporting.results import write_setting
 
 Records = Sequence[Mapping[str, Any]]
@@ -86,6 +86,7 @@ def draw_regret(lines: Records, path: Path) -> None:
     players = _players(lines)
     titles = list(dict.fromkeys(title for title, _ in players))
     labels = list(dict.fromkeys(label for _, label in players))
+    looks = styles(labels, marked=True)
     figure, panels = plt.subplots(
         2,
         len(titles),
@@ -96,7 +97,7 @@ def draw_regret(lines: Records, path: Path) -> None:
     )
     for (title, label), group in players.items():
         above, below = panels[:, titles.index(title)]
-        style = marked_style(labels.index(label))
+        style = looks[label]
         t = np.array(group[0]["t"])
         regret = np.array([line["regret"] for line in group])
         above.plot(t, regret.mean(axis=0), **style)
@@ -116,9 +117,7 @@ def draw_regret(lines: Records, path: Path) -> None:
         tidy(axes)
     panels[0, 0].set_ylabel("regret $R_t$ and its bounds")
     panels[1, 0].set_ylabel(r"$R_t/\sqrt{t}$, mean and range over the seeds")
-    keys = [
-        Line2D([], [], label=label, **marked_style(i)) for i, label in enumerate(labels)
-    ]
+    keys = [Line2D([], [], label=label, **look) for label, look in looks.items()]
     keys += [
         Line2D([], [], color="grey", linestyle=dashes, lw=1.3, label=label)
         for dashes, label in (
@@ -162,7 +161,7 @@ def draw_counterexample(lines: Records, path: Path) -> None:
         axes.plot(
             line["t"],
             line["x"],
-            color=COLOURS[ps.index(line["p"]) % len(COLOURS)],
+            color=color_of_p(line["p"]),
             linestyle="solid" if line["with_maximum"] else "dashed",
             linewidth=1.8,
         )
@@ -178,8 +177,7 @@ def draw_counterexample(lines: Records, path: Path) -> None:
     )
     tidy(axes)
     keys = [
-        Line2D([], [], color=COLOURS[i % len(COLOURS)], label=f"p = {write_setting(p)}")
-        for i, p in enumerate(ps)
+        Line2D([], [], color=color_of_p(p), label=f"p = {write_setting(p)}") for p in ps
     ]
     dashes_of: Any = (("solid", "with maximum"), ("dashed", "without"))
     keys += [
@@ -201,8 +199,8 @@ def draw_phases(lines: Records, path: Path) -> None:
     figure, panels = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
     shown = [line for line in lines if line["with_maximum"] and line["start"] == 0.5]
     shown = [line for line in shown if line["p"] in (0.1, 0.2, 0.25, 0.3, 0.4)]
-    for i, line in enumerate(shown):
-        style = {**marked_style(i), "marker": None}
+    for line in shown:
+        style = {"color": color_of_p(line["p"]), "linewidth": 1.6}
         panels[0].plot(line["t"], line["path"], label=f"p = {line['p']:g}", **style)
     panels[0].set(
         title="from $r_p/2$, with maximum",
@@ -223,7 +221,10 @@ def draw_phases(lines: Records, path: Path) -> None:
                 [line["p"] for line in chosen],
                 [line["path"][-1] for line in chosen],
                 # The starts lie on top of each other: open marks of falling size.
-                **{**marked_style(i), "linestyle": "", "markersize": 10 - 2.5 * i},
+                color=PALETTE[i % len(PALETTE)],
+                marker="osv^"[i % 4],
+                linestyle="",
+                markersize=10 - 2.5 * i,
                 fillstyle="none",
                 label=rf"from ${start:g}\,r_p$",
             )

@@ -1,4 +1,4 @@
-"""Table and bars of what a step takes."""
+"""Tables and plots of what a step takes."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -6,14 +6,23 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
 from rich import box
 from rich.table import Table
 
-from benchmarks.reporting.plots.style import COLOURS, line_style, tidy
+from benchmarks.reporting.plots.style import styles, tidy
 
-# Bars have the colours on which a hatch can be seen: all but black.
-_PLAIN = len(COLOURS) - 1
-_HATCHES = (None, "//", "xx")
+# What is drawn, where it was measured; the tables have all.
+_SHOWN = (
+    "sgd",
+    "amsgrad",
+    "padam p=1/4",
+    "padam p=1/8",
+    "padam p=0.3",
+    "padam, packed",
+    "padam, 8 bits",
+    "torch amsgrad, fused",
+)
 
 
 def ratios_to_adam(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
@@ -95,50 +104,49 @@ def _ratios_to_floor(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def draw_speed(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the step time of each optimizer, as a ratio to Adam's, for each tree.
+    """Draw the step time of some optimizers, as a ratio to Adam's, for each tree.
 
     Args:
-      lines: The records of `speed`. A bar is the median over the turns, the
-        line on it reaches from the lower to the upper quartile.
+      lines: The records of `speed`. A point is the median over the turns, the line
+        through it reaches from the lower to the upper quartile.
       path: The PNG to write.
     """
     trees = list(dict.fromkeys(line["tree"] for line in lines))
-    names = [
-        name
-        for name in dict.fromkeys(line["optimizer"] for line in lines)
-        if name not in ("copy", "adam")
-    ]
+    measured = {line["optimizer"] for line in lines}
+    names = [name for name in _SHOWN if name in measured]
+    names = names or sorted(measured - {"adam", "copy"})
     figure, axes = plt.subplots(
-        figsize=(11, 1.2 + 0.16 * len(trees) * max(1, len(names))), layout="constrained"
+        figsize=(9, 1.6 + 0.75 * len(trees)), layout="constrained"
     )
-    height = 0.8 / max(1, len(names))
-    for i, name in enumerate(names):
-        for j, tree in enumerate(trees):
-            same = [line for line in lines if line["tree"] == tree]
-            ratios = ratios_to_adam(same).get(name)
-            if ratios is None:
+    looks = styles(names, marked=True)
+    for j, tree in enumerate(trees):
+        ratios = ratios_to_adam([line for line in lines if line["tree"] == tree])
+        for i, name in enumerate(names):
+            if name not in ratios:
                 continue
-            low, middle, high = statistics.quantiles(ratios, n=4)
-            axes.barh(
-                j + (i - (len(names) - 1) / 2) * height,
-                middle,
-                height,
-                xerr=[[middle - low], [high - middle]],
-                color=COLOURS[i % _PLAIN],
-                hatch=_HATCHES[i // _PLAIN % len(_HATCHES)],
-                label=name if j == 0 else None,
-                error_kw={"linewidth": 0.8},
-            )
+            low, middle, high = statistics.quantiles(ratios[name], n=4)
+            y = j + 0.7 * ((i + 0.5) / len(names) - 0.5)
+            look = {k: v for k, v in looks[name].items() if k != "dashes"}
+            axes.errorbar(middle, y, xerr=[[middle - low], [high - middle]], **look)
     axes.axvline(1.0, color="black", linewidth=0.8)
     axes.set(
         yticks=range(len(trees)),
         yticklabels=trees,
+        xscale="log",
         xlabel="time of a step, optax.adam = 1",
-        xlim=(0, None),
     )
+    ticks = [0.25, 0.5, 1, 2, 4, 8]
+    axes.set_xticks(ticks, [f"{x:g}" for x in ticks])
+    axes.minorticks_off()
     axes.invert_yaxis()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, bbox_to_anchor=(1, 1), loc="upper left")
+    tidy(axes)
+    keys = [
+        Line2D(
+            [], [], label=name, linestyle="", marker=look["marker"], color=look["color"]
+        )
+        for name, look in looks.items()
+    ]
+    figure.legend(handles=keys, loc="outside right center", frameon=False)
     figure.savefig(path, dpi=150)
     plt.close(figure)
 
@@ -157,8 +165,9 @@ def draw_growth(
         1, 3, figsize=(15, 4.2), layout="constrained"
     )
     names = list(dict.fromkeys(line["optimizer"] for line in (*lines, *shares)))
-    for i, name in enumerate(names):
-        style = {**line_style(i), "label": name, "marker": "o", "markersize": 4}
+    looks = styles(names, marked=True)
+    for name in names:
+        style = {**looks[name], "label": name}
         for axes, kind, size in (
             (numbers, "leaf-", "numbers"),
             (leaves, "leaves-", "leaves"),

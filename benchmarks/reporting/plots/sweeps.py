@@ -9,13 +9,12 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 
-from benchmarks.reporting.plots.style import line_style, place_legend, tidy
+from benchmarks.reporting.plots.style import mark_diverged, place_legend, styles, tidy
 from benchmarks.reporting.results import Figure, Line, Measure, Run, write_setting
+from benchmarks.reporting.statistics import best_of
 
 # By seed the records of its epochs.
 Seeds = Sequence[Run]
-
-_MARKS = "osD^vP"
 
 
 def draw_heat_map(
@@ -27,7 +26,7 @@ def draw_heat_map(
     """Draw what two settings lead to, with the numbers in the cells.
 
     Args:
-      figures: By the values of the two settings; of runs that diverged n is 0.
+      figures: By the values of the two settings.
       names: Of the two settings, rows first.
       measure: What the figures are.
       path: The PNG to write.
@@ -51,7 +50,7 @@ def draw_heat_map(
             axes.text(
                 j,
                 i,
-                str(cell) if cell.n else "diverged",
+                str(cell),
                 ha="center",
                 va="center",
                 color="black" if bright or not cell.n else "white",
@@ -67,47 +66,45 @@ def draw_heat_map(
 def draw_rates(groups: Mapping[str, Seeds], path: Path) -> None:
     """Draw how far effective learning rates spread, and how far the weights move.
 
-    The rates are those by which an average of the gradients is multiplied.
-
     Args:
-      groups: Runs by label, with the diagnostics in their records. The line is the mean
-        over the seeds; the band reaches from the rates' 5 % to their 95 % quantile.
+      groups: Runs by label, with the diagnostics in their records. The band reaches
+        from the rates' 5 % to their 95 % quantile, divided by the median; lines are
+        means over the seeds.
       path: The PNG to write.
     """
     figure, (rates, distance) = plt.subplots(
         1, 2, figsize=(11, 4.5), layout="constrained"
     )
-    for i, (label, runs) in enumerate(groups.items()):
-        style = {**line_style(i), "label": label}
+    looks = styles(groups)
+    for label, runs in groups.items():
+        style = {**looks[label], "label": label}
         lines = _by_epoch(runs)
         quantiles = {
             epoch: [line["effective_learning_rate"] for line in same]
             for epoch, same in lines.items()
             if all("effective_learning_rate" in line for line in same)
         }
+        # Without a second moment every weight has the same rate.
+        low, high = ([1.0] * len(lines), [1.0] * len(lines))
         if quantiles:
-            low, middle, high = (
-                [statistics.fmean(q[k] for q in same) for same in quantiles.values()]
-                for k in (0, 2, 4)
+            low, high = (
+                [
+                    statistics.fmean(q[k] / q[2] for q in same)
+                    for same in quantiles.values()
+                ]
+                for k in (0, 4)
             )
-            rates.plot(list(quantiles), middle, **style)
-            rates.fill_between(
-                list(quantiles), low, high, color=style["color"], alpha=0.12
-            )
-        else:  # without a second moment every weight has the same rate
-            # SGD's momentum is a sum, 1/(1-β) times the average that Padam's is.
-            gain = 1 / (1 - runs[0].recipe.get("momentum", 0.0))
-            same_rate = [
-                gain * statistics.fmean(line["learning_rate"] for line in same)
-                for same in lines.values()
-            ]
-            rates.plot(list(lines), same_rate, **style)
+        for edge in (low, high):
+            rates.plot(list(lines), edge, **{**style, "label": "_"})
+        rates.fill_between(list(lines), low, high, color=style["color"], alpha=0.12)
         moved = [
             statistics.fmean(line["distance_from_start"] for line in same)
             for same in lines.values()
         ]
         distance.plot(list(lines), moved, **style)
-    rates.set(yscale="log", ylabel="effective learning rate: median, 5 to 95 %")
+    rates.set(yscale="log", ylabel="effective learning rate over its median")
+    rates.set_title("Spread over the weights, 5 to 95 %")
+    distance.set_title("How far the weights have moved")
     distance.set(ylabel="distance from the initial weights")
     for axes in (rates, distance):
         axes.set(xlabel="epoch")
@@ -127,7 +124,8 @@ def draw_against(
 
     Args:
       methods: For each label, by the setting's value, the accuracies in % after
-        training on the training set and on the test set; n is 0 where runs diverged.
+        training on the training set and on the test set, with deviations. A cross marks
+        where seeds diverged: on the lower edge if all of them did.
       name: What the setting is called.
       title: The title.
       path: The PNG to write.
@@ -135,14 +133,20 @@ def draw_against(
     figure, panels = plt.subplots(
         1, 2, figsize=(11, 4.2), layout="constrained", sharey=True
     )
-    for i, (label, points) in enumerate(methods.items()):
+    looks = styles(methods, marked=True)
+    for label, points in methods.items():
+        look = looks[label]
         for k, axes in enumerate(panels):
-            x = sorted(points)
-            # A run that diverged has learnt nothing: the line goes to the ground.
-            y = [points[value][k].mean if points[value][k].n else 0.0 for value in x]
-            axes.plot(
-                x, y, label=label, marker=_MARKS[i % len(_MARKS)], **line_style(i)
-            )
+            figures = {x: points[x][k] for x in sorted(points)}
+            lost = [x for x, f in figures.items() if f.diverged == f.n]
+            # A line that is broken where all seeds diverged.
+            means = [math.nan if x in lost else f.mean for x, f in figures.items()]
+            spread = [f.deviation or 0.0 for f in figures.values()]
+            axes.errorbar([*figures], means, spread, label=label, capsize=2, **look)
+            mark_diverged(axes, lost, look["color"])
+            partly = [x for x, f in figures.items() if 0 < f.diverged < f.n]
+            own = [figures[x].mean for x in partly]
+            axes.plot(partly, own, "x", color=look["color"], markersize=10, mew=2)
     for axes, where in zip(panels, ("train", "test"), strict=True):
         axes.set(xscale="log", xlabel=name, ylabel=f"{where} accuracy (%)")
         tidy(axes)
@@ -168,15 +172,41 @@ def draw_tuning(
       path: The PNG to write.
     """
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
-    for i, (label, figures) in enumerate(tried.items()):
-        style = line_style(i)
+    looks = styles(tried, marked=True)
+    for label, figures in tried.items():
         known = {v: x.mean for v, x in figures.items() if x.diverged < x.n}
-        mark = _MARKS[i % len(_MARKS)]
-        axes.plot([*known], [*known.values()], label=label, marker=mark, **style)
+        axes.plot([*known], [*known.values()], label=label, **looks[label])
         lost = [value for value in figures if value not in known]
-        ground = {"transform": axes.get_xaxis_transform(), "clip_on": False}
-        axes.plot(lost, [0.0] * len(lost), "x", color=style["color"], **ground)
+        mark_diverged(axes, lost, looks[label]["color"])
     axes.set(xscale="log", xlabel=name.replace("_", " "), ylabel=measure.name)
+    tidy(axes)
+    place_legend(figure, axes)
+    figure.savefig(path, dpi=150)
+    plt.close(figure)
+
+
+def draw_budget(
+    results: Mapping[str, Sequence[float]], measure: Measure, path: Path
+) -> None:
+    """Draw the expected best of k values that were tried, for k from 1 to 5.
+
+    Args:
+      results: For each label what the values led to, means over the seeds.
+      measure: What the results are; the better, the more or the less.
+      path: The PNG to write.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
+    sign = 1 if measure.more_is_better else -1
+    looks = styles(results, marked=True)
+    for label, values in results.items():
+        budgets = range(1, min(5, len(values)) + 1)
+        best = [sign * best_of([sign * x for x in values], k) for k in budgets]
+        axes.plot(list(budgets), best, label=label, **looks[label])
+    axes.set(
+        xlabel="learning rates that one can afford to try",
+        ylabel=f"expected best {measure.name}",
+        xticks=range(1, 6),
+    )
     tidy(axes)
     place_legend(figure, axes)
     figure.savefig(path, dpi=150)

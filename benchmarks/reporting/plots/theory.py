@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from rich.table import Table
 
 from benchmarks.reporting import theory_findings
-from benchmarks.reporting.plots.style import COLOURS, tidy
+from benchmarks.reporting.plots.style import PALETTE, color, tidy
 from benchmarks.reporting.theory_findings import Records
 
 _FRACTIONS = {
@@ -103,7 +103,8 @@ def draw_condition_number(lines: Records, path: Path) -> None:
     """Draw measured rates over the formulas, as steps for a factor of e."""
     figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
     labels = dict.fromkeys(line["label"] for line in lines)
-    for label, colour in zip(labels, COLOURS, strict=False):
+    for label in labels:
+        colour = color(label)
         same = [line for line in lines if line["label"] == label]
         claimed = {line["kappa"]: line["claimed"] for line in same}
         kappas = sorted(claimed)
@@ -167,7 +168,7 @@ def draw_adagrad_norm(lines: Records, path: Path) -> None:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     bounds = [line for line in lines if line["kind"] == "bound"]
     lipschitz = dict.fromkeys(line["lipschitz"] for line in bounds)
-    for value, colour in zip(lipschitz, COLOURS, strict=False):
+    for value, colour in zip(lipschitz, PALETTE, strict=False):
         same = [line for line in bounds if line["lipschitz"] == value]
         b0 = same[0]["b0"]
         steps, bound = (np.array([x[key] for x in same]) for key in ("steps", "bound"))
@@ -189,7 +190,7 @@ def draw_adagrad_norm(lines: Records, path: Path) -> None:
         right.loglog(
             line["k"],
             line["b"],
-            color=COLOURS[0] if whole else COLOURS[3],
+            color=PALETTE[0] if whole else PALETTE[3],
             linewidth=1.2,
             label="_" if line["seed"] else _kind_of_batch(line["batch"]),
         )
@@ -246,7 +247,8 @@ def draw_nonconvex(lines: Records, path: Path) -> None:
         for fixed, panel in zip((100, 1000), axes[:, column], strict=True):
             over_steps = panel is axes[0, column]
             at, of = (3, 2) if over_steps else (2, 3)
-            for method, colour in zip(methods, COLOURS, strict=False):
+            for method in methods:
+                colour = color(method)
                 keys = sorted(
                     k for k in cells if k[:2] == (method, share) and k[of] == fixed
                 )
@@ -327,8 +329,8 @@ def draw_step_size(lines: Records, path: Path) -> None:
         same = [x for x in lines if x["surface"] == name and x["steps"]]
         rates = [x["learning_rate"] for x in same]
         for key, label, colour in (
-            ("right", "told rightly", COLOURS[0]),
-            ("rises", "raise the loss", COLOURS[3]),
+            ("right", "told rightly", PALETTE[0]),
+            ("rises", "raise the loss", PALETTE[3]),
         ):
             shares = [100 * x[key] / x["steps"] for x in same]
             panel.semilogx(rates, shares, "o-", color=colour, label=label, markersize=3)
@@ -357,4 +359,28 @@ DRAWINGS: dict[str, Callable[[Records, Path], None]] = {
     "adagrad-norm": draw_adagrad_norm,
     "nonconvex": draw_nonconvex,
     "step-size": draw_step_size,
+}
+CAPTIONS = {
+    "least-squares": (
+        "Test error where the training error is 0, by p and learning rate. Colors: "
+        "means over the draws; n/m: only n of m runs fit, ×: none does."
+    ),
+    "condition-number": (
+        "Steps that shrink the distance to the minimum by e, over the condition "
+        "number. Lines: the formulas; circles: single runs."
+    ),
+    "adagrad-norm": (
+        "AdaGrad-Norm against its bound, and the growth of b. Left: medians of the "
+        "runs solid, bands from the fewest to the most steps, bounds dashed; right: "
+        "single runs."
+    ),
+    "nonconvex": (
+        "Squared gradient over the steps and over the dimension, at the best of five "
+        "c. Lines: means over the draws, bands: lowest to highest; gray: the claimed "
+        "slopes."
+    ),
+    "step-size": (
+        "When a step raises the loss, and how often the criterion tells it, over the "
+        "learning rate. Points: shares of the steps that count, of single runs."
+    ),
 }

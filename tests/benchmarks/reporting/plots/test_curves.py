@@ -4,6 +4,7 @@ import pytest
 from matplotlib import pyplot as plt
 from rich.console import Console
 
+from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.plots import curves as drawings
 
 
@@ -75,7 +76,8 @@ def test_panels_show_train_loss_and_test_error(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(plt, "close", figures.append)
     path = tmp_path / "curves.png"
-    drawings.draw_curves({"Padam": [lines(3)], "Adam": [lines(2)]}, path, "a title")
+    runs = {"Padam": [lines(3)], "Adam": [lines(3)]}
+    drawings.draw_curves(runs, path, "a title")
     assert path.read_bytes().startswith(b"\x89PNG\r\n")
     loss, error = figures[0].axes
     assert loss.get_xlabel() == error.get_xlabel() == "epoch"
@@ -84,6 +86,28 @@ def test_panels_show_train_loss_and_test_error(tmp_path, monkeypatch):
     assert list(loss.lines[0].get_ydata()) == pytest.approx([2, 1, 2 / 3])
     assert list(error.lines[0].get_ydata()) == pytest.approx([99, 98, 97])
     assert len({line.get_color() for line in error.lines}) == 2
+
+
+def test_a_line_ends_where_a_run_has_diverged(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
+    runs = {"Padam": [lines(5), lines(5)], "Adam": [lines(5), lines(2)]}
+    drawings.draw_curves(runs, tmp_path / "curves.png", "a title")
+    loss, _ = figures[0].axes
+    padam, adam, cross = loss.lines
+    assert list(padam.get_xdata()) == [1, 2, 3, 4, 5]
+    assert list(adam.get_xdata()) == [1, 2]
+    assert (cross.get_marker(), cross.get_color()) == ("x", adam.get_color())
+    assert list(cross.get_xdata()) == [3]
+
+
+def test_milestones_are_marked(tmp_path, monkeypatch):
+    figures = []
+    monkeypatch.setattr(plt, "close", figures.append)
+    path, accuracy = tmp_path / "curves.png", outcomes.ACCURACY
+    drawings.draw_curves({"Padam": [lines(5)]}, path, "", accuracy, [1.5, 4.0])
+    for axes in figures[0].axes:
+        assert [line.get_xdata()[0] for line in axes.lines[1:]] == [1.5, 4.0]
 
 
 def test_runs_without_an_epoch_still_make_a_plot(tmp_path):

@@ -1,0 +1,124 @@
+"""A forest plot: paired differences, one line per claim, and where it is true."""
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from matplotlib import pyplot as plt
+from matplotlib.lines import Line2D
+from matplotlib.patches import Patch
+
+from benchmarks.reporting.claims import Verdict
+from benchmarks.reporting.plots.style import PALETTE, tidy
+
+# Units are drawn apart: what a panel shows, and how far its axis reaches.
+PANELS: Mapping[str, tuple[str, float]] = {
+    "points": ("points of accuracy", 12.0),
+    "nats": ("train loss, nats", 0.15),
+    "% (100 ln of the ratio)": ("100 ln of the ratio, %", 40.0),
+}
+_MARKS = "osD^vP*X"
+
+
+def claims_drawn(judged: Sequence[Verdict]) -> dict[str, dict[str, list[Verdict]]]:
+    """Collect what is drawn: by unit and claim the rows that have an interval."""
+    drawn: dict[str, dict[str, list[Verdict]]] = {}
+    for unit in PANELS:
+        for row in judged:
+            ends = row.interval
+            if row.unit == unit and row.region and ends and ends.n > 1:
+                drawn.setdefault(unit, {}).setdefault(row.claim, []).append(row)
+    return drawn
+
+
+def draw_forest(judged: Sequence[Verdict], path: Path) -> None:
+    """Draw the intervals; nothing if no claim has one.
+
+    Args:
+      judged: The rows of the table of claims.
+      path: The PNG to write.
+    """
+    drawn = claims_drawn(judged)
+    if not drawn:
+        return
+    rows = [
+        row for claims in drawn.values() for same in claims.values() for row in same
+    ]
+    scales = list(dict.fromkeys(row.scale or "constructed" for row in rows))
+    counts = [len(claims) for claims in drawn.values()]
+    figure, panels = plt.subplots(
+        len(drawn),
+        1,
+        figsize=(12, 1.5 + 0.9 * len(drawn) + 0.27 * sum(counts)),
+        height_ratios=counts,
+        layout="constrained",
+        squeeze=False,
+    )
+    for axes, (unit, claims) in zip(panels[:, 0], drawn.items(), strict=True):
+        _draw_panel(axes, claims, scales, unit)
+    keys: list[Any] = [
+        Line2D([], [], color=_color(i), marker=_mark(i), label=scale)
+        for i, scale in enumerate(scales)
+    ]
+    keys.append(Patch(color="#2ca25f", alpha=0.16, label="where the claim is true"))
+    figure.legend(handles=keys, loc="outside upper center", ncols=5, frameon=False)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)
+
+
+def _color(i: int) -> str:
+    return PALETTE[i % len(PALETTE)]
+
+
+def _mark(i: int) -> str:
+    return _MARKS[i % len(_MARKS)]
+
+
+def _draw_panel(
+    axes: Any, claims: Mapping[str, Sequence[Verdict]], scales: Sequence[str], unit: str
+) -> None:
+    label, reach = PANELS[unit]
+    for y, rows in enumerate(claims.values()):
+        region = rows[0].region
+        if region is not None:
+            low, high = max(region.low, -reach), min(region.high, reach)
+            axes.fill_betweenx(
+                [y - 0.42, y + 0.42], low, high, color="#2ca25f", alpha=0.16, lw=0
+            )
+            # The margin, or 0: where the claim turns from false to true.
+            for end in filter(math.isfinite, region):
+                axes.plot([end, end], [y - 0.42, y + 0.42], color="#2ca25f", lw=1.5)
+        for k, row in enumerate(rows):
+            height = y + 0.6 * ((k + 0.5) / len(rows) - 0.5)
+            _draw_interval(
+                axes, row, height, scales.index(row.scale or "constructed"), reach
+            )
+    axes.axvline(0, color="black", linewidth=0.8, zorder=0)
+    axes.set(
+        xlim=(-1.04 * reach, 1.04 * reach),
+        ylim=(len(claims) - 0.4, -0.6),
+        xlabel=f"{label}; positive: what the claim names first is better",
+    )
+    axes.set_yticks(range(len(claims)), list(claims), fontsize=8.5)
+    tidy(axes)
+    axes.grid(visible=False, axis="y")
+
+
+def _draw_interval(axes: Any, row: Verdict, y: float, i: int, reach: float) -> None:
+    """Draw one interval; an arrow where it goes beyond the panel."""
+    ends = row.interval
+    if ends is None:
+        return
+    low, high = max(ends.low, -reach), min(ends.high, reach)
+    look = {"color": _color(i), "clip_on": False}
+    if low <= high:
+        axes.plot([low, high], [y, y], lw=1.6, **look)
+    if -reach <= ends.mean <= reach:
+        axes.plot(ends.mean, y, marker=_mark(i), markersize=5, **look)
+    for beyond, x, arrow in (
+        (ends.low < -reach, -reach, "<"),
+        (ends.high > reach, reach, ">"),
+    ):
+        if beyond:
+            axes.plot(x, y, marker=arrow, markersize=5, **look)
