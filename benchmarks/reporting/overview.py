@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from rich.table import Table
@@ -13,7 +13,7 @@ from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims import Verdict
 from benchmarks.reporting.plots.forest import claims_drawn, draw_forest
 from benchmarks.reporting.statistics import FAILS, HOLDS, NOT_RUN, UNDECIDED
-from benchmarks.reporting.views import Plot, as_markdown
+from benchmarks.reporting.views import Plot, as_markdown, write_plot
 
 DOCUMENTS = (
     "Gu's slides",
@@ -172,49 +172,93 @@ def _say_unknown(sources: Sequence[Verdict]) -> str:
     )
 
 
-def draw(judged: Sequence[Verdict], plots: Path) -> list[Plot]:
-    """Draw all intervals of the sources' and the package's claims.
+def draw(judged: Sequence[Verdict], document: str, plots: Path) -> list[Plot]:
+    """Draw the intervals of the claims of one document, or of this package.
+
+    Args:
+      judged: All rows.
+      document: Of DOCUMENTS, or the kind of claim.
+      plots: Where to draw.
 
     Returns:
       The plot; none if no claim has an interval.
     """
-    rows = [row for row in judged if row.kind != claims.THEOREM]
-    if not claims_drawn(rows):
+    rows = _rows_of(judged, document)
+    drawn = claims_drawn(rows)
+    if not drawn:
         return []
-    path = plots / "claims.png"
+    path = plots / f"claims-{anchor(document).removeprefix('claims-of-')}.png"
     draw_forest(rows, path)
-    caption = (
-        "Paired differences, one line per claim. Points: means over the common seeds, "
-        "lines: 95 % t-intervals, arrows: beyond the panel; n is in the sections. The "
-        "claim is true in the green region, whose edge is 0 or the margin: it holds if "
-        "the whole interval lies in it, and does not if none of it does. Claims of one "
-        "family are decided together, so that a single interval may show more."
-    )
+    name = "This package" if document == claims.PACKAGE else document
+    caption = f"{name}: paired differences, one line per claim. {_HOW_DRAWN}"
     return [Plot(path, caption)]
 
 
-def write_grid(judged: Sequence[Verdict], titles: Mapping[str, str]) -> list[str]:
+_HOW_DRAWN = (
+    "Points: means over the common seeds, lines: 95 % t-intervals, arrows: beyond the "
+    "panel. A claim is true in the green region, whose edge is 0 or the margin: it "
+    "holds if the whole interval lies in it, and does not if none of it does; claims "
+    "that are decided together need more."
+)
+
+
+def _rows_of(judged: Sequence[Verdict], document: str) -> list[Verdict]:
+    """Find the claims of a document, or all of a kind."""
+    return [
+        row
+        for row in judged
+        if row.kind == document
+        or (row.kind == claims.SEEDS and row.source.startswith(document))
+    ]
+
+
+def write_grid(
+    judged: Sequence[Verdict], titles: Mapping[str, str], out: Path
+) -> list[str]:
     """Write the claims, a row for each, by document; scales are columns.
 
     Args:
       judged: All rows.
       titles: The section of each experiment that has one.
+      out: The folder of the report; plots are drawn within.
     """
     parts = []
-    for document in DOCUMENTS:
-        rows = [
-            row
-            for row in judged
-            if row.kind == claims.SEEDS and row.source.startswith(document)
-        ]
-        if rows:
-            parts += [f"### {document}", as_markdown(_grid(rows, titles))]
-    for kind, words in ((claims.THEOREM, _THEOREM_WORDS), (claims.PACKAGE, {})):
-        rows = [row for row in judged if row.kind == kind]
-        if rows:
-            head = kind.capitalize()
-            parts += [f"### {head}", as_markdown(_grid(rows, titles, words))]
+    for document in (*DOCUMENTS, claims.THEOREM, claims.PACKAGE):
+        rows = _rows_of(judged, document)
+        if not rows:
+            continue
+        words = _THEOREM_WORDS if document == claims.THEOREM else {}
+        parts.append(f"### {document[0].upper()}{document[1:]}")
+        parts += [as_markdown(table) for table in _tables(rows, titles, words)]
+        # The plot of the first document stands above all tables.
+        if document not in (DOCUMENTS[0], claims.THEOREM):
+            drawn = draw(judged, document, out / "plots")
+            parts += [write_plot(plot, out) for plot in drawn]
     return parts
+
+
+def _tables(
+    rows: Sequence[Verdict], titles: Mapping[str, str], words: Mapping[str, str]
+) -> Iterator[Table]:
+    """Make a table for each set of scales that share claims, and one of the others."""
+    groups: list[set[str]] = []
+    for claim in dict.fromkeys(row.claim for row in rows):
+        scales = {_scale(row) for row in rows if row.claim == claim}
+        shared = [group for group in groups if group & scales]
+        groups = [group for group in groups if not group & scales]
+        groups.append(scales.union(*shared))
+    for group in sorted(groups, key=lambda group: -len(group)):
+        same = [row for row in rows if _scale(row) in group]
+        if len(group) > 1:
+            yield _grid(same, titles, words)
+    table = Table("claim", "scale", "found")
+    for row in rows:
+        if {_scale(row)} in groups:
+            mark = " †" * row.after_results
+            cell = _cell(row, titles, words)
+            table.add_row(_escape(row.claim) + mark, _scale(row), cell)
+    if table.row_count:
+        yield table
 
 
 def write_legend(judged: Sequence[Verdict]) -> str:
@@ -237,7 +281,7 @@ def _scale(row: Verdict) -> str:
 def _grid(
     rows: Sequence[Verdict],
     titles: Mapping[str, str],
-    words: Mapping[str, str] | None = None,
+    words: Mapping[str, str],
 ) -> Table:
     scales = list(dict.fromkeys(_scale(row) for row in rows))
     table = Table("claim", *scales)
@@ -245,9 +289,7 @@ def _grid(
         same = [row for row in rows if row.claim == claim]
         mark = " †" * any(row.after_results for row in same)
         cells = (
-            ", ".join(
-                _cell(row, titles, words or {}) for row in same if _scale(row) == s
-            )
+            ", ".join(_cell(row, titles, words) for row in same if _scale(row) == s)
             for s in scales
         )
         table.add_row(_escape(claim) + mark, *cells)

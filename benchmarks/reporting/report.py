@@ -82,10 +82,13 @@ def compose(
         "Written by `python -m benchmarks report` from the records in "
         "[results](results); no number here is typed by hand.",
         "\n".join(f"* {line}" for line in overview.summarize(judged, results)),
-        *(write_plot(plot, out) for plot in overview.draw(judged, out / "plots")),
+        *(
+            write_plot(plot, out)
+            for plot in overview.draw(judged, overview.DOCUMENTS[0], out / "plots")
+        ),
         "## Claim by claim",
         overview.write_legend(judged),
-        *overview.write_grid(judged, titles),
+        *overview.write_grid(judged, titles, out),
     ]
     for section in described:
         parts.append(f"## {section.title}")

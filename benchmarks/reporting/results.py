@@ -476,7 +476,8 @@ def with_baseline(outcome: Outcome) -> list[Run]:
 def fixed(config: Mapping[str, Any]) -> dict[str, Any]:
     """Return what an experiment changes in the recipe, except what all leave out."""
     changes = parse_settings("recipe", config["recipe"])
-    return {k: v for k, v in changes.items() if k != "weight_decay"}
+    # What one optimizer has of its own, as adam:b2, is in the recipe of its runs.
+    return {k: v for k, v in changes.items() if k != "weight_decay" and ":" not in k}
 
 
 def group_by_b0(outcome: Outcome) -> dict[str, dict[float, list[Run]]]:

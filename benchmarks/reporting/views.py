@@ -65,7 +65,8 @@ def _draw_curves(
     """Draw train loss and test error, and say what is drawn."""
     config, measure = outcome.config, measure or outcome.measure
     marks: list[float] = []
-    if config.get("schedule", "multi-stage") == "multi-stage":
+    swept = "schedule" in (config.get("grid") or {})
+    if not swept and config.get("schedule", "multi-stage") == "multi-stage":
         marks = [share * config["epochs"] for share in config.get("milestones", ())]
     curves = {label: [run.lines for run in runs] for label, runs in groups.items()}
     run_drawings.draw_curves(curves, plot, outcome.title, measure, marks)

@@ -23,7 +23,7 @@ _OF_OPTIMIZER = {
     "momentum": _SGDM,
     "gradient descent": "#8c8c8c",
     "polyak": _SGDM,
-    "nesterov": "#8c564b",
+    "nesterov": "#800026",
     "adagrad": "#cc79a7",
     "rmsprop": "#56b4e9",
     "adadelta": "#b5bd00",
@@ -36,7 +36,7 @@ _OF_OPTIMIZER = {
     "schedule-free sgd": "#555555",
     "l-bfgs": "#0072b2",
     "santa-e": "#0072b2",
-    "santa-sss": "#56b4e9",
+    "santa-sss": "#7570b3",
     "torch": "#e69f00",
     "pytorch_optimizer": "#a65628",
     "copy": "#bbbbbb",
@@ -95,13 +95,17 @@ def styles(labels: Iterable[str], *, marked: bool = False) -> dict[str, dict[str
     """Return the look of each line of a plot: the color tells the optimizer.
 
     Args:
-      labels: Of the lines; those of one color differ in dashes and marks.
+      labels: Of the lines; those of one color differ in dashes and marks. If one
+        optimizer has more than three lines and no other has any, they have colors of
+        their own.
       marked: Whether points are marked.
     """
     looks: dict[str, dict[str, Any]] = {}
     count: dict[str, int] = {}
-    for label in labels:
-        own = color(label)
+    labels = list(labels)
+    alone = len(labels) > 3 and len(set(map(color, labels))) == 1
+    for i, label in enumerate(labels):
+        own = PALETTE[i % len(PALETTE)] if alone else color(label)
         k = count[own] = count.get(own, -1) + 1
         looks[label] = {"color": own, "dashes": _DASHES[k % len(_DASHES)], "lw": 1.8}
         if marked:

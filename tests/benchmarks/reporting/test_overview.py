@@ -62,9 +62,9 @@ def cells(text, first):
     return [cell.strip() for cell in line.split("|")[1:-1]]
 
 
-def test_a_claim_is_one_row_and_scales_are_columns():
+def test_a_claim_is_one_row_and_scales_are_columns(tmp_path):
     titles = {"small-cifar10": "small-cifar10: a net, 8 epochs"}
-    text = "\n".join(overview.write_grid(ROWS, titles))
+    text = "\n".join(overview.write_grid(ROWS, titles, tmp_path))
     link = "(#small-cifar10-a-net-8-epochs)"
     assert cells(text, "Padam ends") == [
         MAIN,
@@ -75,9 +75,27 @@ def test_a_claim_is_one_row_and_scales_are_columns():
     # Not asked at the other scales.
     assert cells(text, "Adam ends")[0] == "Adam ends worse †"
     assert cells(text, "Adam ends")[2:] == ["", ""]
-    assert cells(text, "R_T falls")[1] == f"[✓ checked]{link}"
+    # What shares no scale with others has its scale in a column.
+    assert cells(text, "R_T falls")[1:] == ["constructed", f"[✓ checked]{link}"]
     heads = [line for line in text.splitlines() if line.startswith("### ")]
     assert [head[4:10] for head in heads] == ["Gu's s", "Theore", "Claims"]
+
+
+def test_scales_without_a_common_claim_are_tables_of_their_own(tmp_path):
+    rows = [
+        row(claim, scale=scale)
+        for claim, scales in (("one", "ab"), ("two", "bc"), ("three", "de"))
+        for scale in scales
+    ]
+    text = "\n".join(overview.write_grid([*rows, row("four", scale="f")], {}, tmp_path))
+    heads = [line for line in text.splitlines() if line.startswith("| claim")]
+    assert heads == [
+        "| claim | a | b | c |",
+        "| claim | d | e |",
+        "| claim | scale | found |",
+    ]
+    assert cells(text, "two") == ["two", "", "–", "–"]
+    assert cells(text, "four") == ["four", "f", "–"]
 
 
 def test_sections_have_the_rows_that_were_run():
@@ -106,7 +124,7 @@ def test_the_forest_has_a_line_for_each_claim(tmp_path, monkeypatch):
 
 
 def test_without_intervals_there_is_no_forest(tmp_path):
-    assert overview.draw([row()], tmp_path) == []
+    assert overview.draw([row()], "Gu's slides", tmp_path) == []
 
 
 def test_the_page_colors_verdicts_and_embeds_images(tmp_path):

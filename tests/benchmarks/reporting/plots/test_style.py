@@ -50,3 +50,9 @@ def test_lines_of_one_color_differ_in_their_dashes():
     dashes = [look["dashes"] for look in looks.values()]
     assert len(set(dashes[:3])) == 3
     assert dashes[3] == dashes[0]
+
+
+def test_many_lines_of_a_single_optimizer_differ_in_color():
+    labels = [f"SGD + momentum, schedule = {x}" for x in "abcdef"]
+    looks = style.styles(labels)
+    assert len({look["color"] for look in looks.values()}) == 6
