@@ -1,5 +1,4 @@
-import functools
-import pickle
+"""Packed leaves: what is packed, and that the numbers are those of the inner."""
 
 import chex
 import jax
@@ -21,17 +20,13 @@ def decays(params):
 
 
 INNERS = {
-    "padam": lambda: padam(0.1),
-    "padam with decay": lambda: padam(0.1, weight_decay=0.1, mask=decays),
     "padamw": lambda: padamw(0.1, weight_decay=0.1, mask=decays),
-    "adamw": lambda: optax.adamw(0.1, weight_decay=0.1, mask=decays),
-    "amsgrad": lambda: optax.amsgrad(0.1),
     "momentum": lambda: optax.sgd(0.1, momentum=0.9, nesterov=True),
-    "sgd": lambda: optax.sgd(0.1),
     "adagrad_norm": lambda: adagrad_norm(0.1),
-    "clipped": lambda: optax.chain(optax.clip_by_global_norm(1.0), optax.adam(0.1)),
 }
 every_inner = pytest.mark.parametrize("name", INNERS)
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def numbers(*shape, seed=0, dtype=jnp.float32):
@@ -95,7 +90,8 @@ def test_steps_are_those_of_the_wrapped_transformation(name):
 
 
 def test_one_update_is_equal_bit_for_bit():
-    params, opt = mixed_tree(), padam(0.1)
+    mixed = mixed_tree()
+    params, opt = {key: mixed[key] for key in ("biases", "half", "kernel")}, padam(0.1)
     packed = pack_small_leaves(opt)
     actual, _ = packed.update(params, packed.init(params), params)
     expected, _ = opt.update(params, opt.init(params), params)
@@ -105,9 +101,8 @@ def test_one_update_is_equal_bit_for_bit():
 def test_buffers_hold_whole_groups_of_one_shape_and_dtype():
     def buffers(max_size, mask=None):
         tree = mixed_tree()
-        mu = optax.tree.get(
-            pack_small_leaves(padam(0.1), max_size, mask).init(tree), "mu"
-        )
+        opt = pack_small_leaves(padam(0.1), max_size, mask)
+        mu = optax.tree.get(jax.eval_shape(opt.init, tree), "mu")
         if not isinstance(mu, PackedLeaves):
             chex.assert_trees_all_equal_structs(mu, tree)
             return []
@@ -187,47 +182,14 @@ def test_a_packed_leaf_needs_a_gradient():
 
 
 @pytest.mark.usefixtures("standard_promotion")
-def test_it_works_inside_and_outside_of_other_wrappers():
+def test_other_wrappers_may_be_inside():
     params = {"a": biases(32), "b": biases(2), "k": numbers(4, 4)}
-    mask = {"a": True, "b": False, "k": True}
-    labels = {"a": "x", "b": "y", "k": "y"}
-    pack = pack_small_leaves
-    for actual, expected in [
-        (optax.masked(pack(padam(0.1)), mask), optax.masked(padam(0.1), mask)),
-        (pack(optax.masked(padam(0.1), decays)), optax.masked(padam(0.1), decays)),
-        (
-            optax.multi_transform({"x": pack(padam(0.1)), "y": optax.sgd(1.0)}, labels),
-            optax.multi_transform({"x": padam(0.1), "y": optax.sgd(1.0)}, labels),
-        ),
-        (
-            optax.inject_hyperparams(lambda rate: pack(padam(rate)))(0.1),
-            optax.inject_hyperparams(lambda rate: padam(rate))(0.1),
-        ),
-        (
-            pack(optax.inject_hyperparams(optax.sgd)(0.1)),
-            optax.sgd(0.1),
-        ),
-        (
-            optax.chain(optax.clip(0.5), pack(padam(0.1)), optax.scale(2.0)),
-            optax.chain(optax.clip(0.5), padam(0.1), optax.scale(2.0)),
-        ),
-        (
-            optax.apply_if_finite(pack(padam(0.1)), 2),
-            optax.apply_if_finite(padam(0.1), 2),
-        ),
-    ]:
-        check_equal_to_plain(actual, expected, params)
-
-
-@pytest.mark.usefixtures("standard_promotion")
-def test_multi_steps_average_packed_or_not():
-    params = biases()
-    for multi in (
-        optax.MultiSteps(pack_small_leaves(padam(0.1)), 2).gradient_transformation(),
-        pack_small_leaves(optax.MultiSteps(padam(0.1), 2).gradient_transformation()),
+    for inner in (
+        optax.masked(padam(0.1), decays),
+        optax.inject_hyperparams(optax.sgd)(0.1),
+        optax.MultiSteps(padam(0.1), 2).gradient_transformation(),
     ):
-        plain = optax.MultiSteps(padam(0.1), 2).gradient_transformation()
-        check_equal_to_plain(multi, plain, params)
+        check_equal_to_plain(pack_small_leaves(inner), inner, params)
 
 
 def test_map_params_finds_kept_and_packed():
@@ -260,24 +222,6 @@ def test_shardings_of_a_packed_state_are_those_of_one_from_placed_parameters():
 # --- Its state ---------------------------------------------------------------------
 
 
-def test_state_survives_pickle():
-    params, opt = {"w": biases(33)}, pack_small_leaves(padam(0.1))
-    _, _, state = train(opt, params)
-    restored = pickle.loads(pickle.dumps(state))
-    chex.assert_trees_all_equal_structs(restored, state)
-    chex.assert_trees_all_equal(restored, state)
-
-
-def test_state_keeps_its_types_abstract_or_not():
-    params, opt = mixed_tree(), pack_small_leaves(padam(0.1))
-    state = opt.init(params)
-    _, after = jax.jit(opt.update)(params, state, params)
-    shapes = jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), params)
-    for other in (after, opt.init(shapes), jax.eval_shape(opt.init, params)):
-        chex.assert_trees_all_equal_structs(state, other)
-        chex.assert_trees_all_equal_shapes_and_dtypes(state, other)
-
-
 @pytest.mark.usefixtures("standard_promotion")
 def test_weakly_typed_leaves_share_a_buffer_with_others_step_after_step():
     params = [jnp.asarray(1.0)] * 16 + [jnp.float32(1.0)] * 16
@@ -286,38 +230,7 @@ def test_weakly_typed_leaves_share_a_buffer_with_others_step_after_step():
     check_equal_to_plain(opt, optax.adam(0.1), params)
 
 
-# --- Under the transformations of JAX ----------------------------------------------
-
-
-def test_scan_vmap_grad_and_donation():
-    params, opt = {"w": biases(33)}, pack_small_leaves(padam(0.1))
-    expected, _, _ = train(padam(0.1), params)
-
-    def step(carry, t):
-        params, state = carry
-        u, state = opt.update(gradients(params, t), state, params)
-        return (optax.apply_updates(params, u), state), None
-
-    def scanned(params):
-        carry = (params, opt.init(params))
-        return jax.lax.scan(step, carry, jnp.arange(2.0))[0][0]
-
-    close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-6)
-    close(scanned(params), expected)
-    stacked = jax.tree.map(lambda x: jnp.stack([x, x]), params)
-    close(
-        jax.vmap(scanned)(stacked), jax.tree.map(lambda x: jnp.stack([x, x]), expected)
-    )
-    close(
-        jax.pmap(scanned)(stacked), jax.tree.map(lambda x: jnp.stack([x, x]), expected)
-    )
-    slope = jax.grad(lambda x: optax.tree.norm(scanned(x), squared=True))(params)
-    assert all(np.isfinite(x).all() for x in jax.tree.leaves(slope))
-    carry = (jax.tree.map(jnp.copy, params), opt.init(params))
-    donating = jax.jit(lambda carry, t: step(carry, t)[0], donate_argnums=0)
-    for t in range(2):
-        carry = donating(carry, t)
-    close(carry[0], expected)
+# --- On eight devices --------------------------------------------------------------
 
 
 def compiled(opt, params, state):

@@ -18,10 +18,11 @@ from jax.sharding import PartitionSpec as P
 
 import padam_optax
 from padam_optax.experimental import _codecs
-from tests.conftest import enable_x64
 from tests.optimizers import types
 
 ONE = jnp.float32(1)
+
+pytestmark = pytest.mark.usefixtures("quick_compilation")
 FORMATS = {
     "16-bit": (_codecs.encode_16, _codecs.decode_16),
     "8-bit": (_codecs.encode_8, _codecs.decode_8),
@@ -329,6 +330,7 @@ def followed_on_digits():
     return dict(zip(FORMATS, jax.tree.map(np.asarray, facts), strict=True))
 
 
+@pytest.mark.slow
 @every_format
 def test_maximum_never_falls_in_training(format):
     _, _, _, falls, zeros, _ = followed_on_digits()[format]
@@ -336,6 +338,7 @@ def test_maximum_never_falls_in_training(format):
     assert not zeros.any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("format", "p", "smaller", "larger", "mean"),
     [
@@ -352,6 +355,7 @@ def test_effective_steps_stay_near_those_of_float32(format, p, smaller, larger, 
     assert 1 <= average[-1] ** (2 * p) < 1 + mean
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("format", "error"), [("8-bit", 0.1), ("16-bit", 0.01)])
 def test_noise_of_the_updates_is_small(format, error):
     *_, errors = followed_on_digits()[format]
@@ -380,8 +384,12 @@ def resnet18_shapes():
 
 @pytest.mark.parametrize("shapes", [vgg16_shapes(), resnet18_shapes()])
 @every_format
-def test_bytes_per_parameter_of_live_arrays(format, shapes):
-    params = jax.tree.map(jnp.zeros, shapes, is_leaf=lambda x: isinstance(x, tuple))
+def test_bytes_per_parameter(format, shapes):
+    params = jax.tree.map(
+        lambda shape: jax.ShapeDtypeStruct(shape, jnp.float32),
+        shapes,
+        is_leaf=lambda x: isinstance(x, tuple),
+    )
     size = sum(x.size for x in jax.tree.leaves(params))
     assert size > 11e6
     for inner, expected in [
@@ -389,9 +397,9 @@ def test_bytes_per_parameter_of_live_arrays(format, shapes):
         (optax.adam(0.1), {"8-bit": 3, "16-bit": 4}[format]),
     ]:
         opt = padam_optax.experimental.quantize_state(inner, format)
-        state = jax.jit(opt.init)(params)
-        live = sum(x.nbytes for x in jax.tree.leaves(state))
-        assert expected <= live / size < expected + 0.05
+        state = jax.eval_shape(opt.init, params)
+        stored = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(state))
+        assert expected <= stored / size < expected + 0.05
 
 
 def make_params():
@@ -471,10 +479,7 @@ def test_small_arrays_stay_as_they_are(format):
     ("inner", "settings"),
     [
         (padam_optax.padam(0.01), {}),
-        (optax.adamw(0.01), {}),
         (optax.adabelief(0.01), {"format": "16-bit"}),
-        (optax.amsgrad(0.01), {"debias_b2": 0.999}),
-        (optax.amsgrad(0.01), {"format": "16-bit"}),
         (optax.chain(optax.clip(1.0), optax.amsgrad(0.01)), {"debias_b2": 0.999}),
         (optax.inject_hyperparams(padam_optax.padam)(0.01), {}),
         (optax.masked(optax.adam(0.01), {"w": True, "small": False}), {}),
@@ -521,6 +526,7 @@ OPTAX = {
     "padam": (padam_optax.padam, {}),
     "padam, 16-bit": (padam_optax.padam, {"format": "16-bit"}),
 }
+FAST = "adam", "amsgrad", "adamax", "adopt", "padam", "padam, 16-bit"
 ONLY_16_BIT = [
     name
     for name, (_, s) in OPTAX.items()
@@ -528,8 +534,14 @@ ONLY_16_BIT = [
 ]
 
 
-@pytest.mark.usefixtures("standard_promotion", "quick_compilation")
-@pytest.mark.parametrize("name", OPTAX)
+@pytest.mark.usefixtures("standard_promotion")
+@pytest.mark.parametrize(
+    "name",
+    [
+        name if name in FAST else pytest.param(name, marks=pytest.mark.slow)
+        for name in OPTAX
+    ],
+)
 def test_gradients_of_any_scale_are_descended_as_in_float32(name):
     """A noisy quadratic whose loss is multiplied by 1e-8 to 1e8, all at once."""
     make, settings = OPTAX[name]
@@ -652,27 +664,6 @@ def test_complex_and_64_bit_arrays_stay_as_they_are(dtype):
 
 
 @every_format
-@pytest.mark.parametrize("inner", [padam_optax.padam(0.1), optax.adam(0.1)])
-@pytest.mark.usefixtures("standard_promotion")
-def test_64_bit_mode_changes_no_number_of_float32_leaves(format, inner):
-    opt = padam_optax.experimental.quantize_state(inner, format, min_size=0)
-    params = make_params()
-
-    def run():
-        state, update = opt.init(params), jax.jit(opt.update)
-        for _ in range(2):
-            u, state = update(params, state, params)
-        return u, state
-
-    expected = run()
-    with enable_x64(True):
-        actual = run()
-    chex.assert_trees_all_equal_shapes_and_dtypes(actual, expected)
-    # Optax takes powers of b2 in float64 there.
-    chex.assert_trees_all_close(actual[0], expected[0], rtol=1e-4)
-
-
-@every_format
 def test_nan_stays_in_its_element_for_good(format):
     opt = compressed(format=format)
     state = opt.init(jnp.zeros(3))
@@ -688,7 +679,8 @@ def test_nan_stays_in_its_element_for_good(format):
 @every_format
 def test_huge_gradients_leave_finite_moments(format):
     opt = compressed(format=format)
-    _, state = opt.update(jnp.asarray([1e30, 1e-30, np.inf]), opt.init(jnp.zeros(3)))
+    g = jnp.asarray([1e30, 1e-30, np.inf])
+    _, state = jax.jit(opt.update)(g, jitted(opt)[0](jnp.zeros(3)))
     inside = padam_optax.experimental.dequantize_state(state)
     assert np.isfinite(v_hat(state)).all()
     assert np.isfinite(optax.tree.get(inside, "nu")).all()
@@ -710,7 +702,7 @@ def test_missing_gradients_leave_the_codes():
 def test_decompressing_finds_states_anywhere_and_leaves_others_alone():
     params = make_params()
     opt = optax.chain(optax.clip(1.0), compressed(format="16-bit"), optax.scale(1.0))
-    _, state = opt.update(params, opt.init(params))
+    state = jax.jit(opt.init)(params)
     inside = padam_optax.experimental.dequantize_state(state)
     plain = optax.chain(optax.clip(1.0), padam_optax.padam(0.1), optax.scale(1.0))
     chex.assert_trees_all_equal_shapes_and_dtypes(inside, plain.init(params))

@@ -1,5 +1,6 @@
 """Transformations and diagnostics in shard_map, on explicit meshes and with x64."""
 
+import contextlib
 import functools
 
 import chex
@@ -101,23 +102,33 @@ close = functools.partial(chex.assert_trees_all_close, rtol=1e-4, atol=1e-6)
 # --- Inside of shard_map, with its check of varying axes ----------------------------
 
 
-@every_mesh
-@every_optimizer
-def test_shard_map_steps_in_each_shard_as_if_it_were_alone(name, mesh):
+def check_shard_map(name, mesh):
+    """Steps of a sharded tree and, in the same program, of a replicated one."""
     run = functools.partial(train, OPTIMIZERS[name])
     params = make_params(8, 6)
     devices, spec = make_mesh(mesh)
-    sharded = jax.shard_map(run, mesh=devices, in_specs=spec, out_specs=spec)
-    close(jax.jit(sharded)(params), map_shards(jax.jit(run), params, mesh))
+    columns = 3 if mesh == "x and y" else 6
+    shard = jax.tree.map(lambda x: x[:2, :columns], params)
+    both = jax.shard_map(
+        lambda sharded, replicated: (run(sharded), run(replicated)),
+        mesh=devices,
+        in_specs=(spec, P()),
+        out_specs=(spec, P()),
+    )
+    sharded, replicated = jax.jit(both)(params, shard)
+    alone = jax.jit(run)
+    close(sharded, map_shards(alone, params, mesh))
+    close(replicated, alone(shard))
 
 
 @every_optimizer
-def test_shard_map_keeps_replicated_parameters_replicated(name):
-    run = functools.partial(train, OPTIMIZERS[name])
-    params = make_params(8, 6)
-    devices, _ = make_mesh("x and y")
-    replicated = jax.shard_map(run, mesh=devices, in_specs=P(), out_specs=P())
-    close(jax.jit(replicated)(params), jax.jit(run)(params))
+def test_shard_map_steps_in_each_shard_as_if_it_were_alone(name):
+    check_shard_map(name, "x and y")
+
+
+@pytest.mark.parametrize("name", ["adagrad_norm", "simplex", "8-bit"])
+def test_shard_map_over_one_axis_does_so_too(name):
+    check_shard_map(name, "x")
 
 
 @every_mesh
@@ -206,9 +217,12 @@ EXPLICIT = {
 }
 
 
-@pytest.mark.parametrize("name", EXPLICIT)
-@pytest.mark.parametrize("in_context", [False, True])
-def test_an_explicit_mesh_has_the_numbers_of_one_device(name, in_context):
+def written_types(tree):
+    """Return the types with their shardings, as in float32[8@x,6@y]."""
+    return jax.tree.map(lambda x: str(jax.typeof(x)), tree)
+
+
+def check_explicit_mesh(name, in_context):
     opt = EXPLICIT[name]
     mesh, spec = make_mesh("x and y", AxisType.Explicit)
     params = {**make_params(8, 6), "b": make_params(8)["b"]}
@@ -216,17 +230,26 @@ def test_an_explicit_mesh_has_the_numbers_of_one_device(name, in_context):
     placed = jax.device_put(params, places)
 
     @jax.jit
-    def step(params, state):
-        return opt.update(gradients(params), state, params)
+    def step(params):
+        state = opt.init(params)
+        u, after = opt.update(gradients(params), state, params)
+        assert written_types(state) == written_types(after)
+        return u
 
-    expected, _ = step(params, opt.init(params))
-    if in_context:
-        with set_mesh(mesh):
-            actual, _ = step(placed, opt.init(placed))
-    else:
-        actual, _ = step(placed, opt.init(placed))
-    close(jax.device_get(actual), jax.device_get(expected))
+    with set_mesh(mesh) if in_context else contextlib.nullcontext():
+        actual = step(placed)
+    close(jax.device_get(actual), jax.device_get(step(params)))
     assert all(actual[key].sharding == places[key] for key in places)
+
+
+@pytest.mark.parametrize("name", EXPLICIT)
+def test_an_explicit_mesh_has_the_numbers_of_one_device(name):
+    check_explicit_mesh(name, in_context=False)
+
+
+@pytest.mark.parametrize("name", ["simplex", "packed"])
+def test_an_explicit_mesh_may_be_the_context(name):
+    check_explicit_mesh(name, in_context=True)
 
 
 def test_diagnostics_on_an_explicit_mesh_have_the_numbers_of_one_device():
@@ -245,12 +268,13 @@ def test_64_bit_mode_keeps_every_dtype_and_the_numbers_of_narrow_leaves(name):
     opt = OPTIMIZERS[name]
     whole = "whole tree" in name or name == "adagrad_norm"
 
+    @jax.jit
     def run(params):
         state = opt.init(params)
-        u, after = jax.jit(opt.update)(params, state, params)
+        u, after = opt.update(params, state, params)
         assert jax.tree.map(jax.typeof, state) == jax.tree.map(jax.typeof, after)
         chex.assert_trees_all_equal_shapes_and_dtypes(u, params)
-        return jax.tree.map(lambda x: np.asarray(x, np.float64), u)
+        return u
 
     values = make_params(4, 3)["a"]
     narrow = {"f": values, "h": values.astype(jnp.bfloat16)}
@@ -258,6 +282,6 @@ def test_64_bit_mode_keeps_every_dtype_and_the_numbers_of_narrow_leaves(name):
     with enable_x64(True):
         wide = {} if whole else {"w": jnp.asarray(values, jnp.float64)}
         actual = run({**narrow, **wide})
-        run({**narrow, "w": jnp.asarray(values, jnp.float64)})
+        jax.eval_shape(run, {**narrow, "w": jnp.asarray(values, jnp.float64)})
     if name != "santa":  # whose noise depends on the precision
         close({key: actual[key] for key in narrow}, expected)
