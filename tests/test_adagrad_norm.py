@@ -55,6 +55,7 @@ def run_on_quadratic(curvature, theta, b0, steps):
     return jax.vmap(from_b0)(b0)
 
 
+@functools.cache
 def batch_runs(largest, epsilon):
     """For every b0: its bound on the steps, and the run as NumPy arrays."""
     loss, curvature = quadratic(largest)

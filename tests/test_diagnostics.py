@@ -22,6 +22,9 @@ from tests.meshes import set_mesh
 SHARES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
 
 
+pytestmark = pytest.mark.usefixtures("quick_compilation")
+
+
 def gradients(steps=40, seed=0):
     """A spike, a calm, a spike, of coordinates of different size, one without any."""
     g = np.random.default_rng(seed).normal(size=(steps, 4, 8))

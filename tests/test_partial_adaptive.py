@@ -102,7 +102,7 @@ def test_golden_trajectories_are_met(implementation, p, decay):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("seed", range(24))
+@pytest.mark.parametrize("seed", range(12))
 def test_random_settings_equal_the_reference(seed):
     rng = np.random.default_rng(seed)
     settings = {
@@ -124,8 +124,7 @@ def test_random_settings_equal_the_reference(seed):
 
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
-@pytest.mark.parametrize("p", [0.5, 0.125, 0.3])
-@pytest.mark.parametrize("nesterov", [False, True])
+@pytest.mark.parametrize(("p", "nesterov"), [(0.5, False), (0.125, True), (0.3, False)])
 def test_float32_is_within_thirty_epsilons(convention, p, nesterov):
     gradients = spike_calm_spike(400).astype(np.float32)
     settings = {"p": p, "bias_correction": convention, "nesterov": nesterov}
@@ -140,9 +139,9 @@ def test_float32_is_within_thirty_epsilons(convention, p, nesterov):
 
 
 @pytest.mark.parametrize(
-    ("dtype", "ulp"), [(jnp.float16, 2.0**-10), (jnp.bfloat16, 2.0**-7)]
+    ("dtype", "ulp", "mu_dtype"),
+    [(jnp.float16, 2.0**-10, None), (jnp.bfloat16, 2.0**-7, jnp.float32)],
 )
-@pytest.mark.parametrize("mu_dtype", [None, jnp.float32])
 @pytest.mark.parametrize("convention", CONVENTIONS)
 def test_half_precision_is_within_ten_ulp(dtype, ulp, convention, mu_dtype):
     # One sign, so that cancellation does not magnify the rounding of the momentum.
@@ -154,6 +153,7 @@ def test_half_precision_is_within_ten_ulp(dtype, ulp, convention, mu_dtype):
     assert np.max(np.abs(actual - expected) / np.abs(expected)) < 10 * ulp
 
 
+@pytest.mark.slow
 def test_30000_steps_do_not_drift():
     rng = np.random.default_rng(0)
     gradients = (1 + 0.5 * rng.normal(size=(30_000, 3))).astype(np.float32)
@@ -319,19 +319,21 @@ def test_half_exponents_of_other_statistics_are_optaxs(links, theirs):
 
 @pytest.mark.parametrize("convention", CONVENTIONS)
 @pytest.mark.parametrize("p", [0.5, 0.125, 0.3])
-@pytest.mark.parametrize("dtype", [jnp.float16, jnp.float32])
-def test_no_gradient_so_far_is_a_step_of_zero(convention, p, dtype):
+def test_no_gradient_so_far_is_a_step_of_zero(convention, p):
     opt = padam_optax.padam(0.1, eps=0.0, p=p, bias_correction=convention)
-    g = jnp.zeros(3, dtype)
-    u, state = opt.update(g, opt.init(g))
-    np.testing.assert_array_equal(u, jnp.zeros(3, dtype))
 
-    def loss(scale):
-        u, _ = opt.update(scale * g, opt.init(g))
-        return jnp.sum(u)
+    @jax.jit
+    def run(g):
+        def second(g):
+            _, state = opt.update(g, opt.init(g))
+            return opt.update(g, state)[0]
 
-    assert np.isfinite(jax.grad(loss)(jnp.ones([], dtype)))
-    assert np.isfinite(jax.jacrev(lambda g: opt.update(g, state)[0])(g)).all()
+        return second(g), jax.jacrev(second)(g)
+
+    for g in (jnp.zeros(2), jnp.zeros(2, jnp.float16)):
+        u, jacobian = run(g)
+        np.testing.assert_array_equal(u, np.zeros(2))
+        assert np.isfinite(jacobian).all()
 
 
 def test_reverse_mode_is_finite_at_zero_with_the_default_eps():
@@ -345,15 +347,11 @@ def test_reverse_mode_is_finite_at_zero_with_the_default_eps():
 @pytest.mark.parametrize("p", [0.5, 0.125, 0.3])
 def test_one_huge_gradient_does_not_stop_its_element(convention, p):
     opt = padam_optax.scale_by_partial_adaptive(p=p, bias_correction=convention)
-    state = opt.init(jnp.zeros(2))
-    u, state = opt.update(jnp.array([1e30, 1.0]), state)
+    gradients = np.ones((401, 2), np.float32)
+    gradients[0, 0] = 1e30
+    u = updates_of(opt, gradients)
     assert np.isfinite(u).all()
-    for _ in range(400):
-        u, state = opt.update(jnp.ones(2), state)
-        assert np.isfinite(u).all()
-    nu_max = optax.tree.get(state, "nu_max")
-    assert np.isfinite(nu_max).all()
-    assert u[0] > 0  # forward again, if slowly
+    assert u[-1, 0] > 0  # forward again, if slowly
 
 
 @pytest.mark.parametrize("p", [0.5, 0.125, 0.3])
@@ -414,8 +412,7 @@ def test_count_beyond_ten_million_needs_no_correction(convention):
 
 @pytest.mark.usefixtures("x64")
 @pytest.mark.parametrize("convention", CONVENTIONS)
-@pytest.mark.parametrize("name", ["learning_rate", "p", "b1", "b2", "weight_decay"])
-def test_meta_gradients_equal_central_differences(convention, name):
+def test_meta_gradients_equal_central_differences(convention):
     start = {
         "learning_rate": 0.1,
         "p": 0.2,
@@ -427,8 +424,9 @@ def test_meta_gradients_equal_central_differences(convention, name):
     def loss(x):
         return jnp.sum(jnp.array([1.0, 10.0]) * (x - 1) ** 2)
 
-    def final_loss(value):
-        opt = padam_optax.padam(**{**start, name: value}, bias_correction=convention)
+    @jax.jit
+    def final_loss(settings):
+        opt = padam_optax.padam(**settings, bias_correction=convention)
         x = jnp.array([0.3, -0.7])
 
         def step(carry, _):
@@ -439,11 +437,12 @@ def test_meta_gradients_equal_central_differences(convention, name):
         (x, _), _ = jax.lax.scan(step, (x, opt.init(x)), length=10)
         return loss(x)
 
-    final_loss = jax.jit(final_loss)
-    h = 1e-5 * start[name]
-    at = jnp.float64(start[name])
-    difference = (final_loss(at + h) - final_loss(at - h)) / (2 * h)
-    np.testing.assert_allclose(jax.grad(final_loss)(at), difference, 1e-5, 1e-10)
+    slopes = jax.jit(jax.grad(final_loss))(start)
+    for name, value in start.items():
+        h = 1e-5 * value
+        ends = [final_loss({**start, name: value + sign * h}) for sign in (1, -1)]
+        difference = (ends[0] - ends[1]) / (2 * h)
+        np.testing.assert_allclose(slopes[name], difference, 1e-5, 1e-10)
 
 
 # --- Trees, dtypes, absent gradients -----------------------------------------------
@@ -482,7 +481,7 @@ def test_mixed_dtypes_keep_the_state_and_follow_the_gradients(
     params, g = jnp.ones(2, params_dtype), jnp.ones(2, gradient_dtype)
     opt = make(0.1, weight_decay=0.1, bias_correction="official")
     before = opt.init(params)
-    u, after = jax.jit(opt.update)(g, before, params)
+    u, after = jax.eval_shape(opt.update, g, before, params)
     assert u.dtype == gradient_dtype
     chex.assert_trees_all_equal_shapes_and_dtypes(before, after)
     assert optax.tree.get(after, "mu").dtype == params_dtype

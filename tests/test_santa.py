@@ -112,8 +112,9 @@ def quadratic_run(elements, burn_in, steps, start=3.0, **options):
 
 
 @pytest.mark.parametrize("integrator", SCHEMES)
-@pytest.mark.parametrize("lam", [None, 1e-2])
-@pytest.mark.parametrize(("exponent", "derivative_term"), [(1.0, False), (1.5, True)])
+@pytest.mark.parametrize(
+    ("lam", "exponent", "derivative_term"), [(None, 1.0, False), (1e-2, 1.5, True)]
+)
 def test_agrees_with_the_listing(x64, integrator, lam, exponent, derivative_term):
     """Exploration, then refinement, with schedules of η and β; two leaves."""
     N, burn_in, steps, sigma, C = 50, 4, 10, 0.9, 2.0
@@ -227,7 +228,7 @@ def test_noise_is_normal_with_the_variance_of_the_formula(exponent, lam):
 
 
 @pytest.mark.parametrize("integrator", SCHEMES)
-@pytest.mark.parametrize("beta", [1.0, 9.0])
+@pytest.mark.parametrize("beta", [1.0, pytest.param(9.0, marks=pytest.mark.slow)])
 def test_samples_a_quadratic_at_its_temperature(integrator, beta):
     """The mean of u² goes to η/β, that of (θ-3)² to 1/β."""
     eta, elements, steps = 0.0025, 1000, 3000
@@ -252,6 +253,7 @@ def test_samples_a_quadratic_at_its_temperature(integrator, beta):
     assert abs(np.mean(theta)) < 4 / math.sqrt(beta * independent)
 
 
+@pytest.mark.slow
 def test_temperature_may_fall_by_a_schedule():
     thetas, states = quadratic_run(2000, 3000, 3000)
     for t in [1500, 3000]:

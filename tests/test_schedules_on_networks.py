@@ -25,6 +25,8 @@ class CNN(nn.Module):
         return nn.Dense(10)(x.reshape(x.shape[0], -1))
 
 
+# Training it shows at length what test_schedules.py does in numbers.
+trains = pytest.mark.slow
 STEPS, SWITCH = 170, 150
 
 
@@ -95,6 +97,7 @@ def jumps(learning_rate):
     return rates[1] / rates[0], steps[1] / steps[0]
 
 
+@trains
 @pytest.mark.parametrize(("seed", "tolerance"), [(0, 0.01), (7, 0.15)])
 def test_the_median_step_is_continuous_where_p_jumps(seed, tolerance):
     # x is measured when the change is due, in this run or in one with other numbers.
@@ -105,12 +108,14 @@ def test_the_median_step_is_continuous_where_p_jumps(seed, tolerance):
     np.testing.assert_allclose(step, 1, atol=0.3)
 
 
+@trains
 def test_without_the_rule_the_median_step_jumps():
     rate, step = jumps(optax.constant_schedule(0.001))
     assert rate < 0.05
     assert step < 0.05
 
 
+@trains
 @pytest.mark.parametrize("p", [1 / 4, 1 / 8, 1 / 16])
 def test_a_learning_rate_carried_over_to_another_p_trains_nearly_as_fast(p):
     losses, medians, roots, state = train_amsgrad()
@@ -134,6 +139,7 @@ def test_a_learning_rate_carried_over_to_another_p_trains_nearly_as_fast(p):
     assert np.mean(same[late]) > 10 * np.mean(losses[late])
 
 
+@trains
 def test_a_run_goes_on_from_its_state_with_another_p():
     *_, state = train_amsgrad()
     rate = padam_optax.schedules.learning_rate_for(

@@ -96,6 +96,7 @@ def test_moving_average_never_overflows():
             assert np.isfinite(outputs).all()
 
 
+@pytest.mark.slow
 def test_moving_average_does_not_drift_in_30000_steps():
     rng = np.random.default_rng(0)
     s = rng.exponential(size=(30_000, 4)).astype(np.float32)

@@ -58,8 +58,15 @@ def test_count_and_moments_are_found_and_set_in_one_call(name):
     assert all((a != b).all() for a, b in zip(old_leaves, new_leaves, strict=True))
 
 
-def test_the_count_of_santa_is_found_and_set():
-    opt_state = after_steps(contrib.santa(0.01, 10, 5, key=0))
+@pytest.mark.parametrize(
+    "opt",
+    [
+        contrib.santa(0.01, 10, 5, key=0),
+        experimental.quantize_state(padam_optax.padam(0.1), min_size=0),
+    ],
+)
+def test_the_count_beside_other_moments_is_found_and_set(opt):
+    opt_state = after_steps(opt)
     assert optax.tree.get(opt_state, "count") == 3
     assert optax.tree.get(optax.tree.set(opt_state, count=7), "count") == 7
 

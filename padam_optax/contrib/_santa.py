@@ -22,7 +22,7 @@ class SantaState(NamedTuple):
       nu: v, the second moment of the mean gradient; None without preconditioner.
     """
 
-    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]
+    count: jax.Array
     momentum: optax.Updates
     thermostat: optax.Updates
     nu: Any

@@ -88,6 +88,16 @@ def distance_from_start(
 
     Raises:
       ValueError: If the state holds no initial parameters, or several.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.diagnostics import distance_from_start, keep_initial_params
+      >>> state = keep_initial_params().init({"a": jnp.zeros(2), "b": jnp.zeros(1)})
+      >>> params = {"a": jnp.array([3.0, 0.0]), "b": jnp.array([4.0])}
+      >>> print(distance_from_start(state, params))
+      5.0
+      >>> print(distance_from_start(state, params, per_leaf=True)["a"])
+      3.0
     """
     found = list(fields(state, "initial_params").values())
     if len(found) != 1:

@@ -1,7 +1,6 @@
 """Update many small leaves as a few larger ones."""
 
 import itertools
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import jax
@@ -34,7 +33,7 @@ class PackedLeaves(NamedTuple):
 def pack_small_leaves(
     inner: optax.GradientTransformation,
     max_size: int = 4096,
-    mask: Any | Callable[[optax.Params], Any] | None = None,
+    mask: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     """Join small leaves of equal shape, so a thousand cost little more than a few.
 

@@ -25,12 +25,13 @@ class QuantizedState(NamedTuple):
     """The state of the inner optimizer with codes for its moments.
 
     Attributes:
-      count: Number of updates, an int32 scalar.
+      step: Number of updates, an int32 scalar, from which the random bits follow. The
+        ``count`` that `optax.tree.get` finds is the optimizer's own.
       bound: Unit in which nu/nu_max is stored, a float32 scalar.
       inner_state: The optimizer's state; see `dequantize_state`.
     """
 
-    count: jax.Array  # pyright: ignore[reportIncompatibleMethodOverride]
+    step: jax.Array
     bound: jax.Array
     inner_state: optax.OptState
 
@@ -155,20 +156,20 @@ def quantize_state(
     if debias_b2 is not None:
         debias_b2 = _validation.decay_rate("debias_b2", debias_b2)
 
-    def encode(state: optax.OptState, count: jax.Array) -> QuantizedState:
+    def encode(state: optax.OptState, step: jax.Array) -> QuantizedState:
         bound = jnp.ones([], jnp.float32)
         if debias_b2 is not None:
-            bound = one_minus_power(debias_b2, jnp.maximum(count, 1), jnp.float32)
+            bound = one_minus_power(debias_b2, jnp.maximum(step, 1), jnp.float32)
 
         def encode_row(index: int, row: _moments.Row) -> _moments.Row:
             if not _is_quantizable(row, min_size):
                 return row
             x = _codecs.Moments(*(jnp.asarray(m, jnp.float32) for m in row))
             salt = 0x27D4EB2F * index + 0x165667B1 * seed
-            bits = _codecs.random_bits(x.mu.shape, count, salt)
+            bits = _codecs.random_bits(x.mu.shape, step, salt)
             return _ENCODERS[format](x, bound, bits)[: len(row)]
 
-        return QuantizedState(count, bound, _moments.map_rows(encode_row, state))
+        return QuantizedState(step, bound, _moments.map_rows(encode_row, state))
 
     def init(params: optax.Params) -> QuantizedState:
         state = inner.init(params)
@@ -191,8 +192,8 @@ def quantize_state(
             updates,
             new_updates,
         )
-        count: Any = optax.safe_increment(state.count)
-        return new_updates, encode(inner_state, count)
+        step: Any = optax.safe_increment(state.step)
+        return new_updates, encode(inner_state, step)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

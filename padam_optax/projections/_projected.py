@@ -4,7 +4,6 @@ The step is preconditioned by 1/d, so the projection must be taken in the norm w
 by the same d.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -29,7 +28,7 @@ def projected(
     eps: float | jax.Array = 1e-8,
     eps_root: float | jax.Array = 0.0,
     whole_tree: bool = False,
-    mask: Any | Callable[[optax.Params], Any] | None = None,
+    mask: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Replace each step by one that ends at the nearest point of a convex set.
 

@@ -1,4 +1,4 @@
-"""Convex sets, each with the projection onto it in a weighted norm.
+"""Convex sets and the projections onto them in a weighted norm.
 
 A constraint is a function ``constraint(y, d)`` of an array and of positive weights of
 its shape that returns
@@ -178,16 +178,19 @@ def simplex(total: float | jax.Array = 1.0) -> Constraint:
 def l1_ball(radius: float | jax.Array) -> Constraint:
     """Constrain to ``Σ |x_i| ≤ radius``.
 
-    Outside it is `simplex` of ``|y|`` with the signs of y.
+    A point outside is mapped by `simplex` of ``|y|``, with the signs of y.
 
     Args:
-      radius: finite scalar, at least 0.
+      radius: A finite scalar, at least 0.
 
     Raises:
-      ValueError: ``radius`` is negative or not finite.
+      ValueError: If ``radius`` is negative or not finite.
 
-    >>> l1_ball(1)(jnp.array([0.9, -0.9]), jnp.array([1.0, 3.0]))
-    Array([ 0.3, -0.7], dtype=float32)
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from padam_optax.projections import l1_ball
+      >>> l1_ball(1)(jnp.array([0.9, -0.9]), jnp.array([1.0, 3.0]))
+      Array([ 0.3, -0.7], dtype=float32)
     """
     radius = _validation.non_negative("radius", radius, "0 leaves only the origin.")
 
@@ -357,9 +360,7 @@ def _along_normal(
 
     def project(y: jax.Array, d: jax.Array) -> jax.Array:
         normal = _like(a, y)
-        scale = jnp.max(
-            jnp.abs(normal)
-        )  # so that the size of the normal does not matter
+        scale = jnp.max(jnp.abs(normal))  # its size must not matter
         normal, offset = normal / scale, jnp.asarray(b, y.dtype) / scale
         direction = normal / _relative(d)
         direction /= jnp.sum(normal * direction)

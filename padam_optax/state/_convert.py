@@ -1,7 +1,7 @@
-"""Moving a run: the moments of one optimizer in the state of another.
+"""Convert optimizer states: the moments of one optimizer in the state of another.
 
-The other's state comes from its ``init``; what stands in it beside the moments and the
-counts stays. Call these outside of ``jax.jit``.
+The target state comes from ``init``; everything in it except moments and step counts is
+left unchanged. Call these outside `jax.jit`.
 """
 
 import functools
@@ -24,45 +24,45 @@ from padam_optax.state._lookup import (
 
 
 def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptState:
-    """Return the template with the moments and the count of another state.
+    r"""Return the template with the moments and the step count of another state.
 
-    So a run goes on under another optimizer: from `optax.amsgrad` to `padam` and back,
+    A run continues under another optimizer: from `optax.amsgrad` to `padam` and back,
     into another chain, into or out of the groups of `optax.multi_transform`. The next
-    steps are the same where both are the same method. `padam` with p = 1/2 is
-    `optax.amsgrad` with ``bias_correction="before_max"``; without bias correction in
-    either, it is with ``"none"``. Other pairs go on from the same moments in their own
-    way; between a v̂ of corrected and one of uncorrected moments there is no exact
-    conversion.
+    steps are equal where both are the same method: `padam` with p = 1/2 is
+    `optax.amsgrad` with ``bias_correction="before_max"``, or with ``"none"`` if neither
+    corrects. Other pairs continue from the same moments, each in its own way. A maximum
+    of corrected moments has no exact conversion to one of uncorrected moments.
 
     Args:
-      state: with mu, nu and nu_max.
-      template: ``opt.init(params)`` of the optimizer to go on with, with the same. All
-        its fields named ``count``, those of schedules included, are set.
+      state: A state with ``mu``, ``nu`` and ``nu_max``.
+      template: ``opt.init(params)`` of the new optimizer, with the same fields. All its
+        fields named ``count``, including those of schedules, are set.
 
     Returns:
-      A state with the template's structure, shapes, dtypes and placement, and buffers
-      of its own.
+      A state with the template's structure, shapes, dtypes and shardings, in buffers of
+      its own.
 
     Raises:
-      ValueError: a state lacks the moments, a leaf of the template has no counterpart
-        or one of another shape (the path is named), or counts of groups differ.
+      ValueError: If a state lacks the moments, a leaf of the template has no
+        counterpart or one of another shape, or groups have different counts.
 
-    >>> import jax.numpy as jnp
-    >>> import optax
-    >>> import padam_optax
-    >>> from padam_optax.state import convert_state
-    >>> params = {"w": jnp.array([1.0, 2.0])}
-    >>> theirs = optax.amsgrad(0.1)
-    >>> ours = padam_optax.padam(0.1, p=0.5, bias_correction="before_max")
-    >>> state = theirs.init(params)
-    >>> for g in [3.0, -1.0]:
-    ...     _, state = theirs.update({"w": jnp.array([g, 1.0])}, state)
-    >>> converted = convert_state(state, ours.init(params))
-    >>> g = {"w": jnp.array([1.0, 2.0])}
-    >>> for opt, state in [(theirs, state), (ours, converted)]:
-    ...     print(*(f"{u:.5f}" for u in opt.update(g, state)[0]["w"]))
-    -0.03112 -0.09678
-    -0.03112 -0.09678
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import optax
+      >>> import padam_optax
+      >>> from padam_optax.state import convert_state
+      >>> params = {"w": jnp.array([1.0, 2.0])}
+      >>> theirs = optax.amsgrad(0.1)
+      >>> ours = padam_optax.padam(0.1, p=0.5, bias_correction="before_max")
+      >>> state = theirs.init(params)
+      >>> for g in [3.0, -1.0]:
+      ...     _, state = theirs.update({"w": jnp.array([g, 1.0])}, state)
+      >>> converted = convert_state(state, ours.init(params))
+      >>> g = {"w": jnp.array([1.0, 2.0])}
+      >>> for opt, state in [(theirs, state), (ours, converted)]:
+      ...     print(*(f"{u:.5f}" for u in opt.update(g, state)[0]["w"]))
+      -0.03112 -0.09678
+      -0.03112 -0.09678
     """
     found: dict[tuple[str, str], Any] = {}
     counts: set[int] = set()
@@ -90,7 +90,7 @@ def convert_torch_state(
     keys: Any,
     layout: Callable[[str, np.ndarray], Any] = lambda path, array: array,
 ) -> optax.OptState:
-    r"""Return the template with the moments and the step of a PyTorch optimizer.
+    r"""Return the template with the moments and the step count of a PyTorch optimizer.
 
     The next steps are those of PyTorch if the template's optimizer is
 
@@ -105,55 +105,57 @@ def convert_torch_state(
                                             authors' program
     ======================================= ===========================================
 
-    PyTorch takes the maximum of v as it is and corrects it afterwards: its AMSGrad is
+    PyTorch takes the maximum of v itself and corrects it afterwards, so its AMSGrad is
     ``"consistent"``, not ``"before_max"``. The learning rate and the other
     hyperparameters, in ``state_dict["param_groups"]``, are not read.
 
     Args:
-      state_dict: ``optimizer.state_dict()`` with NumPy arrays for tensors; its "state"
+      state_dict: ``optimizer.state_dict()`` with NumPy arrays for tensors. Its "state"
         maps keys to mappings with "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq".
-      template: ``opt.init(params)`` of the optimizer to go on with.
-      keys: a tree like params; for each leaf its key in ``state_dict["state"]``:
-        PyTorch numbers parameters in the order of ``model.parameters()``.
-      layout: a function from the path of a leaf here, as "Conv_0/kernel", and an array
-        of PyTorch's to that array as it is laid out here. Flax keeps the kernel of a
-        convolution as (height, width, in, out), PyTorch as (out, in, height, width);
-        that of a dense layer as (in, out), PyTorch as (out, in).
+      template: ``opt.init(params)`` of the new optimizer.
+      keys: A tree like the parameters with the key of each leaf in
+        ``state_dict["state"]``. PyTorch numbers parameters in the order of
+        ``model.parameters()``.
+      layout: A function from the path of a leaf, as in "Conv_0/kernel", and PyTorch's
+        array to the array in the layout here. Flax stores a convolution's kernel as
+        (height, width, in, out), PyTorch as (out, in, height, width); a dense layer's
+        as (in, out), PyTorch as (out, in).
 
     Returns:
       As `convert_state`.
 
     Raises:
-      ValueError: the template lacks the moments, a leaf has no key or no moments, or
-        those of another shape (the path is named), or steps differ.
+      ValueError: If the template lacks the moments, a leaf has no key, no moments or
+        moments of another shape, or steps differ.
 
-    A dense layer after two steps:
+    Examples:
+      A dense layer after two steps:
 
-    >>> import jax.numpy as jnp
-    >>> import numpy as np
-    >>> import padam_optax
-    >>> from padam_optax.state import convert_torch_state, second_moment
-    >>> state_dict = {
-    ...     "state": {
-    ...         0: {
-    ...             "step": 2,
-    ...             "exp_avg": np.array([[1.0, 2.0, 3.0]]),
-    ...             "exp_avg_sq": np.array([[1.0, 4.0, 9.0]]),
-    ...             "max_exp_avg_sq": np.array([[1.0, 16.0, 9.0]]),
-    ...         }
-    ...     },
-    ...     "param_groups": [{"lr": 0.1, "partial": 0.25, "params": [0]}],
-    ... }
-    >>> opt = padam_optax.padam(0.1, p=0.25, bias_correction="official")
-    >>> params = {"Dense_0": {"kernel": jnp.zeros((3, 1))}}
-    >>> state = convert_torch_state(
-    ...     state_dict,
-    ...     opt.init(params),
-    ...     keys={"Dense_0": {"kernel": 0}},
-    ...     layout=lambda path, array: array.T if path.endswith("kernel") else array,
-    ... )
-    >>> second_moment(state)["Dense_0"]["kernel"].tolist()
-    [[1.0], [16.0], [9.0]]
+      >>> import jax.numpy as jnp
+      >>> import numpy as np
+      >>> import padam_optax
+      >>> from padam_optax.state import convert_torch_state, second_moment
+      >>> state_dict = {
+      ...     "state": {
+      ...         0: {
+      ...             "step": 2,
+      ...             "exp_avg": np.array([[1.0, 2.0, 3.0]]),
+      ...             "exp_avg_sq": np.array([[1.0, 4.0, 9.0]]),
+      ...             "max_exp_avg_sq": np.array([[1.0, 16.0, 9.0]]),
+      ...         }
+      ...     },
+      ...     "param_groups": [{"lr": 0.1, "partial": 0.25, "params": [0]}],
+      ... }
+      >>> opt = padam_optax.padam(0.1, p=0.25, bias_correction="official")
+      >>> params = {"Dense_0": {"kernel": jnp.zeros((3, 1))}}
+      >>> state = convert_torch_state(
+      ...     state_dict,
+      ...     opt.init(params),
+      ...     keys={"Dense_0": {"kernel": 0}},
+      ...     layout=lambda path, array: array.T if path.endswith("kernel") else array,
+      ... )
+      >>> second_moment(state)["Dense_0"]["kernel"].tolist()
+      [[1.0], [16.0], [9.0]]
     """
     key_of = {
         jax.tree_util.keystr(path): key
@@ -173,9 +175,9 @@ def convert_torch_state(
         if torch_name not in entries.get(key, {}):
             raise ValueError(
                 f'state_dict["state"][{key!r}], for parameter {where}, must hold '
-                f"{torch_name}; it does not. Only Padam and what was made with "
-                "amsgrad=True keep a maximum; a parameter without gradients has no "
-                "moments: put in zeros."
+                f"{torch_name}; it does not. Only Padam and optimizers with "
+                "amsgrad=True keep a maximum. For a parameter without gradients, pass "
+                "zeros."
             )
         steps.add(int(np.asarray(entries[key]["step"])))
         simple = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -196,7 +198,7 @@ def _filled(
     find: Callable[[str, Path], Any],
     remedy: str,
 ) -> optax.OptState:
-    """Return the template with what ``find`` has for each leaf of each moment."""
+    """Return the template with the result of ``find`` for each leaf of each moment."""
 
     def fill(moments: Moments) -> Moments:
         if not has_maximum(moments):
@@ -221,11 +223,11 @@ def _filled(
 
     find_maxima(template)  # for the error
     filled = map_moments(fill, template)
-    # After the moments, for only now `find` has seen the steps of all.
+    # After the moments: `find` collects the steps.
     if len(counts) != 1:
         raise ValueError(
             "All parameters must have the same number of updates, got "
-            f"{sorted(counts)}. Convert groups of different age one by one."
+            f"{sorted(counts)}. Convert groups with different counts one by one."
         )
     (count,) = counts
     return map_fields(lambda like: _placed(count, like), filled, "count")

@@ -1,4 +1,4 @@
-"""Forgetting: v̂ dropped to v, and poisoned elements begun again."""
+"""Reset the running maximum to the second moment, and non-finite entries to 0."""
 
 from collections.abc import Callable, Collection
 from typing import Any
@@ -13,48 +13,50 @@ from padam_optax.state._lookup import Moments, find_maxima, has_maximum, map_mom
 
 
 def reset_max(state: optax.OptState) -> optax.OptState:
-    """Return the state with v̂ dropped to v, and poisoned elements begun again.
+    r"""Reset the running maximum to the current second moment.
 
     The running maximum never decreases, so in a long run step sizes stay limited by the
     largest gradients seen early in training (`diagnostics.fraction_where_max_active`
-    measures it), and a NaN or an infinity stays in it for good. Where mu, nu or nu_max
-    is not finite, all three start again from 0: their next values are those of a first
-    step, without the bias correction that a first step would have, since the count is
-    that of all.
+    measures how much), and a NaN or an infinity never leaves it. Where ``mu``, ``nu``
+    or ``nu_max`` is not finite, all three are reset to 0. Such a coordinate then moves
+    as in a first step, but without the bias correction of one, because all coordinates
+    share the step count.
 
-    What the NaN reached beside the state you must mend yourself: a parameter that has
-    become NaN stays so. To keep such gradients out, see `optax.apply_if_finite`.
+    This repairs the optimizer state only: parameters that are already NaN must be
+    restored separately. To skip gradients that are not finite, see
+    `optax.apply_if_finite`.
 
-    After a reset the effective learning rates may grow, which the convergence proofs
-    exclude; with finitely many resets they hold from the last one on.
+    A reset lets effective learning rates increase, which the convergence proofs
+    exclude. With finitely many resets they hold from the last one on.
 
     Args:
-      state: of `padam`, `optax.amsgrad` or anything around them, several groups of
-        `optax.multi_transform` included. Where v̂ is the maximum of v/(1-b2^t)
-        (``"before_max"``, `optax.amsgrad`), v as stored, without the division, stands
-        in until the next update.
+      state: State of `padam`, `optax.amsgrad` or any wrapper of them, including several
+        groups of `optax.multi_transform`. Where the maximum is taken of
+        :math:`v/(1-b_2^t)` (``"before_max"``, `optax.amsgrad`), it is reset to v
+        without the division, and the next update takes the maximum as usual.
 
     Returns:
-      A state of the same structure, shapes and dtypes.
+      A state with the same structure, shapes and dtypes.
 
     Raises:
-      ValueError: the state holds no mu, nu and nu_max.
+      ValueError: If the state holds no ``mu``, ``nu`` and ``nu_max``.
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> from padam_optax.state import reset_max, second_moment
-    >>> opt = padam_optax.padam(0.1, b2=0.5)
-    >>> state = opt.init(jnp.zeros(2))
-    >>> for g in [[4.0, jnp.nan], [0.0, 1.0]]:
-    ...     _, state = opt.update(jnp.array(g), state)
-    >>> print(second_moment(state))
-    [ 8. nan]
-    >>> state = reset_max(state)
-    >>> print(second_moment(state))
-    [4. 0.]
-    >>> _, state = opt.update(jnp.array([0.0, 2.0]), state)
-    >>> print(second_moment(state))
-    [4. 2.]
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> from padam_optax.state import reset_max, second_moment
+      >>> opt = padam_optax.padam(0.1, b2=0.5)
+      >>> state = opt.init(jnp.zeros(2))
+      >>> for g in [[4.0, jnp.nan], [0.0, 1.0]]:
+      ...     _, state = opt.update(jnp.array(g), state)
+      >>> print(second_moment(state))
+      [ 8. nan]
+      >>> state = reset_max(state)
+      >>> print(second_moment(state))
+      [4. 0.]
+      >>> _, state = opt.update(jnp.array([0.0, 2.0]), state)
+      >>> print(second_moment(state))
+      [4. 2.]
     """
     return _reset(state, lambda _: True)
 
@@ -65,38 +67,39 @@ def reset_max_at(
 ) -> optax.GradientTransformationExtraArgs:
     """Apply `reset_max` to the optimizer's state before chosen updates.
 
-    Counted as in schedules, by the number of updates before: with the ``at`` that are
-    boundaries of `optax.piecewise_constant_schedule`, the first step at the new
-    learning rate is the first with the new maximum. The count is the one beside ``mu``.
+    Updates are counted as in schedules, by the number of previous ones: with the
+    boundaries of `optax.piecewise_constant_schedule` as ``at``, the first step at the
+    new learning rate is the first with the new maximum.
 
     Args:
-      optimizer: `padam`, `optax.amsgrad` or anything around them.
-      at: numbers of updates, or a function from that number, an int32 scalar, to
-        whether to reset, which may be traced.
+      optimizer: `padam`, `optax.amsgrad` or a wrapper of them.
+      at: Numbers of previous updates, at least 0; or a function from that number, an
+        int32 scalar, to whether to reset, which may be traced.
 
     Returns:
-      A transformation with the optimizer's own state, so that checkpoints stay valid
-      when it is added or removed.
+      A transformation with the optimizer's own state, so checkpoints stay valid when it
+      is added or removed.
 
     Raises:
-      ValueError: a number of updates is negative; in ``init``, the optimizer's state
-        holds no mu, nu and nu_max.
-      TypeError: one is no number.
+      ValueError: If a number of updates is negative or not whole; in ``init``, if the
+        optimizer's state holds no ``mu``, ``nu`` and ``nu_max``.
+      TypeError: If one is not a number.
 
-    The third update forgets the spike of the first:
+    Examples:
+      The third update forgets the spike of the first:
 
-    >>> import jax.numpy as jnp
-    >>> import padam_optax
-    >>> from padam_optax.state import reset_max_at, second_moment
-    >>> opt = reset_max_at(padam_optax.padam(0.1, b2=0.5), at={2})
-    >>> state = opt.init(jnp.zeros(1))
-    >>> for g in [8.0, 0.0, 0.0, 0.0]:
-    ...     _, state = opt.update(jnp.array([g]), state)
-    ...     print(second_moment(state))
-    [32.]
-    [32.]
-    [16.]
-    [16.]
+      >>> import jax.numpy as jnp
+      >>> import padam_optax
+      >>> from padam_optax.state import reset_max_at, second_moment
+      >>> opt = reset_max_at(padam_optax.padam(0.1, b2=0.5), at={2})
+      >>> state = opt.init(jnp.zeros(1))
+      >>> for g in [8.0, 0.0, 0.0, 0.0]:
+      ...     _, state = opt.update(jnp.array([g]), state)
+      ...     print(second_moment(state))
+      [32.]
+      [32.]
+      [16.]
+      [16.]
     """
     if not callable(at):
         at = _one_of(at)
