@@ -32,7 +32,7 @@ def cached(
     """
     path = RUNS / ".cache" / f"{key}.npz"
     try:
-        with np.load(path) as stored:
+        with path.open("rb") as file, np.load(file) as stored:
             return dict(stored)
     except (OSError, ValueError, zipfile.BadZipFile):
         arrays = decode()

@@ -1,6 +1,7 @@
 """Several processes as one: a roll call, then jax.distributed."""
 
 import asyncio
+import contextlib
 import json
 import socket
 from dataclasses import asdict
@@ -92,13 +93,14 @@ async def _call_roll(config: TrainConfig) -> str:
             del present[number]
             there.discard(number)
 
-    calls: list[asyncio.Task[None]] = []  # ours, so that ending them is not reported
+    calls: list[tuple[asyncio.Task[None], asyncio.StreamWriter]] = []
+
+    def receive_call(reader: asyncio.StreamReader, peer: asyncio.StreamWriter) -> None:
+        calls.append((asyncio.create_task(listen(reader, peer)), peer))
+
     port = _address(config)[1]
     try:
-        server = await asyncio.start_server(
-            lambda *streams: calls.append(asyncio.create_task(listen(*streams))),
-            port=port,
-        )
+        server = await asyncio.start_server(receive_call, port=port)
     except OSError as error:
         return (
             f"port {port} cannot be opened ({error.strerror}); choose a free one, and "
@@ -116,7 +118,11 @@ async def _call_roll(config: TrainConfig) -> str:
     server.close()
     for peer in present.values():
         _send(peer, problem)
-        peer.close()
+    while calls:
+        listening, peer = calls.pop()
+        listening.cancel()
+        await asyncio.wait([listening])
+        await _close(peer)
     return problem
 
 
@@ -137,10 +143,12 @@ async def _answer(config: TrainConfig) -> str:
                     continue
                 # Process 0 has begun to wait before, so it gives up before.
                 patience.reschedule(now() + 2 * config.timeout)
-                _send(peer, hello)
-                while (said := await _receive(reader)) == _ARE_YOU_THERE:
-                    _send(peer, said)
-                peer.close()
+                try:
+                    _send(peer, hello)
+                    while (said := await _receive(reader)) == _ARE_YOU_THERE:
+                        _send(peer, said)
+                finally:
+                    await _close(peer)
                 if isinstance(said, str):
                     return said
                 patience.reschedule(end)  # it may be started again
@@ -176,6 +184,13 @@ def _find_difference(number: int, settings: dict[str, Any], config: TrainConfig)
 
 def _send(peer: asyncio.StreamWriter, message: Any) -> None:
     peer.write(json.dumps(message).encode() + b"\n")
+
+
+async def _close(peer: asyncio.StreamWriter) -> None:
+    """Send what is still to be sent, and give the socket back."""
+    peer.close()
+    with contextlib.suppress(OSError):  # the other side has gone
+        await peer.wait_closed()
 
 
 async def _receive(reader: asyncio.StreamReader) -> Any:
