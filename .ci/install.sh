@@ -15,7 +15,8 @@ shift 3
 echo "Setting up $venv with $("$python" -V) (about a minute the first time)..."
 if command -v uv >/dev/null; then
   [ -x "$venv/bin/python" ] || uv venv --quiet --python "$python" "$venv"
-  uv pip install --quiet --python "$venv/bin/python" -e . --group "$group" "$@"
+  uv pip install --quiet --compile-bytecode --python "$venv/bin/python" \
+    -e . --group "$group" "$@"
 else
   [ -x "$venv/bin/pip" ] || "$python" -m venv "$venv"
   # Dependency groups need pip 25.1.
