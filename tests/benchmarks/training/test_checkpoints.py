@@ -19,7 +19,6 @@ from benchmarks.paths import ROOT
 from benchmarks.training.checkpoints import Checkpoints
 from benchmarks.training.devices import AXIS, DeviceLayout
 from padam_optax import padam
-from padam_optax.contrib import santa
 
 pytestmark = [
     pytest.mark.usefixtures("standard_promotion"),
@@ -64,7 +63,8 @@ PARAMS = {
 @functools.cache
 def initial():
     tx = optax.chain(
-        santa(0.1, 100, 5, key=jax.random.key(7)), padam(0.1, mu_dtype=jnp.bfloat16)
+        optax.add_noise(0.1, 0.5, key=jax.random.key(7)),
+        padam(0.1, mu_dtype=jnp.bfloat16),
     )
     return tx.init(jax.tree.map(jnp.asarray, PARAMS))
 
