@@ -11,7 +11,7 @@ export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 
 # Worker processes that share the tests. Beyond four, starting JAX costs more than it
 # saves.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4
+PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 .PHONY: train test test-all test-slow test-floor test-newest test-wheel mutants docs lint types \
         clean
@@ -45,7 +45,7 @@ test-floor:
 test-newest:
 	./.ci/install.sh "$(PYTHON)" "$(VENV)-newest" dev
 	$(VENV)-newest/bin/python -m pip list 2>/dev/null | grep -E "^(jax|flax|optax|orbax)"
-	$(VENV)-newest/bin/python -m pytest -n auto --maxprocesses 4
+	$(VENV)-newest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # Build sdist and wheel; the library's tests against the wheel, in another folder.
 test-wheel:

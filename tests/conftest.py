@@ -1,7 +1,19 @@
 """Eight CPU devices, strict dtype promotion and x64 on demand, for every test."""
 
+import atexit
 import importlib
 import os
+import shutil
+import tempfile
+
+# A program is compiled once, for all processes and modules of this run of the tests.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = tempfile.mkdtemp(prefix="jax-programs-")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    atexit.register(
+        shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True
+    )
 
 # Before JAX is imported by anything.
 os.environ["XLA_FLAGS"] = (

@@ -118,7 +118,15 @@ def test_an_experiment_suits_its_data_and_its_optimizers_can_be_built(name):
         )
 
 
-@pytest.mark.parametrize("name", DIFFERENT.values())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=pytest.mark.slow if model == "resnet50-imagenet" else ()
+        )
+        for (_, model), name in DIFFERENT.items()
+    ],
+)
 def test_a_step_of_an_experiment_can_be_traced(name, monkeypatch):
     build = loop.Trainer._build
 
@@ -140,7 +148,6 @@ def test_a_step_of_an_experiment_can_be_traced(name, monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", EXPERIMENTS)
 def test_an_experiment_trains_a_step(name):
     before, after, metrics = take_a_step(name, DeviceLayout(count=1))
@@ -151,7 +158,6 @@ def test_an_experiment_trains_a_step(name):
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("quick_compilation")
 @pytest.mark.parametrize("name", ["slides-cifar10", "choice-of-p"])
 def test_a_command_for_a_gpu_that_is_cut_off_goes_on(name, tmp_path, monkeypatch):
     small = "--dataset digits --model mlp --width 2 --epochs 4 --batch-size 1024"

@@ -11,7 +11,7 @@ from benchmarks.data import cache
 from benchmarks.reporting.plots import curves
 from tests.helpers import tiny_images
 
-pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 NETWORK = "--model mlp --width 4 --devices 1"
 SMALL = f"--epochs 2 --batch-size 256 {NETWORK}"
@@ -135,6 +135,7 @@ def test_event_files_are_written_for_tensorboard(tmp_path):
         assert written.count(bytes([10, len(name)]) + name) == 2  # a field of its own
 
 
+@pytest.mark.slow
 def test_a_profile_says_what_an_epoch_adds_to_its_steps(tmp_path, capsys):
     out = tmp_path / "profile"
     options = [*NETWORK.split(), "--optimizers", "padam", "--profile"]
@@ -155,7 +156,7 @@ def test_nothing_to_prepare_is_a_mistake(capsys):
 
 def test_a_sweep_takes_its_grid_in_parts(tmp_path, capsys):
     grid = ["--grid", "p=0.25,0.125", "--grid", "learning_rate=0.1"]
-    options = ["--optimizers", "padam", "--epochs", "1", *NETWORK.split()]
+    options = ["--optimizers", "padam", "--epochs", "1", "--model", "logistic"]
     out = tmp_path / "sweep"
     more = ["--batch-size", "512", "--out", str(out)]
     assert main(["sweep", "digits", *grid, *options, *more]) == 0

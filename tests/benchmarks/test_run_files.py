@@ -194,6 +194,7 @@ def test_records_that_cannot_be_shown_are_not_added(tmp_path, capsys):
     assert not list(results.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize("name", ["regret", "landscape"])
 def test_a_part_of_a_command_can_be_reported(tmp_path, name):

@@ -100,7 +100,7 @@ def test_bound_has_the_three_terms_of_the_theorem():
     )
 
 
-@pytest.mark.parametrize("b1", [0.0, 0.9])
+@pytest.mark.parametrize("b1", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 @pytest.mark.parametrize(
     ("name", "steps"),
     [("linear", 1000), ("breast-cancer", 200), ("sparse", 200), ("digits", 60)],

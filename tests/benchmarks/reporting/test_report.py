@@ -391,6 +391,7 @@ def test_records_that_cannot_be_read_are_named(results, tmp_path, capsys):
     assert re.search(r"error: .*speed cannot be read", capsys.readouterr().err)
 
 
+@pytest.mark.slow
 def test_it_is_written_without_jax(results, tmp_path):
     program = (
         "import sys; from pathlib import Path;"
@@ -401,6 +402,7 @@ def test_it_is_written_without_jax(results, tmp_path):
     subprocess.run([sys.executable, "-c", program], check=True, cwd=ROOT)
 
 
+@pytest.mark.slow
 def test_the_committed_report_is_that_of_the_committed_results(tmp_path):
     folder = ROOT / "benchmarks"
     readme = tmp_path / "README.md"

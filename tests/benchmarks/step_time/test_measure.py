@@ -89,6 +89,7 @@ def test_state_is_counted_from_the_live_arrays(name, expected):
     assert candidate.take(3) > 0
 
 
+@pytest.mark.slow
 def test_the_state_on_each_device_falls_with_their_number():
     lines = list(measure.measure_shares("lenet"))
     assert [line["devices"] for line in lines[::3]] == [1, 2, 4, 8]

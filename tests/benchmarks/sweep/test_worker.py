@@ -464,7 +464,7 @@ def test_two_workers_tune_together(tmp_path, monkeypatch):
     assert sorted(done) == sorted(name for name, _ in STAGES)
 
 
-@pytest.mark.usefixtures("quick_compilation")
+@pytest.mark.slow
 def test_published_records_are_enough_to_go_on(tmp_path, monkeypatch):
     """A part of a sweep is done here; the rest elsewhere, without its database."""
     first, results = tmp_path / "here" / "sweep", tmp_path / "results"

@@ -1,5 +1,6 @@
 """The loop: the same start for all, one compilation, an end where a loss is NaN."""
 
+import functools
 from typing import Any
 
 import jax
@@ -19,7 +20,10 @@ from benchmarks.training.preemption import Preemption
 from benchmarks.training.step import Programs
 
 # Optax's functions mix dtypes.
-pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
+
+
+ONE = DeviceLayout(count=1)
 
 
 class Nowhere:
@@ -46,12 +50,16 @@ def source():
     return data.Source("digits", 200, 90, (8, 8, 1), 10, "images", lambda: dataset)
 
 
-def make_trainer(source, layout=None, **settings) -> Any:
-    small = {"model": "mlp", "width": 4, "epochs": 2, "batch_size": 32}
-    settings = {**small, **settings}
-    return loop.Trainer(
-        TrainConfig(**settings), source, layout or DeviceLayout(count=1)
-    )
+@pytest.fixture(scope="module")
+def make(source):
+    """Make the trainer of some settings, once: what it has compiled stays."""
+
+    @functools.cache
+    def make_trainer(layout=ONE, **settings) -> Any:
+        small = {"model": "mlp", "width": 4, "epochs": 2, "batch_size": 32}
+        return loop.Trainer(TrainConfig(**{**small, **settings}), source, layout)
+
+    return make_trainer
 
 
 def run(trainer, name, seed=0):
@@ -70,8 +78,10 @@ def losses_of_an_epoch(trainer, tx, seed):
     return fetch().loss, state
 
 
-def test_all_optimizers_start_from_the_same_weights_and_see_the_same_batches(source):
-    trainer = make_trainer(source)
+def test_all_optimizers_start_from_the_same_weights_and_see_the_same_batches(
+    make,
+):
+    trainer = make()
     frozen = losses_of_an_epoch(trainer, optax.set_to_zero(), 0)[0]
     moved = losses_of_an_epoch(trainer, optax.sgd(0.1), 0)[0]
     assert moved[0] == frozen[0]  # before its first step
@@ -82,8 +92,8 @@ def test_all_optimizers_start_from_the_same_weights_and_see_the_same_batches(sou
     jax.tree.map(np.testing.assert_array_equal, before, trainer.initial_weights(0))
 
 
-def test_a_seed_determines_weights_and_batches(source):
-    trainer = make_trainer(source, seeds=2)
+def test_a_seed_determines_weights_and_batches(make):
+    trainer = make()
     one, again, other = (run(trainer, "padam", seed) for seed in (0, 0, 1))
     first, repeated, second = (
         [line["train_loss"] for line in lines] for lines in (one, again, other)
@@ -95,8 +105,8 @@ def test_a_seed_determines_weights_and_batches(source):
     assert [line["seed"] for line in other] == [1, 1]
 
 
-def test_an_epoch_needs_nothing_from_the_host_and_gives_its_state_away(source):
-    trainer = make_trainer(source)
+def test_an_epoch_needs_nothing_from_the_host_and_gives_its_state_away(make):
+    trainer = make()
     tx = optax.sgd(0.1)
     state = trainer.initial_state("momentum", 0)
     state = state._replace(
@@ -120,26 +130,21 @@ def test_an_epoch_needs_nothing_from_the_host_and_gives_its_state_away(source):
 
 
 @pytest.fixture(scope="module")
-def trainer_of_all(source):
+def trainer_of_all(make):
     """One trainer for all names: its evaluation is compiled once."""
     with jax.numpy_dtype_promotion("standard"):
-        return make_trainer(
-            source,
+        return make(
             optimizers=tuple(OPTIMIZERS),
             epochs=4,
             schedule="constant",
         )
 
 
-# One with plain updates, one with a line search, one with random keys; that each of the
-# others can be built and takes a step is tested with the table.
-FAST = ("padam", "lbfgs", "santa-sss")
-
-
 @pytest.mark.parametrize(
     "name",
     [
-        pytest.param(name, marks=() if name in FAST else pytest.mark.slow)
+        # That each of the others takes a step is tested with the table.
+        pytest.param(name, marks=() if name == "padam" else pytest.mark.slow)
         for name in OPTIMIZERS
     ],
 )
@@ -150,8 +155,8 @@ def test_every_optimizer_trains_the_network_on_digits(trainer_of_all, name):
     assert {"run", "step", "learning_rate", "test_loss", "seconds"} <= set(records[0])
 
 
-def test_an_epoch_is_compiled_once_for_all_epochs_and_seeds(source, monkeypatch):
-    trainer = make_trainer(source, epochs=4, seeds=2)
+def test_an_epoch_is_compiled_once_for_all_epochs_and_seeds(make, monkeypatch):
+    trainer = make(epochs=4, seeds=2)
     traces = []
     original = Programs.train_step
 
@@ -164,16 +169,16 @@ def test_an_epoch_is_compiled_once_for_all_epochs_and_seeds(source, monkeypatch)
     assert len(traces) == 1
 
 
-def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(source, monkeypatch):
-    trainer = make_trainer(source, epochs=3)
+def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(make, monkeypatch):
+    trainer = make(epochs=3)
     bad = jax.tree.map(lambda x: x * jnp.nan, trainer.initial_weights(0))
     monkeypatch.setattr(trainer, "initial_weights", lambda seed: bad)
     with pytest.raises(loop.DivergedError, match="nan in step 1 of the epoch 1"):
         run(trainer, "adam")
 
 
-def test_diagnostics_show_how_far_the_weights_have_come(source):
-    trainer = make_trainer(source, diagnostics=True)
+def test_diagnostics_show_how_far_the_weights_have_come(make):
+    trainer = make(diagnostics=True)
     records = run(trainer, "amsgrad")
     distances = [line["distance_from_start"] for line in records]
     assert 0 < distances[0] < distances[1]
@@ -181,11 +186,11 @@ def test_diagnostics_show_how_far_the_weights_have_come(source):
 
 
 @pytest.mark.slow
-def test_parts_of_a_batch_make_the_step_of_the_whole(source):
+def test_parts_of_a_batch_make_the_step_of_the_whole(make):
     """A network without BatchNorm, whose statistics would be those of the parts."""
     settings = {"model": "lenet", "optimizers": ("padam",), "augment": False}
-    whole = run(make_trainer(source, **settings), "padam")
-    parts = run(make_trainer(source, **settings, accumulate=4), "padam")
+    whole = run(make(**settings), "padam")
+    parts = run(make(**settings, accumulate=4), "padam")
     for one, other in zip(whole, parts, strict=True):
         for key in ("train_loss", "test_loss", "step", "learning_rate"):
             assert one[key] == pytest.approx(other[key], rel=1e-5)
@@ -215,13 +220,14 @@ def test_images_too_small_for_the_network_are_refused():
         setup.validate(TrainConfig(), source, DeviceLayout())
 
 
-def test_the_last_record_has_what_the_whole_training_set_ends_with(source):
-    trainer = make_trainer(source, model="logistic", augment=False, optimizers=("sgd",))
+def test_the_last_record_has_what_the_whole_training_set_ends_with(source, make):
+    trainer = make(model="logistic", augment=False, optimizers=("sgd",))
     first, last = run(trainer, "sgd")
     assert not [name for name in first if name.startswith("final")]
     # A linear layer on normalized pixels, in NumPy.
     state = {}
-    trainer = make_trainer(source, model="logistic", augment=False, optimizers=("sgd",))
+    make.cache_clear()  # one that has compiled nothing yet
+    trainer = make(model="logistic", augment=False, optimizers=("sgd",))
     evaluate = trainer.feed.compile_evaluate
 
     def keep(weights, split="test"):
@@ -249,16 +255,16 @@ def test_the_last_record_has_what_the_whole_training_set_ends_with(source):
     assert last["final_train_loss"] == pytest.approx(losses.mean(), rel=1e-4)
 
 
-def test_a_validated_run_never_speaks_of_a_test_set(source):
+def test_a_validated_run_never_speaks_of_a_test_set(make):
     settings = {"optimizers": ("sgd",), "augment": False, "validate": True}
-    trainer = make_trainer(source, model="logistic", **settings)
+    trainer = make(model="logistic", **settings)
     for record in run(trainer, "sgd"):
         assert {"validation_loss", "validation_accuracy"} <= set(record)
         assert not [name for name in record if name.startswith("test")]
 
 
-def test_what_is_evaluated_may_be_an_average_of_the_weights(source):
-    trainer = make_trainer(source, optimizers=("schedule-free",), augment=False)
+def test_what_is_evaluated_may_be_an_average_of_the_weights(make):
+    trainer = make(optimizers=("schedule-free",), augment=False)
     prepared = trainer.prepare("schedule-free")
     state = trainer.initial_state("schedule-free", 0)
     state, fetch = prepared.train(

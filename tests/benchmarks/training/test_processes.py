@@ -113,13 +113,13 @@ def one_device(tmp_path_factory):
 ALL = ("padam", "amsgrad", "momentum", "lbfgs")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "optimizers", "epochs"),
     [
-        ("--shard-optimizer", ("padam",), 2),
-        pytest.param("--shard-optimizer", ALL, 4, marks=pytest.mark.slow),
-        pytest.param("", ALL, 4, marks=pytest.mark.slow),
-        pytest.param("--parallel pmap", ALL, 4, marks=pytest.mark.slow),
+        ("--shard-optimizer", ALL, 4),
+        ("", ALL, 4),
+        ("--parallel pmap", ALL, 4),
     ],
 )
 def test_two_processes_give_the_numbers_of_one_device(

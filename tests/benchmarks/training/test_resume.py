@@ -163,6 +163,7 @@ def assert_same(out, whole):
     assert last_arrays(out) == arrays
 
 
+@pytest.mark.slow
 def test_without_checkpoints_a_run_begins_anew_and_finished_ones_stay(tmp_path):
     options = [*SMALL, "sgd", "--keep", "0", "--devices", "1"]
     assert main(command(tmp_path, *options)) == 0
@@ -318,14 +319,8 @@ sys.exit(main())
 """
 
 
-@pytest.mark.parametrize(
-    "moment",
-    [
-        "save",
-        pytest.param("record", marks=pytest.mark.slow),
-        pytest.param("half a record", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", ["save", "record", "half a record"])
 def test_killed_run_is_the_run_that_was_not(tmp_path, finished, moment):
     out = tmp_path / "run"
     environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
