@@ -171,7 +171,7 @@ _SUBSET = TrainConfig(
 _FIVE_RATES = "learning_rate=*0.1,*0.316,*1,*3.16,*10"
 
 _SHORT = (
-    "A few epochs favour what moves fast. How training of a hundred epochs ends, which "
+    "A few epochs favor what moves fast. How training of a hundred epochs ends, which "
     "is the paper's subject, only the experiments for a GPU can show."
 )
 _DECADES = "0.001,0.01,0.1,1,10,100,1000"

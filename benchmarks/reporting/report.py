@@ -178,7 +178,7 @@ def write_readme(path: Path, results: Path, judged: Sequence[claims.Verdict]) ->
             for (label, *_), same in outcomes.group(outcome.runs).items()
         }
         title, epochs = outcome.title, outcome.config["epochs"]
-        table = run_drawings.table(runs, epochs, title, outcome.measure)
+        table = run_drawings.table(runs, epochs, title, outcome.measure, timed=False)
         parts += [
             f"{table.title}:",
             as_markdown(table),

@@ -324,6 +324,15 @@ def figure_at(
     return summarise(values + diverged * [chance])._replace(diverged=diverged)
 
 
+def train_accuracy(line: Line) -> float:
+    """Return the train accuracy in % at the end of a run.
+
+    That of the final weights on the training set without augmentation if it was
+    measured, else that of the last epoch while training.
+    """
+    return 100 * line.get("final_train_accuracy", line["train_accuracy"])
+
+
 def decades(lines: Iterable[Line]) -> Iterable[float]:
     """Yield by how many powers of ten the effective rates of a run are spread."""
     for line in lines:

@@ -22,8 +22,10 @@ _RULE = (
     "decided together (Holm, 5 %). A run that diverged counts as guessing. "
     "Rows marked † were written when their records already existed. Theorems are "
     "proved; that they hold here shows that the code is right, not that Padam is good, "
-    "so they are *checked* or *violated*, and counted apart. The rules, and the margin "
-    "of each experiment, are in [experiments.py](experiments.py)."
+    "so they are *checked* or *violated*, and counted apart. Train accuracy in the "
+    "tables is that of the final weights on the training set without augmentation, or, "
+    "of runs that did not measure it, that of the last epoch while training. The "
+    "rules, and the margin of each experiment, are in [experiments.py](experiments.py)."
 )
 _WORDS = {HOLDS: "checked", FAILS: "violated"}
 _HOLD = ("hold", "do not hold", "are undecided")

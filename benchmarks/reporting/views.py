@@ -88,7 +88,7 @@ def _view_curves(outcome: Outcome, trained: str, plot: Path) -> Parts:
         for key, same in outcomes.group(with_baseline(outcome)).items()
     }
     runs = {label: [run.lines for run in same] for label, same in groups.items()}
-    table = run_drawings.table(runs, epochs, trained, outcome.measure)
+    table = run_drawings.table(runs, epochs, trained, outcome.measure, timed=False)
     for label, cells in published(outcome.folder.name).items():
         table.add_row(f"{label}, published", "", *cells, "")
     drawn = _draw_curves(outcome, groups, plot)
@@ -193,16 +193,24 @@ def _tabulate(outcome: Outcome, groups: Mapping[outcomes.Key, list[Run]]) -> Tab
     name = outcome.measure.name
     epochs = outcome.config["epochs"]
     early = outcomes.epoch_at(1 / 4, epochs)
-    headings = (f"{name} after epoch {early} of {epochs}", "at the end", "runs")
+    headings = (
+        f"{name} after epoch {early} of {epochs}",
+        "at the end",
+        "train accuracy",
+        "runs",
+    )
     for heading in headings:
         table.add_column(heading, justify="right")
     for (label, *pairs), runs in groups.items():
-        point = dict(pairs)
+        # What the grid does not set is in the recipe.
+        point = {**runs[0].recipe, **dict(pairs)}
         cells = [outcomes.write_setting(point[n]) if n in point else "" for n in names]
         figures = (str(figure_at(outcome, runs, share)) for share in (1 / 4, 1))
         diverged = sum(bool(run.stopped) for run in runs)
         count = f"{len(runs)}" + (f", {diverged} diverged" if diverged else "")
-        table.add_row(label, *cells, *figures, count)
+        ends = outcomes.at(runs, 1, epochs)
+        train = outcomes.summarise([outcomes.train_accuracy(line) for line in ends])
+        table.add_row(label, *cells, *figures, str(train), count)
     return table
 
 

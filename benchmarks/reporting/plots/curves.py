@@ -28,6 +28,8 @@ def table(
     epochs: int,
     title: str,
     measure: outcomes.Measure = outcomes.ACCURACY,
+    *,
+    timed: bool = True,
 ) -> Table:
     """Tabulate the runs as the paper does: what counts at four points of the training.
 
@@ -36,6 +38,7 @@ def table(
       epochs: The length of a whole run.
       title: The title.
       measure: What counts.
+      timed: Whether the last column is the time of an epoch, else the train accuracy.
 
     Returns:
       A table of means over the seeds and, of several, sample deviations, after the
@@ -52,17 +55,20 @@ def table(
     result.add_column("train\nloss", justify="right", no_wrap=True)
     for epoch in quarters:
         result.add_column(f"epoch\n{epoch}", justify="right", no_wrap=True)
-    result.add_column("s/epoch", justify="right", no_wrap=True)
+    last = "s/epoch" if timed else "train\naccuracy"
+    result.add_column(last, justify="right", no_wrap=True)
     for label, seeds in runs.items():
         losses = [lines[-1]["train_loss"] for lines in seeds if lines]
         seconds = [line["seconds"] for lines in seeds for line in lines]
         values = [[measure.of(line) for line in _at(seeds, e)] for e in quarters]
         complete = len(seeds)
+        ends = [] if timed else _at(seeds, epochs)
+        train = [outcomes.train_accuracy(line) for line in ends]
         result.add_row(
             label,
             f"{statistics.fmean(losses):.4f}" if losses else "-",
             *(_mean(figures, complete) for figures in values),
-            f"{statistics.fmean(seconds):.2f}" if seconds else "-",
+            _mean(train, complete) if not timed else _write_seconds(seconds),
         )
     return result
 
@@ -71,6 +77,10 @@ def _at(
     seeds: Sequence[Sequence[Mapping[str, Any]]], epoch: int
 ) -> list[Mapping[str, Any]]:
     return [line for lines in seeds for line in lines if line["epoch"] == epoch]
+
+
+def _write_seconds(seconds: Sequence[float]) -> str:
+    return f"{statistics.fmean(seconds):.2f}" if seconds else "-"
 
 
 def _mean(values: Sequence[float], wanted: int) -> str:

@@ -1,5 +1,6 @@
 """The report says what the records say, and says how they came about."""
 
+import json
 import re
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from benchmarks import run_dir
 from benchmarks.__main__ import main
 from benchmarks.paths import ROOT
 from benchmarks.reporting import report, sections
+from benchmarks.reporting import results as outcomes
 
 HEADER = {
     "started": "2026-01-02T03:04:05+00:00",
@@ -150,15 +152,14 @@ def test_tables_show_means_deviations_and_what_diverged(results, report_on):
     # Two seeds that differ by 20 points: the sample deviation is 14.14.
     expected = ["60.00±14.14", "70.00±14.14", "80.00±14.14", "90.00±14.14"]
     (padam, p_quarter, p_eighth) = rows(text, "Padam")[:3]
-    assert padam == ["Padam", "0.2500", *expected, "1.00"]
-    assert rows(text, "SGD") == [
-        ["SGD", "1.0000", "37.50±17.68", "-", "-", "-", "1.00"]
-    ]
+    assert padam == ["Padam", "0.2500", *expected, "90.00±14.14"]
+    assert rows(text, "SGD") == [["SGD", "1.0000", "37.50±17.68", "-", "-", "-", "-"]]
     assert "* SGD, seed 8, ended early: the loss is nan." in text
-    assert p_quarter == ["Padam", "1/4", "10.00±0.00", "60.00±14.14", "2"]
+    ends = ["60.00±14.14", "60.00±14.14"]  # test and train accuracy are the same here
+    assert p_quarter == ["Padam", "1/4", "10.00±0.00", *ends, "2"]
     # The one that diverged counts as guessing between ten classes.
     diverged = [f"{x} (1 of 2 diverged)" for x in ("15.00±7.07", "50.00±56.57")]
-    assert p_eighth == ["Padam", "1/8", *diverged, "2, 1 diverged"]
+    assert p_eighth == ["Padam", "1/8", *diverged, "90.00", "2, 1 diverged"]
     (timed,) = rows(text, "padam")
     assert timed[:3] == ["padam", "3", "1.50"]
 
@@ -191,7 +192,7 @@ def test_published_figures_stand_beside_what_was_not_run_and_what_was(
     lines = run_lines(0.5, 0.6, 0.7, 0.8)
     write(results / "slides-cifar10", config, **{"padam-seed7": lines})
     text = report_on(results)
-    mine = ["Padam", "0.2500", "50.00", "60.00", "70.00", "80.00", "1.00"]
+    mine = ["Padam", "0.2500", "50.00", "60.00", "70.00", "80.00", "80.00"]
     assert mine in rows(text, "Padam")
     assert ["Padam, published", "", *published, ""] in rows(text, "Padam, published")
     assert "slides-cifar10: not run" not in text
@@ -212,6 +213,7 @@ def test_a_grid_of_two_settings_is_a_map(results, tmp_path):
         "1/4",
         "0.01",
         "10.00",
+        "26.00",
         "26.00",
         "1",
     ]
@@ -293,6 +295,31 @@ def tuning_lines(*accuracies):
     ]
 
 
+@pytest.mark.parametrize("measured", [True, False])
+def test_train_accuracy_is_that_of_the_final_weights_if_measured(measured):
+    *_, line = run_lines(0.5, 0.8)
+    if measured:
+        line["final_train_accuracy"] = 0.95
+    expected = 95.0 if measured else 80.0
+    assert outcomes.train_accuracy(line) == pytest.approx(expected)
+
+
+def test_settings_that_the_grid_does_not_give_are_read_from_the_recipe(
+    results, tmp_path
+):
+    runs = [("padam", {"bias_correction": "none"}, 7, run_lines(0.1, 0.2, 0.3, 0.4))]
+    write_sweep(results / "correction", {**CONFIG, "seeds": 1}, runs)
+    runs = [("padam", {"p": 0.125}, 7, run_lines(0.1, 0.2, 0.3, 0.5))]
+    write_sweep(results / "dilemma", {**CONFIG, "seeds": 1}, runs)
+    path = results / "dilemma" / "run0" / "config.json"
+    config = json.loads(path.read_text())
+    config["recipes"]["padam"]["bias_correction"] = "official"
+    path.write_text(json.dumps(config))
+    text = sections.describe(results / "correction", tmp_path).text
+    found = {row[2]: row[4] for row in rows(text, "Padam")}
+    assert found == {"official": "50.00", "none": "40.00"}
+
+
 @pytest.mark.parametrize("with_finals", [True, False])
 def test_finals_and_what_was_tuned_are_kept_apart(results, tmp_path, with_finals):
     diverged = [*tuning_lines(0.2), {"stopped": "the loss is nan"}]
@@ -320,7 +347,8 @@ def test_finals_and_what_was_tuned_are_kept_apart(results, tmp_path, with_finals
     section = sections.describe(results / "subset", tmp_path)
     # Means of two seeds 20 points apart; guessing one of ten classes is right in 10 %.
     tuned = "**0.01: 60.00±14.14**; 0.1: 25.00±21.21 (1 of 2 diverged)"
-    final = ["Adam", "0.01", "10.00±0.00", "70.00±14.14", "2"]
+    ends = ["70.00±14.14", "70.00±14.14"]  # test and train accuracy are the same here
+    final = ["Adam", "0.01", "10.00±0.00", *ends, "2"]
     expected = [final] * with_finals + [["Adam", tuned]]
     assert rows(section.text, "Adam") == expected
     names = ["subset.png"] * with_finals + ["subset-tuning.png", "subset-budget.png"]
