@@ -63,6 +63,18 @@ def sparse(nonzero: int = 15) -> Callable[..., jax.Array]:
     return init
 
 
+def orthogonal() -> Callable[..., jax.Array]:
+    """Draw orthonormal rows or columns, whichever are fewer, in float32; then cast.
+
+    Not all versions of JAX factorize matrices of 16 bits.
+    """
+
+    def init(key, shape, dtype=jnp.float32):
+        return initializers.orthogonal()(key, shape, jnp.float32).astype(dtype)
+
+    return init
+
+
 INITIALIZERS: dict[str, Initializer] = {
     "xavier-uniform": Initializer(
         initializers.glorot_uniform(),
@@ -93,7 +105,7 @@ INITIALIZERS: dict[str, Initializer] = {
         "N(0, 0.01²); Krizhevsky et al., NIPS 2012",
     ),
     "orthogonal": Initializer(
-        initializers.orthogonal(),
+        orthogonal(),
         "orthonormal rows or columns, whichever are fewer; Saxe et al., ICLR 2014",
     ),
     "sparse": Initializer(

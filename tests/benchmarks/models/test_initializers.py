@@ -60,6 +60,18 @@ def test_orthogonal_kernels_have_orthonormal_rows_or_columns(shape):
     np.testing.assert_allclose(matrix.T @ matrix, identity, atol=1e-6)
 
 
+def test_orthogonal_kernels_of_16_bits_are_those_of_32_rounded():
+    key, init = random.key(0), lookup("orthogonal").kernel
+    drawn = init(key, (4, 4), jnp.bfloat16)
+    expected = init(key, (4, 4), jnp.float32).astype(jnp.bfloat16)
+    np.testing.assert_array_equal(drawn, expected)
+    # No other step has 16 bits: not all versions of JAX factorize such matrices.
+    program = jax.make_jaxpr(lambda: init(key, (4, 4), jnp.bfloat16))()
+    *drawing, rounding = program.jaxpr.eqns
+    assert rounding.primitive.name == "convert_element_type"
+    assert "bf16" not in "".join(map(str, drawing))
+
+
 def test_sparse_units_have_fifteen_weights_each():
     kernel = draw("sparse", (5, 5, 4, 400)).reshape(100, 400)
     np.testing.assert_array_equal(np.count_nonzero(kernel, axis=0), 15)
