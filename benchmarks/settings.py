@@ -1,8 +1,22 @@
 """Settings as a user writes them, name=value."""
 
+import re
 from collections.abc import Iterable
 
 from benchmarks.errors import UsageError
+
+
+def split_recipe(setting: str) -> tuple[str, str]:
+    """Split a setting of one optimizer into its name and name=value.
+
+    >>> split_recipe("adam:b2=0.9"), split_recipe("optax:lion:b1=0.95")
+    (('adam', 'b2=0.9'), ('optax:lion', 'b1=0.95'))
+    >>> split_recipe("b2=0.9")
+    ('', 'b2=0.9')
+    """
+    before, equals, value = setting.rpartition("=")
+    name, _, key = before.rpartition(":")
+    return name, f"{key}{equals}{value}"
 
 
 def recipe_of(optimizer: str, settings: Iterable[str]) -> tuple[str, ...]:
@@ -11,14 +25,17 @@ def recipe_of(optimizer: str, settings: Iterable[str]) -> tuple[str, ...]:
     >>> recipe_of("adam", ["weight_decay=0", "adam:b2=0.9", "padam:p=0.25"])
     ('weight_decay=0', 'b2=0.9')
     """
-    split = (
-        (setting, *setting.partition("=")[0].partition(":")) for setting in settings
-    )
-    return tuple(
-        setting.removeprefix(f"{optimizer}:")
-        for setting, name, colon, _ in split
-        if not colon or name == optimizer
-    )
+    split = map(split_recipe, settings)
+    return tuple(setting for name, setting in split if name in ("", optimizer))
+
+
+def file_name(name: str) -> str:
+    """Write a name, which may be that of an object, so that a file can have it.
+
+    >>> file_name("optax:lion,b1=0.95")
+    'optax_lion_b1_0.95'
+    """
+    return re.sub(r"[^\w.+-]", "_", name)
 
 
 def parse_settings(argument: str, settings: Iterable[str]) -> dict[str, float | str]:

@@ -51,7 +51,8 @@ def run(config: SweepConfig) -> int:
         finally:
             results = own.write_results()
     labels = {name: optimizers.lookup(name).label for name in config.train.optimizers}
-    Console().print(sweep_table(results, config.study, labels))
+    table = sweep_table(results, config.study, labels, own.judged)
+    Console().print(table)
     print(f"runs: {folder / 'sweep.jsonl'}")
     stopped = [result for result in results if result["state"] == "stopped"]
     for result in stopped:

@@ -30,7 +30,7 @@ def run(config: TrainConfig) -> int:
         )
     elif trained.is_primary:
         title = f"{config.dataset}, {config.model}, {config.epochs} epochs"
-        measure = outcomes.measure_for(config.dataset, config.evaluated)
+        measure = outcomes.measure_for(trained.settings, config.evaluated)
         Console().print(curves.table(trained.runs, config.epochs, title, measure))
         curves.draw_curves(trained.runs, folder / "curves.png", title, measure)
         print(f"records: {folder}\nplot:    {folder / 'curves.png'}")

@@ -42,7 +42,7 @@ def find_digits() -> Source:
         images.shape[1:],
         10,
         "images",
-        lambda: _in_memory("digits", train, test),
+        lambda: in_memory("digits", train, test),
     )
 
 
@@ -69,14 +69,20 @@ def find_images(name: str, builder: Any) -> Source:
     def read() -> Dataset:
         kept = cached(f"{name}-{fingerprint(Path(builder.data_path))}", decode)
         train = Split(kept["train_images"], kept["train_labels"])
-        return _in_memory(name, train, Split(kept["test_images"], kept["test_labels"]))
+        return in_memory(name, train, Split(kept["test_images"], kept["test_labels"]))
 
     sizes = splits["train"].num_examples, splits["test"].num_examples
     return Source(name, *sizes, shape, classes, "images", read)
 
 
-def _in_memory(name: str, train: Split, test: Split) -> Dataset:
-    """Measure what is not published, and choose the usual augmentation."""
+def in_memory(name: str, train: Split, test: Split) -> Dataset:
+    """Measure what is not published, and choose the usual augmentation.
+
+    Args:
+      name: The name of the set.
+      train: Images (n, height, width, channels), uint8, and their classes.
+      test: Likewise.
+    """
     mean, std = _PUBLISHED.get(name) or _statistics(train.inputs)
     # The paper shifts images of 32 pixels by up to 4.
     padding = train.inputs.shape[1] // 8

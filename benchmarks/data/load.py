@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.data import arrays, imagenet, text
+from benchmarks.data import arrays, imagenet, own_arrays, text
 from benchmarks.data.prepare import NAMES as PREPARABLE
 from benchmarks.data.types import Source
 from benchmarks.errors import UsageError
@@ -19,7 +19,7 @@ def find(name: str, data_dir: Path | None) -> Source:
     """Find a data set without reading its images.
 
     Args:
-      name: "digits" or the name of a TFDS builder.
+      name: "digits", the name of a TFDS builder, or one's own; see `own_arrays`.
       data_dir: Where TFDS looks; None for its default.
 
     Returns:
@@ -29,6 +29,8 @@ def find(name: str, data_dir: Path | None) -> Source:
       UsageError: If the set does not exist, is not prepared, or holds something else
         than images with labels or text.
     """
+    if own_arrays.is_own(name):
+        return own_arrays.find(name)
     if name == "digits":
         if data_dir is not None:
             raise UsageError(

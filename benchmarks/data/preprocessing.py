@@ -128,3 +128,29 @@ class Tokens:
     def test(self, inputs: jax.Array) -> jax.Array:
         """Return the characters' numbers as int32."""
         return inputs.astype(jnp.int32)
+
+
+@dataclass(frozen=True)
+class Values:
+    """Arrays that the network takes as they are."""
+
+    def without_augmentation(self) -> "Values":
+        """Return itself."""
+        return self
+
+    def draw(self, key: jax.Array, shape: tuple[int, ...]) -> Draws:
+        """Draw nothing."""
+        del key, shape
+        return Draws()
+
+    def train(self, inputs: jax.Array, draws: Draws) -> jax.Array:
+        """Return the inputs."""
+        del draws
+        return inputs
+
+    def test(self, inputs: jax.Array) -> jax.Array:
+        """Return the inputs."""
+        return inputs
+
+
+Preprocessing = Pixels | Tokens | Values

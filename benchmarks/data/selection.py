@@ -81,6 +81,16 @@ def _check_kind(config: TrainConfig, source: Source) -> None:
                 f"{option} is for images with labels, but {source.name} holds text; "
                 "leave it out or name another --dataset."
             )
+        if is_given and option == "--side" and source.kind == "arrays":
+            raise UsageError(
+                f"--side is for 8-bit images, but {source.name} holds other arrays; "
+                "leave it out."
+            )
+        if is_given and not source.classes and option != "--validate":
+            raise UsageError(
+                f"{option} is for classes, but {source.name} holds targets; leave it "
+                "out."
+            )
 
 
 def _check_side(side: int, source: Source) -> None:

@@ -7,7 +7,7 @@ from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
-from benchmarks.data.preprocessing import Pixels, Tokens
+from benchmarks.data.preprocessing import Pixels, Preprocessing
 from benchmarks.errors import UsageError
 
 
@@ -15,8 +15,10 @@ class Split(NamedTuple):
     """Examples and what to predict of them.
 
     Attributes:
-      inputs: Images (n, height, width, channels) or characters (n, length), uint8.
-      labels: Classes (n,) or the next characters (n, length), int32.
+      inputs: Images (n, height, width, channels) or characters (n, length), uint8; or
+        arrays (n, ...) of the user's own.
+      labels: Classes (n,) or the next characters (n, length), int32; or targets
+        (n, ...), float32.
     """
 
     inputs: Any
@@ -35,7 +37,7 @@ class Dataset:
 
     train: Split
     test: Split
-    preprocessing: Pixels | Tokens
+    preprocessing: Preprocessing
 
 
 @dataclass(frozen=True)
@@ -90,8 +92,9 @@ class Source:
       train_size: Number of training examples.
       test_size: Number of test examples.
       input_shape: Height, width and channels; or the length of a text.
-      classes: Number of classes, or of different characters.
-      kind: What the inputs are.
+      classes: Number of classes, or of different characters; 0 if the labels are
+        targets.
+      kind: What the inputs are; arrays are the user's own, which are taken as they are.
       read: Reads it into memory or opens the stream.
       resident: Whether it is read into memory as a whole.
     """
@@ -101,7 +104,7 @@ class Source:
     test_size: int
     input_shape: tuple[int, ...]
     classes: int
-    kind: Literal["images", "text"]
+    kind: Literal["images", "text", "arrays"]
     read: Callable[[], Any]  # a Dataset or a Stream, as `resident` says
     resident: bool = True
 

@@ -1,43 +1,18 @@
 """The networks, by the names they have on the command line."""
 
-from collections.abc import Callable
 from functools import partial
-from typing import Literal, NamedTuple
 
-from flax import nnx
-
+from benchmarks import own
 from benchmarks.errors import check_name
 from benchmarks.models.adam_cnn import adam_cnn
+from benchmarks.models.factories import describe
 from benchmarks.models.lenet import lenet
 from benchmarks.models.lstm import lstm
 from benchmarks.models.mlp import logistic, mlp
 from benchmarks.models.resnet import resnet18, resnet18_imagenet, resnet50_imagenet
+from benchmarks.models.types import Model
 from benchmarks.models.vgg import vgg16, vgg16_imagenet, vgg_small
 from benchmarks.models.wide_resnet import wrn_16_4
-
-
-class Model(NamedTuple):
-    """One row of the table.
-
-    Attributes:
-      build: Takes width, input_shape and classes, and by name initializer, dtype,
-        axis_name and rngs, all of which layers.Layers explains; with initializer=None
-        the weights begin as published. The shape is (height, width, channels) of an
-        image or (length,) of a text, and classes of a text are its different tokens.
-        The model maps a batch to logits in float32.
-      width: The width as published: channels of the first convolution, or units of a
-        hidden layer. The other layers grow with it.
-      smallest_side: The fewest pixels an image may have along a side; 0 for any input.
-      takes: Images (float), or text (integers).
-      description: One line.
-    """
-
-    build: Callable[..., nnx.Module]
-    width: int
-    smallest_side: int
-    takes: Literal["images", "text"]
-    description: str
-
 
 MODELS: dict[str, Model] = {
     "vgg-small": Model(
@@ -94,6 +69,16 @@ MODELS: dict[str, Model] = {
 
 
 def lookup(name: str) -> Model:
-    """Find a network by its name on the command line."""
+    """Find a network by its name on the command line.
+
+    Args:
+      name: A key of MODELS; or module:factory, with settings after commas if there are
+        any.
+
+    Raises:
+      UsageError: If it does not exist.
+    """
+    if own.is_own(name):
+        return describe(name)
     check_name("--model", name, MODELS)
     return MODELS[name]

@@ -11,7 +11,7 @@ from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.run_files import RunFiles
-from benchmarks.settings import parse_settings
+from benchmarks.settings import file_name, parse_settings
 
 Line = Mapping[str, Any]
 # A label, and pairs of setting and value.
@@ -68,7 +68,7 @@ class Outcome(NamedTuple):
     @property
     def measure(self) -> "Measure":
         """What its runs are judged by."""
-        return measure_for(self.config["dataset"])
+        return measure_for(self.config)
 
 
 class Measure(NamedTuple):
@@ -126,19 +126,32 @@ TRAIN_LOSS = Measure(
 _CLASSES = {"cifar100": 100, "imagenet2012": 1000, "tiny_shakespeare": 65}
 
 
-def classes(dataset: str) -> int:
-    """Return between how many classes a network chooses."""
-    return _CLASSES.get(dataset, 10)
-
-
-def measure_for(dataset: str, evaluated: str = "test") -> Measure:
-    """Return what networks are judged by on a data set.
+def classes(config: Mapping[str, Any]) -> int:
+    """Return between how many classes a network chooses.
 
     Args:
-      dataset: Its name.
-      evaluated: The part of it that counts, as the records name it: test or validation.
+      config: The settings of the run.
     """
-    measure = PERPLEXITY if dataset == "tiny_shakespeare" else ACCURACY
+    known = config.get("data", {}).get("classes")
+    return known or _CLASSES.get(config["dataset"], 10)
+
+
+def measure_for(config: Mapping[str, Any], evaluated: str = "test") -> Measure:
+    """Return what the runs with these settings are judged by.
+
+    Args:
+      config: The settings, as config.json has them.
+      evaluated: The part of the data set that counts, as the records name it: test or
+        validation.
+    """
+    if config.get("metric"):
+        name = config["metric"].rpartition(":")[2].rpartition(".")[2].partition(",")[0]
+        return _plain(evaluated, name, more_is_better=not config.get("minimize"))
+    kind = config.get("data", {}).get("kind")
+    if config.get("data", {}).get("classes") == 0:
+        return _plain(evaluated, "loss", more_is_better=False)
+    is_text = kind == "text" or config["dataset"] == "tiny_shakespeare"
+    measure = PERPLEXITY if is_text and not config.get("loss") else ACCURACY
     if evaluated == "test":
         return measure
 
@@ -152,6 +165,19 @@ def measure_for(dataset: str, evaluated: str = "test") -> Measure:
         of=read_as_test(measure.of),
         of_error=read_as_test(measure.of_error),
     )
+
+
+def _plain(evaluated: str, name: str, *, more_is_better: bool) -> Measure:
+    """Make the measure of a loss or of the user's own metric, shown as it is."""
+    title = f"{evaluated} {name.replace('_', ' ')}"
+
+    def read(line: Line) -> float:
+        return line[f"{evaluated}_{name}"]
+
+    def at_chance(classes: int) -> float:
+        return math.nan  # nobody knows
+
+    return Measure(title, title, read, read, at_chance, more_is_better)
 
 
 def read(folder: Path) -> Outcome:
@@ -189,7 +215,7 @@ def interpret(files: RunFiles) -> Outcome:
                 _find_run(files, name, {"seed": seed, "settings": {}})
                 for name in config["recipes"]
                 for seed in seeds
-                if files.lines(f"{name}-seed{seed}")
+                if files.lines(f"{file_name(name)}-seed{seed}")
             ]
     except KeyError as error:
         raise UsageError(
@@ -199,7 +225,8 @@ def interpret(files: RunFiles) -> Outcome:
 
 
 def _find_run(files: RunFiles, optimizer: str, about: Mapping[str, Any]) -> Run:
-    lines: list[Line] = list(files.files[f"{optimizer}-seed{about['seed']}.jsonl"])
+    path = f"{file_name(optimizer)}-seed{about['seed']}.jsonl"
+    lines: list[Line] = list(files.files[path])
     stopped = lines.pop()["stopped"] if lines and "stopped" in lines[-1] else ""
     recipe = files.config["recipes"][optimizer]
     label = recipe.get("label", optimizer)
@@ -320,7 +347,7 @@ def figure_at(
     values = [measure.of(x) for x in at(runs, share, outcome.config["epochs"])]
     epoch = epoch_at(share, outcome.config["epochs"])
     diverged = sum(bool(run.stopped) and line_at(run, epoch) is None for run in runs)
-    chance = measure.at_chance(classes(outcome.config["dataset"]))
+    chance = measure.at_chance(classes(outcome.config))
     return summarise(values + diverged * [chance])._replace(diverged=diverged)
 
 
@@ -429,12 +456,12 @@ def tuned_mean(
 
 
 def _on_validation_set(outcome: Outcome, tuning: Sequence[Run]) -> Figure:
-    dataset, last = outcome.config["dataset"], outcome.config["epochs"]
-    measure = measure_for(dataset, "validation")
+    config, last = outcome.config, outcome.config["epochs"]
+    measure = measure_for(config, "validation")
     lines = [line_at(run, last) for run in tuning if not run.stopped]
     values = [measure.of(line) for line in lines if line is not None]
     diverged = sum(bool(run.stopped) for run in tuning)
-    chance = measure.at_chance(classes(dataset))
+    chance = measure.at_chance(classes(config))
     return summarise([*values, *diverged * [chance]])._replace(diverged=diverged)
 
 
@@ -526,7 +553,7 @@ def find_robustness(
         test = figure_at(outcome, runs, 1)
         ends = at(runs, 1, outcome.config["epochs"])
         train = [100 * line["train_accuracy"] for line in ends]
-        chance = 100 / classes(outcome.config["dataset"])
+        chance = 100 / classes(outcome.config)
         train += test.diverged * [chance]
         return summarise(train)._replace(diverged=test.diverged), test
 

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from markdown_it import MarkdownIt
 from rich.table import Table
 from rich.text import Text
 
@@ -131,7 +132,7 @@ def _view_tuned(outcome: Outcome, trained: str, plot: Path) -> Parts:
         parts += ["**Finals, on the test set**", as_markdown(table)]
         plots.append(_draw_curves(outcome, curves, plot))
     tried = outcomes.group_tried(outcome, tuning)
-    measure = outcomes.measure_for(outcome.config["dataset"], "validation")
+    measure = outcomes.measure_for(outcome.config, "validation")
     seeds = len({run.seed for run in tuning})
     drawn = plot.with_stem(f"{plot.stem}-tuning")
     sweep_drawings.draw_tuning(tried, outcome.config["tune"], measure, drawn)
@@ -387,6 +388,15 @@ def as_markdown(table: Table) -> str:
     ]
     lines = [f"| {' | '.join(head)} |", f"|{'|'.join(aligned)}|"]
     return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in body)])
+
+
+def as_html(markdown: str) -> str:
+    """Render Markdown with tables.
+
+    >>> print(as_html("**bold**"))
+    <p><strong>bold</strong></p>
+    """
+    return MarkdownIt("commonmark").enable("table").render(markdown)
 
 
 def _as_cell(content: object) -> str:

@@ -3,7 +3,6 @@
 import dataclasses
 import itertools
 import math
-import re
 import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +10,7 @@ from typing import Any, Literal, NamedTuple
 
 from benchmarks import optimizers
 from benchmarks.errors import UsageError
-from benchmarks.settings import format_value, recipe_of
+from benchmarks.settings import file_name, format_value, recipe_of, split_recipe
 from benchmarks.sweep.config import SweepConfig
 from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
 
@@ -38,7 +37,16 @@ Value = float | int | bool | str
 Grid = Mapping[str, Sequence[Value | Relative]]
 
 # Fields of TrainConfig that are no single number or name, or have an option already.
-_NOT_IN_GRID = ("optimizers", "recipe", "milestones", "seed", "seeds", *CIRCUMSTANCES)
+_NOT_IN_GRID = (
+    "optimizers",
+    "recipe",
+    "milestones",
+    "metric",
+    "minimize",
+    "seed",
+    "seeds",
+    *CIRCUMSTANCES,
+)
 
 
 def round_value(value: float) -> float:
@@ -71,7 +79,7 @@ class Run(NamedTuple):
         """What its folder is called."""
         parts = [f"{name}{format_value(value)}" for name, value in self.point.items()]
         text = "-".join([self.optimizer, *parts, f"seed{self.config.seed}"])
-        return re.sub(r"[^\w.+-]", "_", text)
+        return file_name(text)
 
 
 def read_grid(config: SweepConfig) -> dict[str, tuple[Value | Relative, ...]]:
@@ -88,7 +96,7 @@ def read_grid(config: SweepConfig) -> dict[str, tuple[Value | Relative, ...]]:
       UsageError: If a setting does not exist, or a value is not possible or not new.
     """
     fixed = {
-        setting.partition("=")[0].rpartition(":")[2] for setting in config.train.recipe
+        split_recipe(setting)[1].partition("=")[0] for setting in config.train.recipe
     }
     grid: dict[str, tuple[Value | Relative, ...]] = {}
     for setting in config.grid:
@@ -128,9 +136,10 @@ def _find_reader(
                 f"--grid {name}: {optimizer} has no such setting; it has "
                 f"{', '.join(recipe)}; every run has {', '.join(known)}."
             )
-        kinds.add(str if isinstance(recipe[name], str) else float)
-    if str in kinds:
-        return lambda text: _read_as(str, text)
+        kinds.add(type(recipe[name]))
+    for kind in (str, bool):
+        if kind in kinds:
+            return lambda text, kind=kind: _read_as(kind, text)
     return _read_number
 
 
@@ -184,7 +193,8 @@ def make_run(
     Raises:
       UsageError: If the combination of settings is not possible.
     """
-    fields = {k: v for k, v in point.items() if k in TrainConfig.__annotations__}
+    known = {field.name for field in dataclasses.fields(TrainConfig)}
+    fields = {k: v for k, v in point.items() if k in known}
     changes = [f"{k}={v}" for k, v in point.items() if k not in fields]
     own = dataclasses.replace(
         config,

@@ -9,6 +9,7 @@ import contextlib
 import dataclasses
 import fcntl
 import json
+import math
 import os
 import socket
 import time
@@ -28,14 +29,16 @@ from optuna.distributions import (
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import event, exc
 
-from benchmarks import data, models, optimizers, run_dir, run_files
+from benchmarks import data, optimizers, run_dir, run_files
 from benchmarks.errors import UsageError
+from benchmarks.settings import file_name
 from benchmarks.sweep import tuning
 from benchmarks.sweep.config import SweepConfig
 from benchmarks.sweep.grid import Grid, Run
 from benchmarks.training import loop, resume, setup
 from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
 from benchmarks.training.devices import DeviceLayout
+from benchmarks.training.objective import Objective, find_objective
 from benchmarks.training.preemption import PreemptedError, Preemption
 
 _SECONDS_BETWEEN_LOOKS = 0.2
@@ -45,20 +48,33 @@ _Space = FloatDistribution | IntDistribution | CategoricalDistribution
 
 def check(runs: Mapping[str, Run], layout: DeviceLayout) -> None:
     """Refuse now what would end a run at its start."""
-    sources: dict[Any, data.Source] = {}
+    sources = Sources()
     for run in runs.values():
         config = run.config
         recipe = setup.resolve_hyperparams(config)[run.optimizer]
         sizes = optimizers.Run(steps=1, num_examples=1, seed=0)
         optimizers.build(run.optimizer, recipe, lambda count: 0.1, sizes)
-        models.lookup(config.model)
         finals = (False,) if run.stage == "tuning" else ()
         for validate in (config.validate, *finals):
             own = dataclasses.replace(config, validate=validate)
-            key = (own.dataset, own.examples, validate, own.side, own.label_noise)
-            if key not in sources:
-                sources[key] = data.find_for(own)
-            setup.validate(own, sources[key], layout)
+            source = sources.find(own)
+            setup.find_parts(own, source)
+            setup.validate(own, source, layout)
+
+
+class Sources:
+    """Data sets that were found, each once."""
+
+    def __init__(self) -> None:
+        self._found: dict[Any, data.Source] = {}
+
+    def find(self, config: TrainConfig) -> data.Source:
+        """Find the data set of a run, as its options select and change it."""
+        changes = (config.examples, config.validate, config.side, config.label_noise)
+        key = (config.dataset, *changes)
+        if key not in self._found:
+            self._found[key] = data.find_for(config)
+        return self._found[key]
 
 
 class Worker:
@@ -91,7 +107,7 @@ class Worker:
             self.study = self._open()
         self.runs = self._plan(self._find_trials())
         self._silent: dict[int, float] = {}
-        self._about: dict[str, dict[str, Any]] = {}  # of each data set
+        self._sources = Sources()
         self._trainer: tuple[Any, loop.Trainer] | None = None
 
     def _open(self) -> optuna.Study:
@@ -146,8 +162,12 @@ class Worker:
             written = (self.folder / "header.json").exists()
             if written and self.study.user_attrs.get("described"):
                 return
-            common = self.config.train
-            settings = {**dataclasses.asdict(common), **self._describe()}
+            common, first = self.config.train, next(iter(self.runs.values()))
+            settings = {
+                **dataclasses.asdict(common),
+                **self._describe(),
+                **setup.describe(common, self._sources.find(first.config)),
+            }
             run_dir.write_json(self.folder / "config.json", settings)
             run_dir.write_header(self.folder, self._header(common.seed))
             self.study.set_user_attr("described", True)
@@ -210,21 +230,23 @@ class Worker:
         scores = {}
         for name, trial in trials.items():
             if trial.state.is_finished() and trial.user_attrs.get("stage") == "tuning":
-                record = trial.user_attrs["record"]
-                stopped = trial.state == TrialState.PRUNED
-                scores[name] = tuning.score(
-                    None if stopped else record,
-                    trial.user_attrs["classes"],
-                    trial.user_attrs["kind"] == "images",
-                )
+                scores[name] = self._score(trial)
         return tuning.plan(self.config, self.grid, scores)
+
+    def _score(self, trial: FrozenTrial) -> float:
+        """Say how good a finished run that tunes is, the higher the better."""
+        about, stopped = trial.user_attrs, trial.state == TrialState.PRUNED
+        if self.config.train.metric is not None or not about["classes"]:
+            return -math.inf if stopped else float(trial.value or 0.0)
+        record = None if stopped else about["record"]
+        return tuning.score(record, about["classes"], about["kind"] != "text")
 
     def _find_finished(self, name: str) -> list[dict[str, Any]]:
         """Return the records of a run that needs no more, [] if it does."""
         run, folder = self.runs[name], self.folder / name
         if (folder / "checkpoints").exists() or not (folder / "config.json").exists():
             return []
-        path = folder / f"{run.optimizer}-seed{run.config.seed}.jsonl"
+        path = folder / f"{file_name(run.optimizer)}-seed{run.config.seed}.jsonl"
         lines = loop.read_lines(path)
         ended = bool(lines) and "stopped" in lines[-1]
         if not ended and len(lines) < run.config.epochs:
@@ -270,14 +292,16 @@ class Worker:
     def _notes(self, name: str) -> dict[str, Any]:
         """Say what a trial is for, and what its value is measured by."""
         run = self.runs[name]
-        dataset = run.config.dataset
-        if dataset not in self._about:
-            source = data.find(dataset, run.config.data_dir)
-            self._about[dataset] = {"classes": source.classes, "kind": source.kind}
-        return {"run": name, "stage": run.stage, **self._about[dataset]}
+        source = self._sources.find(run.config)
+        about = {"classes": source.classes, "kind": source.kind}
+        return {"run": name, "stage": run.stage, **about}
 
     def _value(self, name: str, record: Mapping[str, Any]) -> float:
-        return record[f"{self.runs[name].config.evaluated}_accuracy"]
+        run = self.runs[name]
+        return self._find_objective(run).read(record, run.config.evaluated)
+
+    def _find_objective(self, run: Run) -> Objective:
+        return find_objective(run.config, self._sources.find(run.config))
 
     def _params(self, name: str) -> dict[str, tuple[Any, _Space]]:
         """Return a run's settings as Optuna shows them: each has one possible value.
@@ -368,7 +392,11 @@ class Worker:
         described = {
             run.optimizer: {"label": row.label, "formula": row.formula, **recipe}
         }
-        return {**dataclasses.asdict(config), "recipes": described}
+        return {
+            **dataclasses.asdict(config),
+            "recipes": described,
+            **setup.describe(config, self._sources.find(config)),
+        }
 
     def _header(self, seed: int) -> dict[str, Any]:
         header = run_dir.header("sweep", self.layout.describe(), seed)
@@ -384,7 +412,7 @@ class Worker:
         if self._trainer is None or self._trainer[0] != key:
             self._trainer = None  # free its memory first, programs included
             jax.clear_caches()
-            source = data.find_for(config)
+            source = self._sources.find(config)
             self._trainer = key, loop.Trainer(config, source, self.layout)
         return self._trainer[1]
 
@@ -404,11 +432,17 @@ class Worker:
                     time.sleep(_SECONDS_BETWEEN_LOOKS)
             yield
 
+    @property
+    def judged(self) -> str:
+        """What the runs are judged by, as their records name it."""
+        return self._find_objective(next(iter(self.runs.values()))).judged
+
     def write_results(self) -> list[dict[str, Any]]:
         """Write what has come of each run to sweep.jsonl, and return it."""
         trials = self._find_trials()
         results = []
         for name, run in self.runs.items():
+            objective = self._find_objective(run)
             trial = trials.get(name)
             notes = trial.user_attrs if trial else {}
             results.append(
@@ -419,7 +453,11 @@ class Worker:
                     "seed": run.config.seed,
                     "stage": run.stage,
                     "state": _STATES[trial.state if trial else TrialState.WAITING],
-                    f"{run.config.evaluated}_accuracy": trial.value if trial else None,
+                    f"{run.config.evaluated}_{objective.judged}": (
+                        objective.sign * trial.value
+                        if trial and trial.value is not None
+                        else None
+                    ),
                     "stopped": notes.get("stopped"),
                     "record": notes.get("record"),
                     "worker": notes.get("worker"),

@@ -2,7 +2,6 @@
 
 import itertools
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from benchmarks.errors import (
@@ -12,18 +11,14 @@ from benchmarks.errors import (
     check_out,
     check_seed,
 )
-from benchmarks.settings import parse_settings, recipe_of
-
-Schedule = Literal[
-    "multi-stage",
-    "cosine",
-    "linear",
-    "exponential",
-    "inverse-time",
-    "inverse-sqrt",
-    "constant",
-]
-
+from benchmarks.settings import file_name, parse_settings, recipe_of, split_recipe
+from benchmarks.training.options import (
+    CheckpointOptions,
+    DataOptions,
+    DeviceOptions,
+    ModelOptions,
+    OptimizationOptions,
+)
 
 # What may differ when a run is taken up again: it does not change a number.
 CIRCUMSTANCES = (
@@ -47,7 +42,9 @@ CIRCUMSTANCES = (
 
 
 @dataclass(frozen=True)
-class TrainConfig:
+class TrainConfig(
+    CheckpointOptions, DeviceOptions, OptimizationOptions, ModelOptions, DataOptions
+):
     """Train one network with several optimizers and compare them.
 
     Every optimizer gets its published recipe, the same initial weights and the same
@@ -56,104 +53,6 @@ class TrainConfig:
     scikit-learn's digits, which need no download, in about a minute on two processor
     cores.
     """
-
-    dataset: str = "digits"
-    """digits (comes with scikit-learn); a TFDS builder of images and labels: cifar10,
-    cifar100, mnist, fashion_mnist, svhn_cropped, imagenet2012, ...; or
-    tiny_shakespeare."""
-    data_dir: Path | None = None
-    """Folder with data sets prepared in array_record format; by default what
-    TFDS_DATA_DIR names, else ~/tensorflow_datasets."""
-    examples: int | None = None
-    """Train on this many examples only: the first ones of each class, as many of each;
-    by default on all."""
-    validate: bool = False
-    """Evaluate on examples held out from the training set instead of the test set,
-    which is not used: with --examples on the next as many of each class, else on the
-    last tenth of the training set."""
-    side: int | None = None
-    """Reduce images to this height and width: means over square blocks of pixels,
-    rounded to 8 bits; it must divide the images' own side."""
-    label_noise: float = 0.0
-    """Share of the training labels that are replaced by another class, drawn once and
-    the same for all seeds; labels of validation and test sets stay right."""
-    workers: int = 8
-    """Threads that read and decode images of sets too large for memory."""
-    optimizers: tuple[str, ...] = ("momentum", "adam", "amsgrad", "padam")
-    """Which to compare; `python -m benchmarks list optimizers` shows all there are."""
-    recipe: tuple[str, ...] = ()
-    """Settings that replace those of the optimizers' recipes, as p=0.25
-    learning_rate=0.01, which each optimizer must have; with a name in front, as
-    adam:b2=0.999, those of one optimizer."""
-    model: str = "vgg-small"
-    """The network; `python -m benchmarks list models` shows all there are."""
-    width: int | None = None
-    """Channels of the first layer, the others in proportion; by default as
-    published."""
-    initializer: str | None = None
-    """How weights are drawn at first, instead of as published; `python -m benchmarks
-    list initializers` shows all there are."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    """What the network computes in; weights and statistics stay float32."""
-    epochs: int = 100
-    """Passes over the training set."""
-    batch_size: int = 128
-    """Examples per step of the optimizer, over all devices together."""
-    accumulate: int = 1
-    """Parts in which a batch is computed one after the other, to save memory; each
-    part has BatchNorm statistics of its own."""
-    schedule: Schedule = "multi-stage"
-    """How the learning rate falls. multi-stage: divided by ten at the milestones;
-    cosine, linear, exponential, inverse-time: to --final-share of it at the end;
-    inverse-sqrt: over the root of the step's number."""
-    milestones: tuple[float, ...] = (0.3, 0.6, 0.8)
-    """Shares of the run at which the multi-stage schedule divides by ten. The linear
-    one reaches its end at the first of them if only one is given."""
-    final_share: float = 0.0
-    """What is left of the learning rate at the end of the other schedules."""
-    augment: bool = True
-    """Shift the training images at random, and mirror those of CIFAR."""
-    seed: int = 0
-    """Determines the initial weights, the batches and the augmentation."""
-    seeds: int = 1
-    """Runs of each optimizer, with this and the following seeds."""
-    diagnostics: bool = False
-    """Record per epoch also the distance from the initial weights and, where there is
-    a second moment, quantiles of the effective learning rates and the share of weights
-    where the running maximum binds."""
-    parallel: Literal["jit", "pmap"] = "jit"
-    """On all devices, each with its share of a batch: under jit on a mesh, where
-    BatchNorm sees the whole batch by itself, or under pmap."""
-    devices: int | None = None
-    """How many of the devices to use, the first ones; by default all."""
-    shard_optimizer: bool = False
-    """Divide the optimizer's state among the devices (ZeRO-1), with --parallel jit."""
-    coordinator: str | None = None
-    """host:port where the first of several processes listens, the same for all; or
-    auto, under SLURM, Open MPI or on a TPU pod, which tell it and the two below."""
-    num_processes: int | None = None
-    """How many processes take part."""
-    process_id: int | None = None
-    """Which of them this is, from 0."""
-    timeout: int = 60
-    """Seconds to wait for the other processes at the start."""
-    checkpoint_seconds: float = 60.0
-    """Save at the end of an epoch (a step, for sets too large for memory) if this long
-    has passed since the last time; also at the end of a run and on SIGTERM."""
-    keep: int = 2
-    """Latest checkpoints that are kept of each run; the best is kept besides. With 0
-    none are written, and a run that ends early begins anew."""
-    tensorboard: bool = False
-    """Write event files for TensorBoard, too."""
-    profile: bool = False
-    """Measure what data and bookkeeping add to the bare steps, and write a profile of
-    JAX; nothing is trained."""
-    out: Path | None = None
-    """Folder for records, checkpoints and plot; must not hold anything yet. By default
-    a new one under runs/, named after the data set and the time."""
-    resume: bool = False
-    """Go on with the runs in --out where their last checkpoints stand, or begin them.
-    The other settings must be what they were, but for devices and folders."""
 
     def __post_init__(self) -> None:
         """Refuse whatever no data set and no device could make possible."""
@@ -177,11 +76,16 @@ class TrainConfig:
             )
         check_seed(self.seed, self.seeds)
         check_each_once("--optimizers", self.optimizers)
+        if len(set(map(file_name, self.optimizers))) < len(self.optimizers):
+            raise UsageError(
+                f"--optimizers {' '.join(self.optimizers)}: two of them would write "
+                "to the same file; give one of your own another name."
+            )
         for name in self.optimizers:
             parse_settings("--recipe", recipe_of(name, self.recipe))
         for setting in self.recipe:
-            name, colon, _ = setting.partition("=")[0].partition(":")
-            if colon and name not in self.optimizers:
+            name, _ = split_recipe(setting)
+            if name and name not in self.optimizers:
                 raise UsageError(
                     f"--recipe {setting}: {name} is not among --optimizers "
                     f"{' '.join(self.optimizers)}; add it, or leave this out."
@@ -196,6 +100,15 @@ class TrainConfig:
             raise UsageError(
                 f"--final-share must be in [0, 1], got {self.final_share}."
             )
+        if not 0 <= self.warmup < 1:
+            raise UsageError(f"--warmup must be in [0, 1), got {self.warmup}.")
+        if self.schedule == "multi-stage" and self.milestones[:1] <= (self.warmup,):
+            raise UsageError(
+                f"--warmup must be less than the first of --milestones, "
+                f"{self.milestones[0]}, got {self.warmup}."
+            )
+        if self.minimize and self.metric is None:
+            raise UsageError("--minimize is about --metric; give that, too.")
         if self.schedule in ("exponential", "inverse-time") and not self.final_share:
             raise UsageError(
                 f"--schedule {self.schedule} never reaches 0: give --final-share, "

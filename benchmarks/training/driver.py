@@ -1,13 +1,15 @@
 """Train with each optimizer and seed."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from benchmarks import data, models, optimizers, run_dir
-from benchmarks.models import initializers
+from benchmarks import data, run_dir
+from benchmarks.settings import file_name
 from benchmarks.training import loop, resume, setup
 from benchmarks.training.config import TrainConfig
+from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.preemption import PreemptedError, Preemption
 
 
@@ -20,6 +22,7 @@ class Trained(NamedTuple):
       diverged: A sentence for each run that ended early.
       preempted: What was saved when SIGTERM ended the program, else None.
       is_primary: Whether this process prints and draws.
+      settings: Those of the runs, as config.json has them.
     """
 
     folder: Path
@@ -27,6 +30,7 @@ class Trained(NamedTuple):
     diverged: list[str]
     preempted: str | None
     is_primary: bool
+    settings: dict[str, Any]
 
 
 def train_all(config: TrainConfig) -> Trained:
@@ -34,35 +38,61 @@ def train_all(config: TrainConfig) -> Trained:
 
     A run whose loss is not finite ends there; the others go on.
     """
-    recipes = setup.resolve_hyperparams(config)
-    rows = {name: optimizers.lookup(name) for name in config.optimizers}
-    models.lookup(config.model)
-    if config.initializer is not None:
-        initializers.lookup(config.initializer)
     # Before the processes join: one that fails afterwards keeps the others waiting.
+    setup.resolve_hyperparams(config)
     source = data.find_for(config)
+    parts = setup.find_parts(config, source)
     layout = setup.set_up_devices(config)
     setup.validate(config, source, layout)
+    about = setup.describe(config, source)
+    return train_parts(config, source, layout, parts, about)
+
+
+def train_parts(
+    config: TrainConfig,
+    source: data.Source,
+    layout: DeviceLayout,
+    parts: setup.Parts,
+    about: Mapping[str, Any],
+) -> Trained:
+    """Train what was found.
+
+    Args:
+      config: The settings.
+      source: The data set.
+      layout: Where to run.
+      parts: The network, the optimizers, loss and metric.
+      about: What else config.json says.
+    """
+    rows = parts.optimizers
+    recipes = setup.resolve_hyperparams(config, rows)
+
+    described = {
+        name: {"label": row.label, "formula": row.formula, **recipes[name]}
+        for name, row in rows.items()
+    }
+    settings = {
+        **asdict(config),
+        "recipes": described,
+        **about,
+    }
 
     def open_run() -> str:
-        described = {
-            name: {"label": row.label, "formula": row.formula, **recipes[name]}
-            for name, row in rows.items()
-        }
-        settings = {**asdict(config), "recipes": described}
-        folder = resume.open_run(config.out, config.dataset, settings, config.resume)
+        name = file_name(Path(config.dataset).name)
+        folder = resume.open_run(config.out, name, settings, config.resume)
         header = run_dir.header("train", layout.describe(), config.seed)
         run_dir.write_header(folder, header)
         return str(folder)
 
     folder = Path(layout.run_on_primary(open_run))
-    trainer = loop.Trainer(config, source, layout)
+    trainer = loop.Trainer(config, source, layout, parts)
     trained = Trained(
         folder,
         {row.label: [] for row in rows.values()},
         [],
         None,
         layout.is_primary,
+        settings,
     )
     try:
         with Preemption() as preemption:

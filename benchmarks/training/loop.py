@@ -13,8 +13,10 @@ import numpy as np
 import optax
 from flax import nnx
 
-from benchmarks import data, models, optimizers, run_dir
+from benchmarks import data, optimizers, run_dir
 from benchmarks.errors import UsageError
+from benchmarks.optimizers.evaluation import find_eval_params
+from benchmarks.settings import file_name
 from benchmarks.training import epochs, monitoring, schedules
 from benchmarks.training.checkpoints import Checkpoints, NoCheckpoints
 from benchmarks.training.config import TrainConfig
@@ -22,8 +24,13 @@ from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.epochs import DivergedError
 from benchmarks.training.monitoring import Events, Progress
 from benchmarks.training.preemption import PreemptedError, Preemption
-from benchmarks.training.setup import resolve_hyperparams
-from benchmarks.training.step import Programs, TrainState
+from benchmarks.training.setup import (
+    Parts,
+    check_outputs,
+    find_parts,
+    resolve_hyperparams,
+)
+from benchmarks.training.step import Metrics, Programs, TrainState
 
 
 class Prepared(NamedTuple):
@@ -49,31 +56,47 @@ class Trainer:
       config: The settings, checked.
       source: The data set.
       layout: Where to run.
+      parts: What the settings name; by default it is looked up.
     """
 
-    def __init__(self, config: TrainConfig, source: data.Source, layout: DeviceLayout):
+    def __init__(
+        self,
+        config: TrainConfig,
+        source: data.Source,
+        layout: DeviceLayout,
+        parts: Parts | None = None,
+    ):
         self.config = config
+        self.parts = parts = parts or find_parts(config, source)
         self.source = source
         self.layout = layout
         self.steps_per_epoch = source.train_size // config.batch_size
-        self.recipes = resolve_hyperparams(config)
+        self.recipes = resolve_hyperparams(config, parts.optimizers)
         self._prepared: dict[str, Prepared] = {}
         self._weights: dict[int, tuple[Any, Any]] = {}  # of the last seed
         contents = source.read()
         preprocessing = contents.preprocessing
         if not config.augment:
             preprocessing = preprocessing.without_augmentation()
-        graph, _ = self._build(config.seed)
-        self.feed = epochs.make_epoch_runner(
-            config, source, contents, Programs(graph, preprocessing, layout)
-        )
+        graph, weights = self._build(config.seed)
+        objective = parts.objective
+        if parts.model.takes is None or objective.is_own:
+            check_outputs(
+                config.model,
+                (graph, weights),
+                contents,
+                0 if objective.is_own else source.classes,
+                objective.measure,
+            )
+        programs = Programs(graph, preprocessing, layout, objective.measure)
+        self.feed = epochs.make_epoch_runner(config, source, contents, programs)
 
     def _build(self, seed: int) -> tuple[Any, Any]:
-        config, model = self.config, models.lookup(self.config.model)
+        config, model = self.config, self.parts.model
         network = model.build(
-            config.width or model.width,
-            self.source.input_shape,
-            self.source.classes,
+            width=config.width or model.width,
+            input_shape=self.source.input_shape,
+            classes=self.source.classes,
             initializer=config.initializer,
             dtype=jnp.dtype(config.dtype),
             axis_name=self.layout.axis_name,
@@ -101,16 +124,20 @@ class Trainer:
     ) -> tuple[optax.GradientTransformation, optax.Schedule]:
         """Build an optimizer for a run, and the schedule of its learning rate."""
         config, settings = self.config, self.recipes[name]
+        row = self.parts.optimizers[name]
         steps = config.epochs * self.steps_per_epoch
+        rate = settings.get("learning_rate", math.nan)  # nobody knows that
+        varies = row.takes_schedule and not math.isnan(rate)
         schedule = schedules.make(
-            config.schedule,
-            settings["learning_rate"],
+            config.schedule if varies else "constant",
+            rate,
             steps,
             config.milestones,
             config.final_share,
+            config.warmup if varies else 0.0,
         )
         run = optimizers.Run(steps, self.source.train_size, seed)
-        tx = optimizers.build(name, settings, schedule, run)
+        tx = optimizers.build(name, settings, schedule, run, row)
         if config.accumulate > 1:
             tx = optax.MultiSteps(tx, config.accumulate).gradient_transformation()
         return tx, schedule
@@ -126,7 +153,7 @@ class Trainer:
             state = self.initial_state(name, self.config.seed)
             train = self.feed.compile_train(tx, state)
             show = self._prepare_to_show(name, state)
-            weights = self._prepare_weights(name, state)
+            weights = self._prepare_weights(state)
             self._prepared[name] = Prepared(schedule, train, show, weights)
         return self._prepared[name]
 
@@ -142,9 +169,9 @@ class Trainer:
         return feed.compile_evaluate(self.initial_weights(self.config.seed), "train")
 
     def _prepare_weights(
-        self, name: str, state: TrainState
+        self, state: TrainState
     ) -> Callable[[TrainState], tuple[Any, Any]]:
-        averages = optimizers.lookup(name).averages
+        averages = find_eval_params(state.opt_state)
         if averages is None:
             return lambda state: (state.params, state.stats)
         compiled = self.layout.compile(
@@ -156,7 +183,7 @@ class Trainer:
     def _prepare_to_show(self, name: str, state: TrainState) -> Callable[..., Any]:
         if not self.config.diagnostics:
             return lambda start, state, learning_rate: {}
-        settings, row = self.recipes[name], optimizers.lookup(name)
+        settings, row = self.recipes[name], self.parts.optimizers[name]
         b2 = settings["b2"] if row.corrects_before_max else None
         p = None if "p_start" in settings else settings.get("p", 0.5)
         read = monitoring.make_diagnostics(state.opt_state, p, b2)
@@ -186,7 +213,7 @@ class Trainer:
         is written before the records that lead to it.
 
         Args:
-          name: A key of optimizers.OPTIMIZERS.
+          name: One of the optimizers.
           seed: The seed of the run.
           checkpoints: Where it is saved.
           preemption: Says when to stop.
@@ -202,6 +229,7 @@ class Trainer:
           PreemptedError: When it was told to stop, after saving.
         """
         prepared, evaluate = self.prepare(name), self.evaluate
+        objective = self.parts.objective
         evaluated = self.config.evaluated
         start = self.initial_weights(seed)[0]
         state, notes = self.initial_state(name, seed), {}
@@ -232,25 +260,25 @@ class Trainer:
                         f"the {split.replace('_', ' ')} loss is {metrics.loss} after "
                         f"epoch {epoch}"
                     )
-                found[f"{split}_loss"] = float(metrics.loss)
-                found[f"{split}_accuracy"] = float(metrics.accuracy)
+                found |= objective.record(split, metrics)
             step = epoch * self.steps_per_epoch
+            rate = float(prepared.schedule(step - 1))
             now = time.perf_counter()
             record = {
                 "run": name,
                 "seed": seed,
                 "epoch": epoch,
                 "step": step,
-                "learning_rate": float(prepared.schedule(step - 1)),
-                "train_loss": float(np.mean(training.loss, dtype=np.float64)),
-                "train_accuracy": float(np.mean(training.accuracy, dtype=np.float64)),
+                "learning_rate": None if math.isnan(rate) else rate,
+                **objective.record("train", _mean(training)),
                 **found,
                 "seconds": now - started,
                 **monitoring.to_record(shown),
             }
             started = now
-            progress.tested(record[f"{evaluated}_accuracy"])
-            return record
+            goodness = objective.goodness(measured[evaluated])
+            progress.tested(measured[evaluated])
+            return record, goodness
 
         waiting = None
         for epoch in range(done + 1, self.config.epochs + 1):
@@ -262,25 +290,30 @@ class Trainer:
             rate = prepared.schedule(epoch * self.steps_per_epoch - 1)
             shown = prepared.show(start, state, rate)
             if waiting:
-                yield fetch(*waiting)
+                yield fetch(*waiting)[0]
             waiting, notes = (epoch, training, measured, shown), {}
 
             step, last = epoch * self.feed.steps, epoch == self.config.epochs
             stop = preemption.requested()
             save = stop or last or checkpoints.should_save()
             if save or self.feed.pauses:  # within the next one, even
-                record = fetch(*waiting)
+                record, goodness = fetch(*waiting)
                 yield record
                 waiting = None
             if save:
-                accuracy = record[f"{evaluated}_accuracy"]
-                checkpoints.save(step, state, accuracy, {})
+                checkpoints.save(step, state, goodness, {})
             if stop and not last:
                 raise PreemptedError(f"{name}, seed {seed}, after epoch {epoch}")
 
 
-# The test accuracy of a state within an epoch, which nobody has measured.
-_NEVER_BEST = -1.0
+# How good a state within an epoch is, which nobody has measured.
+_NEVER_BEST = -1e300
+
+
+def _mean(training: Metrics) -> Metrics:
+    """Average over the steps of an epoch, exactly."""
+    means: Any = [np.mean(x, dtype=np.float64) for x in training]
+    return Metrics(*means)
 
 
 def read_lines(path: Path) -> list[dict[str, Any]]:
@@ -314,7 +347,8 @@ def train_one(
       PreemptedError: When it was told to stop, after saving.
       UsageError: If what the run has written before is damaged, naming it.
     """
-    config, layout, run = trainer.config, trainer.layout, f"{name}-seed{seed}"
+    config, layout = trainer.config, trainer.layout
+    run = f"{file_name(name)}-seed{seed}"
     path = folder / f"{run}.jsonl"
     lines = read_lines(path)
     saved = folder / "checkpoints" / run
@@ -344,12 +378,13 @@ def train_one(
         if first:
             run_dir.keep(path, lambda line: line["epoch"] <= done)
         progress = Progress(
-            f"{optimizers.lookup(name).label:14}"
+            f"{trainer.parts.optimizers[name].label:14}"
             + (f" seed {seed}" if config.seeds > 1 else ""),
             whole * trainer.feed.batch_size,
             trainer.prepare(name).schedule,
             config.batch_size,
             shown=first,
+            name=trainer.parts.objective.name,
         )
         events = Events(
             folder / "tensorboard" / run if first and config.tensorboard else None,

@@ -1,6 +1,7 @@
 """What is seen of a run: diagnostics for its records, progress bar, event files."""
 
 import math
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 import padam_optax
 
@@ -73,8 +74,15 @@ def to_record(measured: dict[str, jax.Array]) -> dict[str, Any]:
     return jax.tree.map(convert, jax.device_get(measured))
 
 
+def in_notebook() -> bool:
+    """Whether this is a notebook, which shows a bar though it is no terminal."""
+    module = sys.modules.get("IPython")  # it runs in one
+    shell = module.get_ipython() if module else None
+    return shell is not None and "IPKernelApp" in shell.config
+
+
 class Progress:
-    """A bar over the examples of a run; nothing where nobody watches a terminal.
+    """A bar over the examples of a run; nothing where nobody watches.
 
     Args:
       label: The name of the run.
@@ -82,6 +90,7 @@ class Progress:
       schedule: The learning rate.
       batch_size: Examples per step of the optimizer.
       shown: Whether this process shows it.
+      name: The metric's in records; "" if there is none but the loss.
     """
 
     def __init__(
@@ -91,16 +100,18 @@ class Progress:
         schedule: optax.Schedule,
         batch_size: int,
         shown: bool = True,
+        name: str = "accuracy",
     ):
         self._schedule = schedule
         self._batch_size = batch_size
+        self._name = name
         self._test = ""
         self._bar = tqdm(
             desc=label,
             total=total,
             unit="ex",
             unit_scale=True,
-            disable=None if shown else True,
+            disable=(False if in_notebook() else None) if shown else True,
         )
 
     def begin_at(self, examples: int) -> None:
@@ -112,17 +123,23 @@ class Progress:
         if self._bar.disable:
             return
         step = max(0, (self._bar.n + examples) // self._batch_size - 1)
-        loss, accuracy = (float(np.mean(x)) for x in metrics)
+        loss, rate = float(np.mean(metrics[0])), float(self._schedule(step))
         self._bar.set_postfix_str(
-            f"loss {loss:.4f}, train {accuracy:.1%}{self._test}, "
-            f"rate {float(self._schedule(step)):.2g}",
+            f"loss {loss:.4f}, train {self._write(metrics)}{self._test}"
+            + f", rate {rate:.2g}" * math.isfinite(rate),
             refresh=False,
         )
         self._bar.update(examples)
 
-    def tested(self, accuracy: float) -> None:
-        """Show the last accuracy on the test or validation set from now on."""
-        self._test = f", test {accuracy:.1%}"
+    def tested(self, metrics: Any) -> None:
+        """Show what was last measured on the test or validation set from now on."""
+        self._test = f", test {self._write(metrics)}"
+
+    def _write(self, metrics: Any) -> str:
+        loss, metric = (float(np.mean(x)) for x in metrics)
+        if self._name == "accuracy":
+            return f"{metric:.1%}"
+        return f"{metric if self._name else loss:.4g}"
 
     def close(self) -> None:
         """Leave the bar as it stands."""

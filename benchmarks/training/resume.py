@@ -65,7 +65,7 @@ def check_settings(kept: Path, config: Mapping[str, Any]) -> None:
     )
     different = [
         f"{key} was {former.get(key)}, is {wanted.get(key)}"
-        for key in sorted({*former, *wanted} - set(CIRCUMSTANCES))
+        for key in sorted({*former, *wanted} - {*CIRCUMSTANCES, "data"})
         if former.get(key) != wanted.get(key)
     ]
     if different:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import optax
 
-from benchmarks.training import config
+from benchmarks.training import options
 
 
 def multi_stage(
@@ -29,11 +29,12 @@ def multi_stage(
 
 
 def make(
-    name: config.Schedule,
+    name: options.Schedule,
     learning_rate: float,
     steps: int,
     milestones: Sequence[float] = (),
     final_share: float = 0.0,
+    warmup: float = 0.0,
 ) -> optax.Schedule:
     """Make the schedule named on the command line.
 
@@ -54,6 +55,9 @@ def make(
       steps: Steps of the whole run.
       milestones: Shares of the run, in (0, 1).
       final_share: In [0, 1]; for exponential and inverse-time above 0.
+      warmup: Share of the run, in [0, 1), in which the rate rises from 0 in a line. The
+        others then have the rest of the steps; the milestones of multi-stage stay where
+        they are.
 
     Returns:
       A schedule from the step's number, 0 at the first.
@@ -62,6 +66,12 @@ def make(
     >>> [round(float(at(k)), 4) for k in (0, 10, 90)]
     [0.1, 0.05, 0.01]
     """
+    if until := round(warmup * steps):
+        if name == "multi-stage":
+            milestones = [(m * steps - until) / (steps - until) for m in milestones]
+        rest = make(name, learning_rate, steps - until, milestones, final_share)
+        rise = optax.linear_schedule(0.0, learning_rate, until)
+        return optax.join_schedules([rise, rest], [until])
     if name == "multi-stage":
         return multi_stage(learning_rate, steps, milestones)
     if name == "cosine":

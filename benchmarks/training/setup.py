@@ -1,19 +1,96 @@
 """Before a run: its devices, its optimizers' settings, and what cannot work."""
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import jax
+from flax import nnx
 
-from benchmarks import data, models, optimizers
+from benchmarks import data, models, optimizers, own
 from benchmarks.errors import UsageError
+from benchmarks.models import initializers
 from benchmarks.settings import parse_settings, recipe_of
 from benchmarks.training import distributed
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.devices import DeviceLayout
+from benchmarks.training.objective import Objective, find_objective
+from benchmarks.training.step import Measure
 
 
-def validate(config: TrainConfig, source: data.Source, layout: DeviceLayout) -> None:
+class Parts(NamedTuple):
+    """What the settings of a run name, apart from its data.
+
+    Attributes:
+      model: The network.
+      optimizers: The optimizers by name.
+      objective: Loss and metric.
+    """
+
+    model: models.Model
+    optimizers: Mapping[str, optimizers.Optimizer]
+    objective: Objective
+
+
+def find_parts(config: TrainConfig, source: data.Source) -> Parts:
+    """Look up all names in the settings of a run but that of the data set.
+
+    Args:
+      config: The settings.
+      source: The data set.
+
+    Raises:
+      UsageError: If one of them does not exist.
+    """
+    if config.initializer is not None:
+        initializers.lookup(config.initializer)
+    return Parts(
+        models.lookup(config.model),
+        {name: optimizers.lookup(name) for name in config.optimizers},
+        find_objective(config, source),
+    )
+
+
+def describe(config: TrainConfig, source: data.Source) -> dict[str, Any]:
+    """Say what was trained on, and of the user's own things what they were.
+
+    Returns:
+      For config.json: of the data set the sizes, and of each own thing the name of its
+      file and the hash.
+    """
+    names = (
+        config.dataset,
+        config.model,
+        *config.optimizers,
+        *filter(None, (config.loss, config.metric)),
+    )
+    own_things = own.fingerprints(names)
+    return {"data": describe_data(source)} | ({"own": own_things} if own_things else {})
+
+
+def describe_data(source: data.Source) -> dict[str, Any]:
+    """Say what a data set holds, for config.json."""
+    return {
+        "kind": source.kind,
+        "train_size": source.train_size,
+        "evaluated_size": source.test_size,
+        "input_shape": list(source.input_shape),
+        "classes": source.classes,
+    }
+
+
+def validate(
+    config: TrainConfig,
+    source: data.Source,
+    layout: DeviceLayout,
+    model: models.Model | None = None,
+) -> None:
     """Refuse what this data set, this network or these devices cannot do.
+
+    Args:
+      config: The settings.
+      source: The data set.
+      layout: Where to run.
+      model: The network, if it is not to be looked up.
 
     Raises:
       UsageError: Saying what does not fit, and what would.
@@ -30,13 +107,13 @@ def validate(config: TrainConfig, source: data.Source, layout: DeviceLayout) -> 
             f"--batch-size must be a multiple of {parts} for {layout.devices} "
             f"devices{divided}, got {config.batch_size}."
         )
-    model = models.lookup(config.model)
-    if model.takes != source.kind:
+    model = model or models.lookup(config.model)
+    if not model.accepts(source.kind, source.input_shape):
         raise UsageError(
             f"--model {config.model} takes {model.takes}, --dataset {source.name} "
             f"holds {source.kind}; `python -m benchmarks list models` tells."
         )
-    if source.kind == "images" and min(source.input_shape[:2]) < model.smallest_side:
+    if model.smallest_side and min(source.input_shape[:2]) < model.smallest_side:
         height, width, _ = source.input_shape
         smallest = model.smallest_side
         raise UsageError(
@@ -49,13 +126,64 @@ def validate(config: TrainConfig, source: data.Source, layout: DeviceLayout) -> 
         )
 
 
-def resolve_hyperparams(config: TrainConfig) -> dict[str, dict[str, Any]]:
-    """Return the settings of each optimizer, as the command line changed them."""
+def check_outputs(
+    name: str, network: tuple[Any, Any], contents: Any, classes: int, measure: Measure
+) -> None:
+    """Refuse a network, a loss or a metric that does not suit the data set.
+
+    Args:
+      name: What the network is called.
+      network: Its static part and the others.
+      contents: A `data.Dataset`, or a stream, which is not looked at.
+      classes: How many there are; 0 if a loss of the user's own takes anything.
+      measure: The loss and the metric.
+
+    Raises:
+      UsageError: With the words of what fails.
+    """
+    if not isinstance(contents, data.Dataset):
+        return
+    graph, weights = network
+    inputs, labels = (x[:2] for x in contents.train)
+
+    def call(inputs: jax.Array) -> jax.Array:
+        model = nnx.merge(graph, *weights, copy=True)
+        model.train()
+        return model(contents.preprocessing.test(inputs))
+
+    shape = f"({', '.join(map(str, inputs.shape[1:]))})"
+    try:
+        outputs = jax.eval_shape(call, inputs)
+    except Exception as error:  # whatever the user's code raises
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"--model {name} cannot take inputs of the shape {shape} "
+            f"({type(error).__name__}: {reason}); mend its __call__."
+        ) from error
+    wanted = (*labels.shape, classes)
+    if classes and outputs.shape != wanted:
+        raise UsageError(
+            f"--model {name} maps two examples to the shape {outputs.shape}; it must "
+            f"be {wanted}, a logit for each of {classes} classes."
+        )
+    jax.eval_shape(measure, outputs, labels)
+
+
+def resolve_hyperparams(
+    config: TrainConfig, rows: Mapping[str, optimizers.Optimizer] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Return the settings of each optimizer, as the command line changed them.
+
+    Args:
+      config: The settings of the run.
+      rows: The optimizers by name; by default they are looked up.
+    """
+    rows = rows or {name: optimizers.lookup(name) for name in config.optimizers}
     return {
         name: optimizers.recipe(
-            name, parse_settings("--recipe", recipe_of(name, config.recipe))
+            name, parse_settings("--recipe", recipe_of(name, config.recipe)), row
         )
-        for name in config.optimizers
+        for name, row in rows.items()
     }
 
 

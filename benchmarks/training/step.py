@@ -4,6 +4,7 @@ Everything that depends on the name of an optimizer has been decided before.
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from flax import nnx
 from jax import lax
 
 from benchmarks.data import Split
-from benchmarks.data.preprocessing import Draws, Pixels, Tokens
+from benchmarks.data.preprocessing import Draws, Preprocessing
 from benchmarks.training.devices import DeviceLayout
 
 
@@ -35,10 +36,29 @@ class TrainState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """Mean loss, and share of examples or characters that are predicted."""
+    """The loss, and the share that is predicted or another metric of the user's."""
 
     loss: jax.Array
     accuracy: jax.Array
+
+
+# Takes the outputs for a batch and its labels; both metrics have the shape (n,).
+Measure = Callable[[jax.Array, jax.Array], Metrics]
+
+
+def measure(logits: jax.Array, labels: jax.Array) -> Metrics:
+    """Return each example's cross-entropy, and whether its class is predicted.
+
+    Args:
+      logits: Shape (n, classes), or (n, length, classes) for text.
+      labels: Shape (n,) or (n, length).
+
+    Returns:
+      Arrays of shape (n,), float32; of a text the means over its characters.
+    """
+    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
+    correct = (logits.argmax(axis=-1) == labels).astype(loss.dtype)
+    return Metrics(*(x.reshape(len(x), -1).mean(axis=1) for x in (loss, correct)))
 
 
 @dataclass(frozen=True)
@@ -49,11 +69,13 @@ class Programs:
       graph: The static part of the network.
       preprocessing: Makes its inputs.
       layout: Where this runs.
+      measure: The loss and the metric.
     """
 
     graph: Any
-    preprocessing: Pixels | Tokens
+    preprocessing: Preprocessing
     layout: DeviceLayout
+    measure: Measure = measure
 
     def train_epoch(
         self,
@@ -143,7 +165,7 @@ class Programs:
             params = self.layout.pmean_grad(params)
             model = nnx.merge(self.graph, params, state.stats, copy=True)
             model.train()
-            metrics = measure(model(inputs), labels)
+            metrics = self.measure(model(inputs), labels)
             metrics = self.layout.mean(Metrics(*(x.mean() for x in metrics)))
             return metrics.loss, (metrics, nnx.state(model, nnx.Not(nnx.Param)))
 
@@ -199,20 +221,5 @@ class Programs:
         model = nnx.merge(self.graph, *weights, copy=True)
         model.eval()
         logits = model(self.preprocessing.test(batch.inputs))
-        found = measure(logits, batch.labels)
+        found = self.measure(logits, batch.labels)
         return Metrics(*(jnp.where(counts, x, 0.0).sum() for x in found))
-
-
-def measure(logits: jax.Array, labels: jax.Array) -> Metrics:
-    """Return each example's cross-entropy, and whether its class is predicted.
-
-    Args:
-      logits: Shape (n, classes), or (n, length, classes) for text.
-      labels: Shape (n,) or (n, length).
-
-    Returns:
-      Arrays of shape (n,), float32; of a text the means over its characters.
-    """
-    loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
-    correct = (logits.argmax(axis=-1) == labels).astype(loss.dtype)
-    return Metrics(*(x.reshape(len(x), -1).mean(axis=1) for x in (loss, correct)))

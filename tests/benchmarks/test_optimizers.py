@@ -9,6 +9,7 @@ import pytest
 from benchmarks import optimizers
 from benchmarks.errors import UsageError
 from benchmarks.optimizers import OPTIMIZERS, Run
+from benchmarks.optimizers.evaluation import find_eval_params
 from tests import reference
 
 GRADIENTS = np.random.default_rng(0).normal(size=(40, 5)) * [1e-3, 0.1, 1, 10, 100]
@@ -330,7 +331,8 @@ def test_a_stepped_p_takes_its_rate_along():
 
 
 def test_schedule_free_is_evaluated_at_the_mean_of_its_steps():
-    settings = optimizers.recipe("schedule-free", {"weight_decay": 0.0})
+    changes = {"weight_decay": 0.0, "learning_rate": 0.5}
+    settings = optimizers.recipe("schedule-free", changes)
     run = optimizers.Run(10, 100, 0)
     # The schedule falls, but the rate stays.
     tx = optimizers.build("schedule-free", settings, lambda k: 0.5 / (k + 1), run)
@@ -344,7 +346,7 @@ def test_schedule_free_is_evaluated_at_the_mean_of_its_steps():
         z = z - 0.5 * scale * (0.1 * z + 0.9 * x)
         x = (1 - 1 / k) * x + z / k
         np.testing.assert_allclose(y, 0.1 * z + 0.9 * x, rtol=1e-5)
-    averages = optimizers.lookup("schedule-free").averages
+    averages = find_eval_params(state)
     assert averages is not None
     np.testing.assert_allclose(averages(state, y), x, rtol=1e-5)
 

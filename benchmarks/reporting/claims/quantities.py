@@ -53,7 +53,7 @@ def _read(
 
 
 def _chance(config: Config) -> int:
-    return outcomes.classes(config["dataset"])
+    return outcomes.classes(config)
 
 
 def _accuracy(share: float, window: int) -> Callable[[Run, Config], float | None]:

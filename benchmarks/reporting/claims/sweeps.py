@@ -183,7 +183,7 @@ def _losses(outcome: Outcome, points: Points, seed: int | None = None) -> list[f
 def _count(
     outcome: Outcome, seed: int, share: float, own: Points, everything: Sequence[Points]
 ) -> int:
-    guess = math.log(outcomes.classes(outcome.config["dataset"]))
+    guess = math.log(outcomes.classes(outcome.config))
     best = min(min(_losses(outcome, points, seed)) for points in everything)
     most = guess - share * (guess - best)
     return sum(loss <= most for loss in _losses(outcome, own, seed))

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rich import box
 from rich.table import Table
@@ -44,14 +45,15 @@ def table(
       A table of means over the seeds and, of several, sample deviations, after the
       last epochs that end within each quarter; where a run ended earlier it has a dash.
     """
-    quarters = [outcomes.epoch_at(share / 4, epochs) for share in (1, 2, 3, 4)]
+    # In a short run, quarters share an epoch.
+    quarters = sorted({outcomes.epoch_at(share / 4, epochs) for share in (1, 2, 3, 4)})
     seeds = max(map(len, runs.values()))
     spread = f", mean ± deviation of {seeds} seeds" if seeds > 1 else ""
     result = Table(
         title=f"{title}: {measure.name} after an epoch{spread}",
         box=box.SIMPLE_HEAD,
     )
-    result.add_column("optimizer", no_wrap=True)
+    result.add_column("optimizer", overflow="fold")
     result.add_column("train\nloss", justify="right", no_wrap=True)
     for epoch in quarters:
         result.add_column(f"epoch\n{epoch}", justify="right", no_wrap=True)
@@ -94,16 +96,36 @@ def draw_curves(
     measure: outcomes.Measure = outcomes.ACCURACY,
     milestones: Sequence[float] = (),
 ) -> None:
+    """Draw the paper's two panels to a file: see `make_figure`.
+
+    Args:
+      runs: For each label its runs.
+      path: The file to write.
+      title: The title.
+      measure: What the second panel shows the error of.
+      milestones: The epochs at which the learning rate is divided.
+    """
+    make_figure(runs, title, measure, milestones).savefig(path, dpi=150)
+
+
+def make_figure(
+    runs: Runs,
+    title: str,
+    measure: outcomes.Measure = outcomes.ACCURACY,
+    milestones: Sequence[float] = (),
+) -> Figure:
     """Draw the paper's two panels: train loss and test error against epochs.
 
     Args:
       runs: For each label its runs. The line is the mean over the seeds, the band
         around it reaches from the smallest to the largest. Both end where a run has
         diverged, with a cross below.
-      path: The PNG to write.
       title: The title.
       measure: What the second panel shows the error of.
       milestones: The epochs at which the learning rate is divided.
+
+    Returns:
+      The figure, which pyplot does not hold any more.
     """
     figure, (loss, error) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     looks = styles(runs)
@@ -139,8 +161,8 @@ def draw_curves(
         axes.xaxis.get_major_locator().set_params(integer=True)
     place_legend(figure, loss)
     figure.suptitle(title)
-    figure.savefig(path, dpi=150)
     plt.close(figure)
+    return figure
 
 
 def _label_losses(axes: Any) -> None:
@@ -156,7 +178,7 @@ def _label_losses(axes: Any) -> None:
 def _limits(settled: Sequence[float]) -> tuple[float, float]:
     """Return the limits of the errors after the first epochs, which squash the rest."""
     low, high = min(settled), max(settled)
-    if low < 0.3 * high:
+    if 0 <= low < 0.3 * high:
         return -0.02 * high, 1.05 * high
     space = 0.08 * (high - low) or 1.0
     return low - space, high + space

@@ -40,6 +40,13 @@ from benchmarks.training.config import TrainConfig
         ({"devices": 0}, "--devices must be at least 1, got 0."),
         ({"checkpoint_seconds": -1.0}, "--checkpoint-seconds must be 0 or more, got"),
         ({"checkpoint_seconds": float("nan")}, "--checkpoint-seconds must be 0 or"),
+        ({"warmup": 1.0}, r"--warmup must be in \[0, 1\), got 1.0."),
+        ({"warmup": 0.3}, "--warmup must be less than the first of --milestones, 0.3"),
+        ({"minimize": True}, "--minimize is about --metric"),
+        (
+            {"optimizers": ("a:b", "a_b")},
+            "--optimizers a:b a_b: two of them would write to the same file",
+        ),
         ({"final_share": 1.5}, r"--final-share must be in \[0, 1\], got 1.5."),
         ({"schedule": "exponential"}, "exponential never reaches 0: give --final-sh"),
         ({"recipe": ("p",)}, "--recipe takes settings like p=0.25, each once, got 'p'"),

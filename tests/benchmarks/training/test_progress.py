@@ -22,7 +22,7 @@ def test_it_shows_throughput_loss_accuracy_rate_and_time_left(monkeypatch):
     schedule = optax.piecewise_constant_schedule(0.5, {10: 0.1})
     bar = Progress("Padam", 3200, schedule, 100)
     bar.begin_at(900)
-    bar.tested(0.75)
+    bar.tested((0.6, 0.75))
     bar.advance(300, Metrics(1.25, 0.5))  # step 11, after the milestone
     bar.close()
     last = screen.getvalue().split("\r")[-1]

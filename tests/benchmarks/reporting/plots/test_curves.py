@@ -40,6 +40,12 @@ def test_a_quarter_is_the_last_epoch_that_ends_within_it():
     assert accuracies == ["1.00", "3.00", "4.00", "6.00"]
 
 
+@pytest.mark.parametrize("epochs", [1, 2, 3])
+def test_each_epoch_has_one_column(epochs):
+    [[_, _, *accuracies, _]] = rows({"Padam": [lines(epochs)]}, epochs)
+    assert accuracies == [f"{epoch}.00" for epoch in range(1, epochs + 1)]
+
+
 def test_run_that_ended_early_has_dashes():
     assert rows({"Padam": [lines(2)], "Adam": [[]]}, epochs=4) == [
         ["Padam", "1.0000", "1.00", "2.00", "-", "-", "0.50"],

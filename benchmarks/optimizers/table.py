@@ -1,54 +1,13 @@
 """Every optimizer of the benchmarks, once: its formula, its recipe, its builder."""
 
-from collections.abc import Callable, Mapping
-from typing import Any, Literal, NamedTuple
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import optax
 
 import padam_optax
-from benchmarks.errors import UsageError, check_name
-
-
-class Run(NamedTuple):
-    """What an optimizer may need to know of the run it is made for.
-
-    Attributes:
-      steps: Steps of the whole run.
-      num_examples: Size of the training set.
-      seed: Seed of the run.
-    """
-
-    steps: int
-    num_examples: int
-    seed: int
-
-
-class Optimizer(NamedTuple):
-    """One row of the table.
-
-    Attributes:
-      label: The name in tables and plots.
-      formula: What a step does, in a line; g is the gradient, decay * θ added, if the
-        recipe has decay.
-      source: Who writes it so.
-      recipe: The settings of a run on CIFAR: the builder's arguments by name.
-      build: Takes the recipe, with a schedule in place of the learning rate, and, as
-        `run`, the Run if needs_run is set.
-      needs_run: Whether it does.
-      corrects_before_max: Whether its running maximum is that of v/(1-b2^t).
-      averages: Takes its state and the weights, and returns those to evaluate; None if
-        they are the weights themselves.
-    """
-
-    label: str
-    formula: str
-    source: str
-    recipe: Mapping[str, float | str]
-    build: Callable[..., optax.GradientTransformation]
-    needs_run: bool = False
-    corrects_before_max: bool = False
-    averages: Callable[[Any, Any], Any] | None = None
+from benchmarks.optimizers.types import Optimizer, Run
 
 
 def _l2_then(make: Callable[..., Any]) -> Callable[..., Any]:
@@ -157,16 +116,6 @@ def _muon(learning_rate: optax.Schedule, beta: float, weight_decay: float) -> An
     )
 
 
-def _schedule_free(learning_rate: optax.Schedule, **settings: Any) -> Any:
-    return optax.contrib.schedule_free_sgd(float(learning_rate(0)), **settings)
-
-
-def _schedule_free_averages(opt_state: Any, params: Any) -> Any:
-    """Return the average of the weights, at which schedule-free is evaluated."""
-    state = optax.tree.get(opt_state, "ScheduleFreeState")
-    return optax.contrib.schedule_free_eval_params(state, params)
-
-
 def _padam_compressed(weight_decay: float, format: Any, **settings: Any) -> Any:
     return padam_optax.experimental.quantize_state(
         _l2_then(padam_optax.padam)(weight_decay=weight_decay, **settings), format
@@ -192,7 +141,7 @@ def _santa(integrator: Literal["sss", "euler"]) -> Callable[..., Any]:
     return build
 
 
-def _family() -> dict[str, "Optimizer"]:
+def _family() -> dict[str, Optimizer]:
     """Build the rows that differ in p, and in the rate that suits it, alone.
 
     The rates are where a search begins, and were written before it: AMSGrad's for
@@ -376,8 +325,8 @@ OPTIMIZERS: dict[str, Optimizer] = {
         "y = (1-β) z + β x;  z -= α g(y);  x = mean of all z, which is evaluated",
         "Defazio et al. 2024",
         {"learning_rate": 1.0, "b1": 0.9, "weight_decay": 5e-4},
-        _schedule_free,
-        averages=_schedule_free_averages,
+        optax.contrib.schedule_free_sgd,
+        takes_schedule=False,
     ),
     "lbfgs": Optimizer(
         "L-BFGS",
@@ -468,60 +417,3 @@ OPTIMIZERS: dict[str, Optimizer] = {
         needs_run=True,
     ),
 }
-
-
-def lookup(name: str) -> Optimizer:
-    """Find an optimizer by its name on the command line."""
-    check_name("--optimizers", name, OPTIMIZERS)
-    return OPTIMIZERS[name]
-
-
-def recipe(name: str, changes: Mapping[str, float | str]) -> dict[str, Any]:
-    """Return the recipe of an optimizer with some of its settings replaced.
-
-    Args:
-      name: A key of OPTIMIZERS.
-      changes: The settings to replace.
-
-    Raises:
-      UsageError: If the optimizer has no such setting, saying which it has.
-    """
-    row = lookup(name)
-    for setting in changes:
-        if setting not in row.recipe:
-            raise UsageError(
-                f"--recipe {setting}: {name} has no such setting; it has "
-                f"{', '.join(row.recipe)}."
-            )
-    settings = {**row.recipe, **changes}
-    for setting, value in row.recipe.items():
-        if isinstance(value, int) and not isinstance(settings[setting], int):
-            settings[setting] = round(float(settings[setting]))
-    return settings
-
-
-def build(
-    name: str, settings: Mapping[str, Any], schedule: optax.Schedule, run: Run
-) -> optax.GradientTransformation:
-    """Build an optimizer.
-
-    Args:
-      name: A key of OPTIMIZERS.
-      settings: Its recipe, from `recipe`.
-      schedule: Takes the place of the recipe's learning rate.
-      run: The run it is made for.
-
-    Returns:
-      The transformation.
-
-    Raises:
-      UsageError: If a setting is refused, with the optimizer's own words.
-    """
-    row = lookup(name)
-    arguments = {**settings, "learning_rate": schedule}
-    if row.needs_run:
-        arguments["run"] = run
-    try:
-        return row.build(**arguments)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"--recipe does not suit {name}: {error}") from error

@@ -1,0 +1,94 @@
+"""Networks of the user's own: a class or a function that builds a flax.nnx.Module."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax.numpy as jnp
+from flax import nnx
+
+from benchmarks import own
+from benchmarks.errors import UsageError
+from benchmarks.models.types import Model
+
+# What a factory may have parameters for.
+PASSED = (
+    "width",
+    "input_shape",
+    "classes",
+    "initializer",
+    "dtype",
+    "axis_name",
+    "rngs",
+)
+
+
+def describe(name: str) -> Model:
+    """Make the row of a network that is not in the table.
+
+    Args:
+      name: module:factory, with settings after commas if there are any. The factory
+        has parameters for any of width, input_shape, classes, initializer, dtype,
+        axis_name and rngs, and may have others with defaults.
+
+    Raises:
+      UsageError: If there is no such factory, or it needs what nobody gives.
+    """
+    found = own.find("--model", name)
+    settings = {key: own.as_number(value) for key, value in found.settings.items()}
+    return from_factory(name, found.value, settings)
+
+
+def from_factory(
+    name: str, factory: Any, settings: dict[str, Any] | None = None
+) -> Model:
+    """Make the row of a network from what builds it.
+
+    Args:
+      name: What it is called.
+      factory: See `describe`; or a network, which is copied.
+      settings: Further arguments of the factory.
+    """
+    if isinstance(factory, nnx.Module):
+        return Model(lambda **offered: factory, 0, 0, None, "the user's own")
+    settings = settings or {}
+    own.choose("--model", name, factory, dict.fromkeys(PASSED), settings)
+    known = own.parameters("--model", name, factory)
+
+    def build(**offered: Any) -> nnx.Module:
+        changed = {
+            "width": bool(offered["width"]),
+            "initializer": offered["initializer"] is not None,
+            "dtype": offered["dtype"] != jnp.float32,
+        }
+        for option, is_given in changed.items():
+            if is_given and option not in known:
+                raise UsageError(
+                    f"--{option} does not suit --model {name}, which has no parameter "
+                    f"{option}; leave it out or add one."
+                )
+        for option in ("width", "initializer"):
+            if not changed[option]:  # as the factory has it
+                del offered[option]
+        return _build(name, factory, offered, settings)
+
+    return Model(build, 0, 0, None, "the user's own")
+
+
+def _build(
+    name: str, factory: Callable[..., Any], offered: Any, settings: Any
+) -> nnx.Module:
+    arguments = own.choose("--model", name, factory, offered, settings)
+    try:
+        network = factory(**arguments)
+    except UsageError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise UsageError(
+            f"--model {name} cannot be built ({type(error).__name__}: {error}); it was "
+            f"given {', '.join(arguments)}."
+        ) from error
+    if not isinstance(network, nnx.Module):
+        raise UsageError(
+            f"--model {name} must make a flax.nnx.Module, got {type(network).__name__}."
+        )
+    return network

@@ -1,0 +1,115 @@
+"""Optimizers of the user's own: a factory whose signature is the recipe."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+
+from benchmarks import own
+from benchmarks.errors import UsageError
+from benchmarks.optimizers.evaluation import keep_slow_weights
+from benchmarks.optimizers.types import Optimizer
+
+# Of a factory that has no default, as most of Optax's.
+LEARNING_RATE = 1e-3
+
+
+def describe(name: str) -> Optimizer:
+    """Make the row of an optimizer that is not in the table.
+
+    Args:
+      name: module:factory, with settings after commas if there are any. The factory
+        returns a transformation; or it is one.
+
+    Returns:
+      The row. Its recipe has the parameters of the factory whose defaults are numbers,
+      texts, booleans or None, and the learning rate.
+
+    Raises:
+      UsageError: If there is no such factory, or it needs what nobody gives.
+
+    Examples:
+      >>> from benchmarks.optimizers.factories import describe
+      >>> describe("optax:lion,b1=0.95").recipe["b1"]
+      0.95
+    """
+    found = own.find("--optimizers", name)
+    if _is_transformation(found.value):
+        return from_transformation(name, found.value)
+    known = own.parameters("--optimizers", name, found.value)
+    offered = {
+        "learning_rate": LEARNING_RATE,
+        "run": None,  # the Run
+    }
+    own.choose("--optimizers", name, found.value, offered, found.settings)
+    recipe = {
+        key: parameter.default
+        for key, parameter in known.items()
+        if isinstance(parameter.default, (int, float, str, bool, type(None)))
+    }
+    recipe.pop("run", None)
+    if "learning_rate" in known:
+        recipe.setdefault("learning_rate", LEARNING_RATE)
+    for key, value in found.settings.items():
+        recipe[key] = own.convert(value, recipe.get(key))
+    return Optimizer(
+        name,
+        f"what {name.partition(',')[0]} returns",
+        "the user's own",
+        recipe,
+        lambda **settings: _call(name, found.value, settings),
+        needs_run="run" in known,
+        takes_schedule=_may_vary(known),
+    )
+
+
+def from_transformation(name: str, transformation: Any) -> Optimizer:
+    """Make the row of a transformation that is ready: it has no recipe.
+
+    Args:
+      name: What it is called.
+      transformation: One of Optax's kind.
+    """
+    return Optimizer(
+        name,
+        f"as {name} is defined",
+        "the user's own",
+        {},
+        lambda: keep_slow_weights(transformation),
+        takes_schedule=False,
+    )
+
+
+def _may_vary(known: Mapping[str, inspect.Parameter]) -> bool:
+    """Whether a factory takes a schedule: it does not say that the rate is a number."""
+    if "learning_rate" not in known:
+        return False
+    annotation = known["learning_rate"].annotation
+    text = annotation if isinstance(annotation, str) else str(annotation)
+    is_open = annotation in (inspect.Parameter.empty, Any)
+    return is_open or "Schedule" in text or "Callable" in text
+
+
+def _call(name: str, factory: Any, settings: Mapping[str, Any]) -> Any:
+    """Build the transformation, and see that it is one."""
+    try:
+        made = factory(**settings)
+    except Exception as error:  # whatever the user's function raises
+        hint = ""
+        if callable(settings.get("learning_rate")) and "function" in str(error):
+            hint = (
+                "; learning_rate is a schedule, write `learning_rate: float` in its "
+                "signature to get a number"
+            )
+        raise ValueError(f"{type(error).__name__}: {error}{hint}.") from error
+    if not _is_transformation(made):
+        raise UsageError(
+            f"--optimizers {name} must return an optax.GradientTransformation, got "
+            f"{type(made).__name__}; return one, as optax.sgd(learning_rate) does."
+        )
+    return keep_slow_weights(made)
+
+
+def _is_transformation(value: Any) -> bool:
+    return isinstance(value, optax.GradientTransformation)

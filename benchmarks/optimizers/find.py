@@ -1,0 +1,96 @@
+"""An optimizer by its name: its row, its recipe, the transformation."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import optax
+
+from benchmarks import own
+from benchmarks.errors import UsageError, check_name
+from benchmarks.optimizers.factories import describe
+from benchmarks.optimizers.table import OPTIMIZERS
+from benchmarks.optimizers.types import Optimizer, Run
+
+
+def lookup(name: str) -> Optimizer:
+    """Find an optimizer by its name on the command line.
+
+    Args:
+      name: A key of OPTIMIZERS; or module:factory of a function that returns a
+        transformation, as optax:lion, with settings after commas if there are any.
+
+    Raises:
+      UsageError: If it does not exist.
+    """
+    if own.is_own(name):
+        return describe(name)
+    if name not in OPTIMIZERS and hasattr(optax, name.partition(",")[0]):
+        raise UsageError(
+            f"--optimizers {name!r} does not exist here; write optax:{name} for "
+            "Optax's."
+        )
+    check_name("--optimizers", name, OPTIMIZERS)
+    return OPTIMIZERS[name]
+
+
+def recipe(
+    name: str, changes: Mapping[str, float | str], row: Optimizer | None = None
+) -> dict[str, Any]:
+    """Return the recipe of an optimizer with some of its settings replaced.
+
+    Args:
+      name: Its name.
+      changes: The settings to replace.
+      row: The optimizer, if it is not to be looked up.
+
+    Raises:
+      UsageError: If the optimizer has no such setting, saying which it has.
+    """
+    row = lookup(name) if row is None else row
+    for setting in changes:
+        if setting not in row.recipe:
+            raise UsageError(
+                f"--recipe {setting}: {name} has no such setting; it has "
+                f"{', '.join(row.recipe) or 'none'}."
+            )
+    settings = {**row.recipe, **changes}
+    for setting, value in row.recipe.items():
+        if isinstance(value, bool):
+            settings[setting] = own.convert(settings[setting], value)
+        elif isinstance(value, int) and not isinstance(settings[setting], int):
+            settings[setting] = round(float(settings[setting]))
+    return settings
+
+
+def build(
+    name: str,
+    settings: Mapping[str, Any],
+    schedule: optax.Schedule,
+    run: Run,
+    row: Optimizer | None = None,
+) -> optax.GradientTransformation:
+    """Build an optimizer.
+
+    Args:
+      name: Its name.
+      settings: Its recipe, from `recipe`.
+      schedule: Takes the place of the recipe's learning rate, if that may vary.
+      run: The run it is made for.
+      row: The optimizer, if it is not to be looked up.
+
+    Returns:
+      The transformation.
+
+    Raises:
+      UsageError: If a setting is refused, with the optimizer's own words.
+    """
+    row = lookup(name) if row is None else row
+    arguments = dict(settings)
+    if row.takes_schedule and "learning_rate" in settings:
+        arguments["learning_rate"] = schedule
+    if row.needs_run:
+        arguments["run"] = run
+    try:
+        return row.build(**arguments)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"--recipe does not suit {name}: {error}") from error

@@ -1,0 +1,228 @@
+"""Objects of the user's own, named on the command line as module:attribute."""
+
+import difflib
+import hashlib
+import importlib
+import inspect
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from benchmarks.errors import UsageError
+from benchmarks.settings import parse_settings
+
+
+class Own(NamedTuple):
+    """An object that was found by its name.
+
+    Attributes:
+      value: The object.
+      settings: What the name sets, as in `my.net:Net,hidden=64`.
+    """
+
+    value: Any
+    settings: Mapping[str, float | str]
+
+
+def is_own(text: str) -> bool:
+    """Whether a name is that of an object, module:attribute.
+
+    >>> is_own("optax:lion"), is_own("padam")
+    (True, False)
+    """
+    return ":" in text
+
+
+def find(argument: str, text: str) -> Own:
+    """Import an object by its name; modules of the current folder can be imported.
+
+    Args:
+      argument: The option it was given to, for the message.
+      text: module:attribute, with settings after commas if there are any.
+
+    Raises:
+      UsageError: If the module or the attribute does not exist, or a setting is not
+        written as name=value.
+
+    Examples:
+      >>> from benchmarks import own
+      >>> own.find("--optimizers", "math:hypot,x=3").settings
+      {'x': 3.0}
+    """
+    name, *settings = text.split(",")
+    module, _, attribute = name.partition(":")
+    found: Any = _import(argument, text, module)
+    for part in attribute.split("."):
+        if not hasattr(found, part):
+            close = difflib.get_close_matches(part, dir(found), n=1)
+            hint = f" (did you mean {close[0]}?)" if close else ""
+            raise UsageError(
+                f"{argument} {text}: {module} has no {attribute!r}{hint}; write "
+                "module:name, the name of something defined there."
+            )
+        found = getattr(found, part)
+    return Own(found, parse_settings(f"{argument} {name}", settings))
+
+
+def _import(argument: str, text: str, module: str) -> Any:
+    if module.endswith(".py") or "/" in module or not module:
+        right = Path(module).with_suffix("").as_posix().strip("./").replace("/", ".")
+        raise UsageError(
+            f"{argument} {text}: name a module, as in import, not a file: "
+            f"{right or 'my_module'}:{text.partition(':')[2]}."
+        )
+    here = str(Path.cwd())
+    if here not in sys.path and "" not in sys.path:
+        sys.path.insert(0, here)
+    try:
+        return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
+            reason = f"it imports {error.name}, which is not installed"
+            raise UsageError(f"{argument} {text}: {reason}.") from error
+        raise UsageError(
+            f"{argument} {text}: there is no module {error.name!r} in {here} or among "
+            "the installed packages; see to the spelling, or start from its folder."
+        ) from error
+    except Exception as error:  # whatever the user's file raises
+        raise UsageError(
+            f"{argument} {text}: importing {module} raises "
+            f"{type(error).__name__}: {error}; mend it first."
+        ) from error
+
+
+def parameters(argument: str, text: str, factory: Any) -> dict[str, inspect.Parameter]:
+    """Return the parameters that a factory takes by name.
+
+    Args:
+      argument: The option it was given to, for the message.
+      text: What the user wrote.
+      factory: A function or a class.
+
+    Raises:
+      UsageError: If it cannot be called, or does not tell its parameters.
+    """
+    try:
+        # Of a class its own: a metaclass, as that of nnx.Module, may hide it.
+        is_class = isinstance(factory, type) and "__init__" in dir(factory)
+        signature = inspect.signature(factory.__init__ if is_class else factory)
+    except (TypeError, ValueError) as error:
+        raise UsageError(
+            f"{argument} {text}: it must be a function or a class whose parameters "
+            f"Python can list, got {factory!r}."
+        ) from error
+    positional = inspect.Parameter.POSITIONAL_ONLY
+    for name, parameter in signature.parameters.items():
+        if parameter.kind == positional and parameter.default is parameter.empty:
+            raise UsageError(
+                f"{argument} {text}: {name} cannot be passed by name; wrap it in a "
+                "function of your own."
+            )
+    named = {k: v for k, v in signature.parameters.items() if v.kind != positional}
+    return dict(list(named.items())[is_class:])  # without self
+
+
+def takes_any(known: Mapping[str, inspect.Parameter]) -> bool:
+    """Whether a factory has **keywords, and so takes any name."""
+    return any(p.kind == inspect.Parameter.VAR_KEYWORD for p in known.values())
+
+
+def choose(
+    argument: str,
+    text: str,
+    factory: Callable[..., Any],
+    offered: Mapping[str, Any],
+    settings: Mapping[str, Any],
+) -> dict[str, Any]:
+    """Choose the keywords to call a factory with: those that it has.
+
+    Args:
+      argument: The option it was given to, for the message.
+      text: What the user wrote.
+      factory: What will be called.
+      offered: What it gets of what it has parameters for.
+      settings: What the user has set, which it must have.
+
+    Raises:
+      UsageError: If it lacks a parameter that was set, or needs one that nobody gives.
+    """
+    known = parameters(argument, text, factory)
+    named = {
+        name: parameter
+        for name, parameter in known.items()
+        if parameter.kind
+        not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    }
+    for name in settings:
+        if name not in named and not takes_any(known):
+            raise UsageError(
+                f"{argument} {text}: it has no parameter {name}; it has "
+                f"{', '.join(named) or 'none'}."
+            )
+    given = {k: v for k, v in offered.items() if k in named} | dict(settings)
+    missing = [
+        name
+        for name, parameter in named.items()
+        if parameter.default is parameter.empty and name not in given
+    ]
+    if missing:
+        raise UsageError(
+            f"{argument} {text} needs {', '.join(missing)}: give "
+            f"{text},{missing[0]}=VALUE, or take one of what is passed by name: "
+            f"{', '.join(offered) or 'nothing'}."
+        )
+    return given
+
+
+def convert(value: float | str, default: Any) -> Any:
+    """Give a setting the type of its default.
+
+    >>> convert(1.0, 3), convert("true", False), convert(0.5, 1.0)
+    (1, True, 0.5)
+    """
+    if isinstance(default, bool):
+        return str(value).lower() in ("true", "1", "1.0")
+    if isinstance(default, int) and float(value).is_integer():
+        return int(value)
+    return value
+
+
+def as_number(value: float | str) -> Any:
+    """Return a whole number as an int: sizes must be."""
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def fingerprints(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Return, of each name that is an own object, its file's name and SHA-256.
+
+    Args:
+      names: Names that were found before, own ones and others.
+    """
+    found = {}
+    for name in names:
+        if is_own(name):
+            found[name] = _fingerprint(name)
+        elif Path(name).is_file():
+            found[name] = _of_file(Path(name))
+    return found
+
+
+def _fingerprint(name: str) -> dict[str, str]:
+    """Describe the file that defines an object, or else that of the module named."""
+    value = find("", name).value
+    try:
+        path = inspect.getsourcefile(inspect.unwrap(value))
+    except TypeError:  # neither a function nor a class
+        path = getattr(sys.modules[name.partition(":")[0]], "__file__", None)
+    if path is None or not Path(path).is_file():
+        return {"file": "unknown", "sha256": "unknown"}
+    return _of_file(Path(path))
+
+
+def _of_file(path: Path) -> dict[str, str]:
+    with path.open("rb") as file:
+        return {
+            "file": path.name,
+            "sha256": hashlib.file_digest(file, "sha256").hexdigest(),
+        }

@@ -1,0 +1,140 @@
+"""What is minimized and what is judged: cross-entropy and accuracy, or one's own."""
+
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from benchmarks import data, own
+from benchmarks.errors import UsageError
+from benchmarks.training.options import ModelOptions
+from benchmarks.training.step import Measure, Metrics, measure
+
+
+class Objective(NamedTuple):
+    """Loss and metric of a run.
+
+    Attributes:
+      measure: Takes outputs and labels of a batch, returns both for each example.
+      name: That of the metric in records; "" if there is none but the loss.
+      sign: 1 if more of what counts is better, -1 if less is, as of the loss.
+      is_own: Whether one of them is the user's own.
+    """
+
+    measure: Measure = measure
+    name: str = "accuracy"
+    sign: int = 1
+    is_own: bool = False
+
+    def record(self, split: str, metrics: Metrics) -> dict[str, float]:
+        """Write the metrics of a split under the names they have in records."""
+        found = {f"{split}_loss": float(metrics.loss)}
+        if self.name:
+            found[f"{split}_{self.name}"] = float(metrics.accuracy)
+        return found
+
+    def goodness(self, metrics: Metrics) -> float:
+        """Return by what the best state is chosen: the higher the better."""
+        return self.sign * float(metrics.accuracy if self.name else metrics.loss)
+
+    @property
+    def judged(self) -> str:
+        """What runs are judged by, as records name it after the split."""
+        return self.name or "loss"
+
+    def read(self, record: Mapping[str, Any], split: str) -> float:
+        """Return how good the record of an epoch is: the higher the better."""
+        return self.sign * record[f"{split}_{self.judged}"]
+
+
+def find_objective(options: ModelOptions, source: data.Source) -> Objective:
+    """Find the loss and the metric that the settings name.
+
+    Args:
+      options: Their `loss`, `metric` and `minimize`.
+      source: The data set; without classes it has no accuracy.
+
+    Raises:
+      UsageError: If one does not exist, or the data set needs one.
+    """
+    if options.loss is None and not source.classes:
+        raise UsageError(
+            f"--dataset {source.name} holds targets that are no classes; give --loss, "
+            "as --loss optax:squared_error."
+        )
+    loss = _find("--loss", options.loss)
+    metric = _find("--metric", options.metric)
+    if options.metric is not None:
+        name = options.metric.rpartition(":")[2].rpartition(".")[2].partition(",")[0]
+        sign = -1 if options.minimize else 1
+    else:
+        name, sign = ("accuracy", 1) if source.classes else ("", -1)
+    return make_objective(loss, metric, name, sign)
+
+
+def make_objective(
+    loss: Callable[..., Any] | None,
+    metric: Callable[..., Any] | None,
+    name: str = "accuracy",
+    sign: int = 1,
+) -> Objective:
+    """Put a loss and a metric together.
+
+    Args:
+      loss: Takes outputs and labels of a batch, returns a loss for each example or for
+        each of its parts, which are averaged; None for the cross-entropy.
+      metric: Likewise what is judged; None for the accuracy, if it has a name.
+      name: That of the metric in records; "" for none.
+      sign: 1 if more of the metric is better, -1 if less is.
+    """
+    if loss is None and metric is None and name:
+        return Objective(measure, name, sign)
+
+    def measure_both(outputs: jax.Array, labels: jax.Array) -> Metrics:
+        found: dict[str, jax.Array] = {}
+        for key, function in (("loss", loss), ("metric", metric)):
+            if function is not None:
+                found[key] = _per_example(f"--{key}", function, outputs, labels)
+        if len(found) < 2 and (loss is None or name):
+            usual = measure(outputs, labels)
+            found = {"loss": usual.loss, "metric": usual.accuracy} | found
+        return Metrics(found["loss"], found.get("metric", found["loss"]))
+
+    return Objective(measure_both, name, sign, is_own=True)
+
+
+def _per_example(
+    argument: str, function: Callable[..., Any], outputs: jax.Array, labels: jax.Array
+) -> jax.Array:
+    """Call a function of the user's own, and see that it returns what it must."""
+    try:
+        values = jnp.asarray(function(outputs, labels))
+    except Exception as error:  # whatever the user's code raises
+        reason = " ".join(str(error).split())[:200]
+        raise UsageError(
+            f"{argument} cannot take outputs of the shape {outputs.shape} and labels "
+            f"of {labels.shape} ({type(error).__name__}: {reason})."
+        ) from error
+    if values.ndim == 0 or len(values) != len(labels):
+        raise UsageError(
+            f"{argument} must return a number for each of the {len(labels)} examples "
+            f"of a batch, got the shape {values.shape}; do not average."
+        )
+    return values.astype(jnp.float32).reshape(len(values), -1).mean(axis=1)
+
+
+def _find(argument: str, name: str | None) -> Callable[..., Any] | None:
+    if name is None:
+        return None
+    if not own.is_own(name):
+        raise UsageError(
+            f"{argument} {name} must be module:function, as optax:squared_error."
+        )
+    found = own.find(argument, name)
+    if not callable(found.value):
+        raise UsageError(f"{argument} {name} must be a function of outputs and labels.")
+    if not found.settings:
+        return found.value
+    settings = {key: own.as_number(value) for key, value in found.settings.items()}
+    return lambda outputs, labels: found.value(outputs, labels, **settings)
