@@ -2,13 +2,18 @@
 
 import errno
 import importlib
+import inspect
 import sys
 from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import tyro
 
-from benchmarks.commands.config import ListConfig, PrepareConfig
+from benchmarks.commands import repeat
+from benchmarks.commands.config import CompareConfig, ListConfig, PrepareConfig
+from benchmarks.commands.groups import Grouped, GroupedSweep
 from benchmarks.errors import UsageError, check_name
 from benchmarks.landscape.config import LandscapeConfig
 from benchmarks.online.config import RegretConfig
@@ -24,6 +29,7 @@ COMMANDS = {
     "sweep": SweepConfig,
     "prepare": PrepareConfig,
     "speed": SpeedConfig,
+    "compare": CompareConfig,
     "report": ReportConfig,
     "landscape": LandscapeConfig,
     "regret": RegretConfig,
@@ -32,6 +38,8 @@ COMMANDS = {
 }
 # Those that take the name of an experiment as their first argument.
 _OF_EXPERIMENTS = ("train", "sweep")
+# Those whose folder has the settings, so that --from finds them.
+_REPEATABLE = ("train", "sweep", "speed", "landscape", "regret", "theory")
 
 
 def _parse(arguments: list[str]) -> Any:
@@ -41,29 +49,67 @@ def _parse(arguments: list[str]) -> Any:
         return tyro.extras.subcommand_cli_from_dict(
             COMMANDS,
             prog="python -m benchmarks",
-            description="Train and measure with padam_optax.",
+            description="Train and measure with padam_optax. --version tells which.",
             args=arguments,
         )
     kind = COMMANDS[command]
     program, default = f"python -m benchmarks {command}", None
+    earlier = None
+    if command in _REPEATABLE:
+        earlier, rest = _take("--from", rest)
     if command in _OF_EXPERIMENTS:
-        from benchmarks.experiments import EXPERIMENTS
-
         name = "digits"
         if rest and not rest[0].startswith("-"):
             name = rest.pop(0)
-            check_name("experiment", name, EXPERIMENTS)
+            if earlier is not None:
+                raise UsageError(
+                    f"--from {earlier} and the experiment {name} both set the options; "
+                    "leave one out."
+                )
             program = f"{program} {name}"
         else:
             program = f"{program} [EXPERIMENT]"
-        default = EXPERIMENTS[name].config
-        if kind is SweepConfig:
-            row = EXPERIMENTS[name]
-            default = SweepConfig(default, row.grid, row.tune, row.finals, study=name)
-            rest = _gather("--grid", rest)
-    # The settings of a sweep's runs are options beside its own.
-    options = (tyro.conf.OmitArgPrefixes,)
-    return tyro.cli(kind, prog=program, default=default, args=rest, config=options)
+        default = _find_experiment(name, kind)
+    if earlier is not None:
+        default = repeat.read(command, kind, Path(earlier))
+    if kind is SweepConfig:
+        rest = _gather("--grid", rest)
+    groups: Any = {TrainConfig: Grouped, SweepConfig: GroupedSweep}.get(kind)
+    text = inspect.getdoc(kind) or ""
+    if command in _REPEATABLE:
+        text += "\n\n--from RUN takes the options of an earlier run that are not given."
+    parsed: Any = tyro.cli(
+        groups or kind,
+        prog=program,
+        description=text,
+        default=groups.split(default) if groups else default,
+        args=rest,
+        # The settings of a sweep's runs, and of groups, are options like the others.
+        config=(tyro.conf.OmitArgPrefixes,),
+    )
+    return parsed.merge() if groups else parsed
+
+
+def _find_experiment(name: str, kind: Any) -> Any:
+    from benchmarks.experiments import EXPERIMENTS
+
+    check_name("experiment", name, EXPERIMENTS)
+    row = EXPERIMENTS[name]
+    if kind is not SweepConfig:
+        return row.config
+    return SweepConfig(row.config, row.grid, row.tune, row.finals, study=name)
+
+
+def _take(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:
+    """Take the value of an option out of the arguments."""
+    for i, argument in enumerate(arguments):
+        if argument.startswith(f"{option}="):
+            return argument.partition("=")[2], arguments[:i] + arguments[i + 1 :]
+        if argument == option:
+            if i + 1 == len(arguments):
+                raise UsageError(f"{option} needs the folder of a run.")
+            return arguments[i + 1], arguments[:i] + arguments[i + 2 :]
+    return None, arguments
 
 
 def _gather(option: str, arguments: list[str]) -> list[str]:
@@ -79,6 +125,13 @@ def _gather(option: str, arguments: list[str]) -> list[str]:
     return [*others, option, *values] if values else others
 
 
+def _find_version() -> str:
+    try:
+        return metadata.version("padam-optax")
+    except metadata.PackageNotFoundError:
+        return "unknown, it is not installed"
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command.
 
@@ -92,6 +145,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     try:
         arguments = list(sys.argv[1:] if arguments is None else arguments)
+        if arguments == ["--version"]:
+            print(f"padam-optax {_find_version()}")
+            return 0
         config = _parse(arguments)
         # Only now, so that --help and mistakes answer without waiting for JAX.
         command = importlib.import_module(f"benchmarks.commands.{arguments[0]}")

@@ -6,6 +6,8 @@ from typing import Literal
 
 import tyro
 
+from benchmarks.errors import UsageError
+
 
 @dataclass(frozen=True)
 class ListConfig:
@@ -36,3 +38,23 @@ class PrepareConfig:
     ~/tensorflow_datasets."""
     download_dir: Path | None = None
     """Where the archives go; by default downloads/ in that folder."""
+
+
+@dataclass(frozen=True)
+class CompareConfig:
+    """Show runs of any folders in one table and one plot, without judging claims."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Folders of `train` or `sweep`, yours or those of the project's results; they stay
+    as they are."""
+    out: Path = Path("compare.png")
+    """The plot to write; by default compare.png in the current folder."""
+
+    def __post_init__(self) -> None:
+        """Refuse nothing to compare, and a plot that Matplotlib cannot write."""
+        if not self.runs:
+            raise UsageError("compare needs the folders of one or more runs.")
+        if self.out.suffix not in (".png", ".svg", ".pdf"):
+            raise UsageError(f"--out must end with .png, .svg or .pdf, got {self.out}.")
+        if not self.out.absolute().parent.is_dir():
+            raise UsageError(f"--out {self.out}: there is no such folder; create it.")

@@ -1,0 +1,94 @@
+"""The settings of an earlier run, as --from takes them."""
+
+import dataclasses
+import sys
+import typing
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks import run_files
+from benchmarks.errors import UsageError
+from benchmarks.settings import format_value
+from benchmarks.sweep.config import SweepConfig
+from benchmarks.training.config import TrainConfig
+
+
+def read(command: str, kind: Any, path: Path) -> Any:
+    """Read the settings of a run, to do it again.
+
+    Args:
+      command: The command that does it.
+      kind: The class of its settings.
+      path: The folder of the run, or config.json in it.
+
+    Returns:
+      The settings, but for folders and --resume.
+
+    Raises:
+      UsageError: If it is not a run of this command.
+    """
+    folder = path.parent if path.name == "config.json" else path
+    files = run_files.load(folder)
+    if files.kind != command:
+        raise UsageError(
+            f"--from {path} is a run of {files.kind or 'no command'}, not of "
+            f"{command}; choose another folder or command."
+        )
+    if kind is not SweepConfig:
+        config = _fill(kind, files.config)
+        _tell_changes(config, files.config)
+        return config
+    grid = {
+        name: ",".join(map(_write, values))
+        for name, values in files.config["grid"].items()
+        if name not in ("optimizer", "seed")
+    }
+    return SweepConfig(
+        _fill(TrainConfig, files.config),
+        tuple(f"{name}={values}" for name, values in grid.items()),
+        files.config.get("tune"),
+        files.config.get("finals", 0),
+    )
+
+
+def _write(value: Any) -> str:
+    if isinstance(value, Mapping):  # a multiple of what each recipe says
+        return f"*{format_value(value['factor'])}"
+    return format_value(value)
+
+
+def _fill(kind: Any, content: Mapping[str, Any]) -> Any:
+    """Make settings of what config.json says; what it lacks keeps its default."""
+    hints = typing.get_type_hints(kind)
+    known = [field.name for field in dataclasses.fields(kind)]
+    values: dict[str, Any] = {}
+    for name in known:
+        if name not in content or name in ("out", "resume", "profile"):
+            continue
+        value = content[name]
+        if isinstance(value, list):
+            value = tuple(value)
+        elif isinstance(value, str) and Path in (hints[name], *_parts(hints[name])):
+            value = Path(value)
+        values[name] = value
+    return kind(**values)
+
+
+def _parts(hint: Any) -> tuple[Any, ...]:
+    return typing.get_args(hint)
+
+
+def _tell_changes(config: Any, content: Mapping[str, Any]) -> None:
+    """Say what will not be as it was: the user's files."""
+    if not content.get("own"):
+        return
+    from benchmarks import own
+
+    now = own.fingerprints(content["own"])
+    for name, former in content["own"].items():
+        if now.get(name) != former:
+            print(
+                f"note: {former['file']} of {name} is not what it was in that run.",
+                file=sys.stderr,
+            )
