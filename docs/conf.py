@@ -55,6 +55,7 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_attr_annotations = False  # aliases would expand to unions of nine types
 maximum_signature_line_length = 88
 python_use_unqualified_type_names = False
 add_module_names = False

@@ -447,10 +447,10 @@ def grown_shares(opt, rate, p, gs):
     def at(t, value):
         return value(t) if callable(value) else value
 
-    state = opt.init(as_tree(np.zeros_like(gs[0])))
+    state, update = opt.init(as_tree(np.zeros_like(gs[0]))), jax.jit(opt.update)
     rates = []
     for t, g in enumerate(gs):
-        _, state = opt.update(as_tree(g), state)
+        _, state = update(as_tree(g), state)
         rates.append(
             padam_optax.diagnostics.effective_learning_rates(
                 state, at(t, rate), at(t, p)
