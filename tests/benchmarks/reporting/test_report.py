@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from matplotlib.figure import Figure
 
 from benchmarks import run_dir
 from benchmarks.__main__ import main
@@ -126,7 +127,17 @@ def results(tmp_path):
 
 
 @pytest.fixture
-def report_on(tmp_path):
+def blank_plots(monkeypatch):
+    """Save no image, which takes most of the time; other tests look at plots."""
+
+    def save(figure, path, **options):
+        path.write_bytes(b"\x89PNG")
+
+    monkeypatch.setattr(Figure, "savefig", save)
+
+
+@pytest.fixture
+def report_on(tmp_path, blank_plots):
     """Write the report of a folder of results; return its text."""
 
     def write_report(results, *options):
@@ -392,7 +403,7 @@ def test_readme_shows_the_main_table(results, tmp_path, report_on):
     assert "stale" not in text
 
 
-def test_a_readme_without_marks_is_refused(results, tmp_path, capsys):
+def test_a_readme_without_marks_is_refused(results, tmp_path, capsys, blank_plots):
     path = tmp_path / "README.md"
     path.write_text("nothing")
     options = ["--results", str(results), "--out", str(tmp_path), "--readme", str(path)]
@@ -431,6 +442,7 @@ def test_it_is_written_without_jax(results, tmp_path):
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("blank_plots")
 def test_the_committed_report_is_that_of_the_committed_results(tmp_path):
     folder = ROOT / "benchmarks"
     readme = tmp_path / "README.md"
