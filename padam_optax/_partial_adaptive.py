@@ -110,7 +110,7 @@ def scale_by_partial_adaptive(
       >>> for p in [0.125, 0.25, 0.5]:
       ...     opt = padam_optax.scale_by_partial_adaptive(p=p)
       ...     u, _ = opt.update(g, opt.init(g))
-      ...     print(f"{p:5}  {u[0]:.4f}  {u[1]:.2e}  {u[0] / u[1]:.0f}")
+      ...     print(f"{p}  {u[0]:.4f}  {u[1]:.2e}  {u[0] / u[1]:.0f}")
       0.125  1.3335  1.33e-03  1000
       0.25  1.7783  1.78e-02  100
       0.5  3.1623  3.16e+00  1

@@ -557,6 +557,8 @@ def test_the_copy_is_its_own_so_that_all_can_be_donated(jit_init):
     params = make_params()
     opt = optax.chain(padam_optax.diagnostics.keep_initial_params(), optax.sgd(1.0))
     state = jax.jit(opt.init)(params) if jit_init else opt.init(params)
+    copy = optax.tree.get(state, "initial_params")["w"]
+    assert copy.unsafe_buffer_pointer() != params["w"].unsafe_buffer_pointer()
 
     @functools.partial(jax.jit, donate_argnums=(0, 1))
     def step(params, state):
