@@ -101,9 +101,10 @@ def take_a_step(name, layout):
     return copy, after, fetch()
 
 
-# One of those that train the same network on the same data.
+# The first of those that train the same network on the same data.
 DIFFERENT = {
-    (e.config.dataset, e.config.model): name for name, e in EXPERIMENTS.items()
+    (e.config.dataset, e.config.model): name
+    for name, e in reversed(EXPERIMENTS.items())
 }
 
 

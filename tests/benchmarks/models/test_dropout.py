@@ -65,7 +65,7 @@ def test_weights_begin_as_without_dropout(name):
 
 
 def test_input_and_dense_layer_of_the_convolutional_network_are_dropped():
-    model = build("adam-cnn-dropout", (8, 8, 3), width=64)
+    model = build("adam-cnn-dropout", (8, 8, 3), width=4)
     inputs, units = model.dropouts
     assert inputs.rate == units.rate == 0.5
     model(images(2, 8, 8, 3))
@@ -88,7 +88,9 @@ def take_an_epoch(trainer, state, seed=0):
 
 
 @pytest.mark.usefixtures("standard_promotion")
-@pytest.mark.parametrize("where", ["eight", "eight, pmap"])
+@pytest.mark.parametrize(
+    "where", ["eight", pytest.param("eight, pmap", marks=pytest.mark.slow)]
+)
 def test_the_draws_do_not_depend_on_the_number_of_devices(where):
     ends, losses = [], []
     for trainer in map(make_trainer, ("one", where)):

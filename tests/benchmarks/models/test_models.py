@@ -22,7 +22,14 @@ from tests.helpers.building import (
     tiny_shape,
 )
 
-every_model = pytest.mark.parametrize("name", models.MODELS)
+every_model = pytest.mark.parametrize(
+    "name",
+    [
+        # It takes the longest to trace, and its layers are those of the ResNets.
+        pytest.param(name, marks=pytest.mark.slow if "resnet50" in name else ())
+        for name in models.MODELS
+    ],
+)
 
 
 @pytest.mark.parametrize(

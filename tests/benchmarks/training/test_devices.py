@@ -152,16 +152,8 @@ def test_eight_devices_give_the_numbers_of_one(name, layout):
     assert_close(eight.stats, one.stats)
 
 
-@pytest.mark.parametrize(
-    "layout",
-    [
-        pytest.param(ONE, marks=pytest.mark.slow),
-        pytest.param(MODES["jit"], marks=pytest.mark.slow),
-        MODES["jit, state divided"],
-        pytest.param(MODES["pmap"], marks=pytest.mark.slow),
-    ],
-    ids=["one", *MODES],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("layout", [ONE, *MODES.values()], ids=["one", *MODES])
 def test_parts_of_a_batch_give_the_numbers_of_the_whole(layout):
     settings = {"model": "mlp", "augment": False, "epochs": 2}
     whole, _, test_of_whole = take_steps(
