@@ -28,6 +28,7 @@ def run(config: ReportConfig) -> int:
     (config.out / "report.html").write_text(page.write(text, config.out))
     print(f"report: {config.out / 'REPORT.md'} and report.html")
     if config.readme is not None:
-        report.write_readme(config.readme, config.results, judged)
+        plots = config.out / "plots"
+        report.write_readme(config.readme, config.results, judged, plots)
         print(f"readme: {config.readme}")
     return 0

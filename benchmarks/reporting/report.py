@@ -12,8 +12,6 @@ from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS, gpu_commands
 from benchmarks.reporting import claims, overview, sections, sources, summary
-from benchmarks.reporting import results as outcomes
-from benchmarks.reporting.plots import curves as run_drawings
 from benchmarks.reporting.sections import Section
 from benchmarks.reporting.views import as_markdown, write_plot
 
@@ -147,8 +145,20 @@ def _list_not_run(done: Set[str]) -> str:
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
-def write_readme(path: Path, results: Path, judged: Sequence[claims.Verdict]) -> None:
-    """Put the verdicts and the main table and figure between two marks."""
+def write_readme(
+    path: Path, results: Path, judged: Sequence[claims.Verdict], plots: Path
+) -> None:
+    """Put what the report says of the main claims between two marks.
+
+    Args:
+      path: README.md, in the root of the repository.
+      results: A folder with a folder for each experiment.
+      judged: The verdicts.
+      plots: Where plots are drawn.
+
+    Raises:
+      UsageError: If the file lacks the marks; it is not changed then.
+    """
     text = path.read_text()
     if text.count(_BEGIN) != 1 or text.count(_END) != 1:
         raise UsageError(
@@ -157,33 +167,10 @@ def write_readme(path: Path, results: Path, judged: Sequence[claims.Verdict]) ->
         )
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    name = next(
-        (
-            n
-            for n in (
-                "slides-cifar10",
-                "small-image-cifar10",
-                "small-cifar10",
-                "digits",
-            )
-            if (results / n).exists()
-        ),
-        None,
-    )
-    parts = [_BEGIN, *summary.count(judged)]
-    if name is not None:
-        outcome = outcomes.read(results / name)
-        runs = {
-            label: [run.lines for run in same]
-            for (label, *_), same in outcomes.group(outcome.runs).items()
-        }
-        title, epochs = outcome.title, outcome.config["epochs"]
-        table = run_drawings.table(runs, epochs, title, outcome.measure, timed=False)
-        parts += [
-            f"{table.title}:",
-            as_markdown(table),
-            *filter(None, [EXPERIMENTS[name].limits]),
-            f"![Train loss and test error: {title}](benchmarks/plots/{name}.png)",
-        ]
+    _, known, main, scale, _ = overview.summarize(judged, results)
+    parts = [_BEGIN, "\n".join(f"* {line}" for line in (known, main, scale))]
+    for plot in overview.draw(judged, overview.DOCUMENTS[0], plots):
+        words = plot.caption.partition(".")[0]
+        parts.append(f"![{words}](benchmarks/plots/{plot.path.name})")
     parts.append(_END)
     path.write_text(before + "\n\n".join(parts) + after)

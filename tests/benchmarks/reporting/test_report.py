@@ -384,22 +384,16 @@ def test_the_page_needs_no_other_file(results, tmp_path, report_on):
     assert all(source.startswith("data:image/png;base64,iVBOR") for source in sources)
 
 
-def test_readme_shows_the_main_table(results, tmp_path, report_on):
-    report_on(results)
+def test_readme_says_what_is_known_of_the_main_claim(results, tmp_path, report_on):
+    report = report_on(results)
     text = (tmp_path / "README.md").read_text()
-    start, counts, title = text.split("\n\n")[:3]
+    start, sentences, plot, end = text.split("\n\n")
     assert start == "before\n<!-- results: begin -->"
-    # Of the four optimizers it has Padam's runs alone that are whole.
-    assert [line.split(":")[0] for line in counts.splitlines()] == [
-        "* Claims of the sources",
-        "* Theorems, checked in code",
-        "* Claims of this package",
-    ]
-    assert "Claims of this package: 0 hold, 0 do not hold, 0 are undecided" in counts
-    assert title.startswith("vgg-small on digits")
-    assert "| 60.00±14.14 |" in text
-    assert "](benchmarks/plots/digits.png)" in text
-    assert text.endswith("<!-- results: end -->\nafter\n")
+    assert sentences in report
+    said = [line.split("**")[1] for line in sentences.splitlines()]
+    assert said == ["Known", "The main claim", "Scale"]
+    assert plot.endswith("](benchmarks/plots/claims-gus-slides.png)")
+    assert end == "<!-- results: end -->\nafter\n"
     assert "stale" not in text
 
 
