@@ -1,5 +1,6 @@
 """The commands: python -m benchmarks COMMAND --help."""
 
+import dataclasses
 import errno
 import importlib
 import inspect
@@ -18,6 +19,7 @@ from benchmarks.errors import UsageError, check_name
 from benchmarks.landscape.config import LandscapeConfig
 from benchmarks.online.config import RegretConfig
 from benchmarks.reporting.config import ReportConfig
+from benchmarks.settings import file_name
 from benchmarks.step_time.config import SpeedConfig
 from benchmarks.sweep.config import SweepConfig
 from benchmarks.theory.config import TheoryConfig
@@ -38,6 +40,8 @@ COMMANDS = {
 }
 # Those that take the name of an experiment as their first argument.
 _OF_EXPERIMENTS = ("train", "sweep")
+# The study of a sweep that is not of an experiment.
+_UNNAMED = SweepConfig.study
 # Those whose folder has the settings, so that --from finds them.
 _REPEATABLE = ("train", "sweep", "speed", "landscape", "regret", "theory")
 
@@ -53,13 +57,15 @@ def _parse(arguments: list[str]) -> Any:
             args=arguments,
         )
     kind = COMMANDS[command]
-    program, default = f"python -m benchmarks {command}", None
+    program = f"python -m benchmarks {command}"
+    default: Any = None
     earlier = None
     if command in _REPEATABLE:
         earlier, rest = _take("--from", rest)
     if command in _OF_EXPERIMENTS:
+        named = bool(rest) and not rest[0].startswith("-")
         name = "digits"
-        if rest and not rest[0].startswith("-"):
+        if named:
             name = rest.pop(0)
             if earlier is not None:
                 raise UsageError(
@@ -69,7 +75,7 @@ def _parse(arguments: list[str]) -> Any:
             program = f"{program} {name}"
         else:
             program = f"{program} [EXPERIMENT]"
-        default = _find_experiment(name, kind)
+        default = _find_experiment(name, kind, named)
     if earlier is not None:
         default = repeat.read(command, kind, Path(earlier))
     if kind is SweepConfig:
@@ -87,17 +93,23 @@ def _parse(arguments: list[str]) -> Any:
         # The settings of a sweep's runs, and of groups, are options like the others.
         config=(tyro.conf.OmitArgPrefixes,),
     )
-    return parsed.merge() if groups else parsed
+    config = parsed.merge() if groups else parsed
+    if kind is SweepConfig and default.study == _UNNAMED == config.study:
+        train = config.train  # it is no experiment: it is called after what it trains
+        study = file_name(f"{Path(train.dataset).name}-{train.model}")
+        return dataclasses.replace(config, study=study)
+    return config
 
 
-def _find_experiment(name: str, kind: Any) -> Any:
+def _find_experiment(name: str, kind: Any, named: bool) -> Any:
     from benchmarks.experiments import EXPERIMENTS
 
     check_name("experiment", name, EXPERIMENTS)
     row = EXPERIMENTS[name]
     if kind is not SweepConfig:
         return row.config
-    return SweepConfig(row.config, row.grid, row.tune, row.finals, study=name)
+    study = name if named else _UNNAMED
+    return SweepConfig(row.config, row.grid, row.tune, row.finals, study=study)
 
 
 def _take(option: str, arguments: list[str]) -> tuple[str | None, list[str]]:

@@ -76,6 +76,13 @@ def test_groups_hold_all_options(name):
     assert GroupedSweep.split(sweep).merge() == sweep
 
 
+def test_a_sweep_is_called_after_its_experiment_or_what_it_trains():
+    assert parse(["sweep", "correction"]).study == "correction"
+    own = ["sweep", "--data", "sets/x.npz", "--model", "my.net:Net", "--finals", "0"]
+    assert parse(own).study == "x.npz-my.net_Net"
+    assert parse([*own, "--study", "mine"]).study == "mine"
+
+
 @pytest.mark.parametrize("command", ["train", "sweep"])
 def test_help_has_groups(capsys, command):
     with pytest.raises(SystemExit):
