@@ -2,6 +2,7 @@
 
 import math
 import sys
+import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ from typing import Any
 import jax
 import numpy as np
 import optax
-from tqdm.auto import tqdm
 
 import padam_optax
+
+with warnings.catch_warnings():  # without ipywidgets a notebook shows text
+    warnings.simplefilter("ignore")
+    from tqdm.auto import tqdm
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

@@ -1,5 +1,8 @@
 """Tables and plots, made from records; the only user of matplotlib. Needs no JAX."""
 
+import os
+
 import matplotlib
 
-matplotlib.use("Agg")  # draw without a display
+if "inline" not in os.environ.get("MPLBACKEND", ""):  # a notebook shows figures itself
+    matplotlib.use("Agg")  # draw without a display
