@@ -151,7 +151,8 @@ def trainer_of_all(make):
 def test_every_optimizer_trains_the_network_on_digits(trainer_of_all, name):
     records = run(trainer_of_all, name)
     assert [line["epoch"] for line in records] == [1, 2, 3, 4]
-    assert records[-1]["train_loss"] < records[0]["train_loss"]
+    # Without augmentation, which a slow optimizer does not outweigh in 24 steps.
+    assert records[-1]["test_loss"] < records[0]["test_loss"]
     assert {"run", "step", "learning_rate", "test_loss", "seconds"} <= set(records[0])
 
 
