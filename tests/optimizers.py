@@ -116,7 +116,12 @@ def with_property(word: str) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("name", names)
 
 
-every_optimizer = pytest.mark.parametrize("name", TABLE)
+# The fast tests try these; the other rows wrap or vary them.
+FAST = ("padam", "padam, scheduled", "adagrad_norm", "projected", "8-bit")
+every_optimizer = pytest.mark.parametrize(
+    "name",
+    [pytest.param(x, marks=() if x in FAST else pytest.mark.slow) for x in TABLE],
+)
 
 
 def build(name: str, learning_rate: Any = 0.05) -> optax.GradientTransformation:

@@ -118,7 +118,9 @@ def test_agrees_with_the_formula(x64, per_leaf):
     np.testing.assert_allclose(np.stack(b) if per_leaf else b, expected_b, rtol=1e-13)
 
 
-@pytest.mark.parametrize("largest", [0.5, 4.0, 20.0])
+@pytest.mark.parametrize(
+    "largest", [0.5, *(pytest.param(x, marks=pytest.mark.slow) for x in (4.0, 20.0))]
+)
 def test_batch_iterations_stay_within_both_bounds(x64, largest):
     epsilon = 0.2 if largest > 10 else 0.02
     _, curvature, bounds, thetas, _ = batch_runs(largest, epsilon)
@@ -129,6 +131,7 @@ def test_batch_iterations_stay_within_both_bounds(x64, largest):
         assert squares[1:bound].min() <= epsilon, f"b0={b0}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("largest", [4.0, 20.0])
 def test_b_passes_the_lipschitz_constant_in_time_and_then_stays_bounded(x64, largest):
     epsilon = 0.02

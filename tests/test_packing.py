@@ -81,6 +81,7 @@ def check_equal_to_plain(opt, plain, params):
 # --- What it computes --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @every_inner
 @pytest.mark.usefixtures("standard_promotion")  # Optax's own need it
 def test_steps_are_those_of_the_wrapped_transformation(name):
@@ -181,6 +182,7 @@ def test_a_packed_leaf_needs_a_gradient():
 # --- With the wrappers of Optax ----------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_other_wrappers_may_be_inside():
     params = {"a": biases(32), "b": biases(2), "k": numbers(4, 4)}

@@ -540,6 +540,7 @@ ONLY_16_BIT = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize(
     "name",
@@ -624,6 +625,7 @@ def test_a_variance_as_a_difference_is_refused(format, bias_correction):
         opt.init(jnp.ones(3))
 
 
+@pytest.mark.slow
 def test_debiased_maximum_needs_its_rate_in_8_bits():
     params = {"w": jnp.ones(1000)}
     inner = padam_optax.padam(0.0, bias_correction="before_max")

@@ -227,6 +227,7 @@ def test_noise_is_normal_with_the_variance_of_the_formula(exponent, lam):
     assert abs(np.mean(zeta["a"] * start.momentum["a"])) < 4 * math.sqrt(eta / n)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("integrator", SCHEMES)
 @pytest.mark.parametrize("beta", [1.0, pytest.param(9.0, marks=pytest.mark.slow)])
 def test_samples_a_quadratic_at_its_temperature(integrator, beta):
@@ -281,6 +282,7 @@ def test_thermostat_is_fixed_after_burn_in_and_noise_is_gone(integrator):
     assert distance[-1] < 1e-3
 
 
+@pytest.mark.slow
 def test_exploration_leaves_a_poor_minimum_and_refinement_stays_there():
     """A double well whose left, poor minimum is where all elements start."""
 
@@ -424,6 +426,7 @@ def test_noise_of_a_leaf_does_not_depend_on_which_gradients_are_missing():
     assert np.all(full["b"] != full["c"])
 
 
+@pytest.mark.slow
 def test_replicas_draw_the_same_noise_and_shards_different_noise():
     opt = santa(0.01, 10, 100, 0)
     params = {"w": jnp.zeros((8, 4))}
@@ -538,6 +541,7 @@ def test_hyperparameters_may_be_injected():
     assert state.hyperparams["learning_rate"] == 0
 
 
+@pytest.mark.slow
 def test_many_seeds_run_at_once_under_vmap():
     def one(seed):
         return quadratic_run(4, 3, 6, key=seed)[0][-1]

@@ -43,7 +43,15 @@ OPTIMIZERS = {
     "reset": reset_max_at(padam(0.1), [1]),
     "distance": optax.chain(diagnostics.keep_initial_params(), padam(0.1)),
 }
-every_optimizer = pytest.mark.parametrize("name", OPTIMIZERS)
+# The fast tests try one that has no norm, one that has, a constraint and codes.
+FAST = ("padam", "adagrad_norm", "simplex", "8-bit")
+
+
+def names_of(table):
+    return [pytest.param(x, marks=() if x in FAST else pytest.mark.slow) for x in table]
+
+
+every_optimizer = pytest.mark.parametrize("name", names_of(OPTIMIZERS))
 MESHES = {"x": ((4,), P("x")), "x and y": ((4, 2), P("x", "y"))}
 every_mesh = pytest.mark.parametrize("mesh", MESHES)
 
@@ -243,7 +251,7 @@ def check_explicit_mesh(name, in_context):
     assert all(actual[key].sharding == places[key] for key in places)
 
 
-@pytest.mark.parametrize("name", EXPLICIT)
+@pytest.mark.parametrize("name", names_of(EXPLICIT))
 def test_an_explicit_mesh_has_the_numbers_of_one_device(name):
     check_explicit_mesh(name, in_context=True)
 

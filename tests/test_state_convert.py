@@ -57,6 +57,7 @@ PAIRS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize("to_optax", [False, True])
 @pytest.mark.parametrize("pair", PAIRS)
