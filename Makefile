@@ -55,7 +55,7 @@ test-wheel:
 # docstrings are run, links within it are followed. No network is needed.
 SPHINX := $(BIN)/sphinx-build -q -W --keep-going -n -d docs/_build/doctrees
 docs: $(VENV)/docs.stamp
-	$(SPHINX) -j auto -b html docs docs/_build/html
+	$(SPHINX) -b html docs docs/_build/html
 	$(SPHINX) -b doctest docs docs/_build/doctest
 	$(SPHINX) -b linkcheck docs docs/_build/linkcheck
 
