@@ -102,10 +102,11 @@ class TrainConfig(
             )
         if not 0 <= self.warmup < 1:
             raise UsageError(f"--warmup must be in [0, 1), got {self.warmup}.")
-        if self.schedule == "multi-stage" and self.milestones[:1] <= (self.warmup,):
+        first = min(self.milestones, default=1.0)
+        if self.schedule == "multi-stage" and first <= self.warmup:
             raise UsageError(
-                f"--warmup must be less than the first of --milestones, "
-                f"{self.milestones[0]}, got {self.warmup}."
+                f"--warmup must be less than the first of --milestones, {first}, "
+                f"got {self.warmup}."
             )
         if self.minimize and self.metric is None:
             raise UsageError("--minimize is about --metric; give that, too.")

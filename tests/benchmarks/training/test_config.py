@@ -121,3 +121,7 @@ def test_a_setting_may_be_for_one_optimizer():
     assert "b2" not in found["momentum"]
     with pytest.raises(UsageError, match="--recipe adam:b2=0.9: adam is not among"):
         TrainConfig(optimizers=("momentum",), recipe=recipe)
+
+
+def test_one_stage_needs_no_milestones():
+    assert TrainConfig(schedule="multi-stage", milestones=()).milestones == ()

@@ -148,7 +148,7 @@ def test_a_run_moves_from_one_device_to_two_processes_and_on_to_two_devices(
         done = len(read(folder, "padam")) if folder.exists() else 0
         epochs = itertools.count(done + 1)
         with monkeypatch.context() as patch:
-            patch.setattr(Preemption, "noted", lambda _: next(epochs) >= epoch)
+            patch.setattr(Preemption, "requested", lambda _: next(epochs) >= epoch)
             run_here(folder, *options, *more, status=143)
 
     run_here_until(2, out, "--devices", "1")
