@@ -44,7 +44,6 @@ test-floor:
 # make test-newest PYTHON=python3.13
 test-newest:
 	./.ci/install.sh "$(PYTHON)" "$(VENV)-newest" dev
-	$(VENV)-newest/bin/python -m pip list 2>/dev/null | grep -E "^(jax|flax|optax|orbax)"
 	$(VENV)-newest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 
 # Build sdist and wheel; the library's tests against the wheel, in another folder.

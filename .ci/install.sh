@@ -23,3 +23,16 @@ else
   "$venv/bin/python" -m pip install --quiet --upgrade 'pip>=25.1'
   "$venv/bin/python" -m pip install --quiet -e . --group "$group" "$@"
 fi
+
+"$venv/bin/python" - <<'END'
+import importlib.metadata
+import sys
+
+found = [f"Python {sys.version.split()[0]}"]
+for name in ("jax", "jaxlib", "optax", "numpy", "flax", "orbax-checkpoint"):
+    try:
+        found.append(f"{name} {importlib.metadata.version(name)}")
+    except importlib.metadata.PackageNotFoundError:
+        pass  # not in this group
+print(", ".join(found))
+END

@@ -20,6 +20,5 @@ with open("pyproject.toml", "rb") as file:
 END
 )
 ./.ci/install.sh "$python" "$venv" test "${floor[@]}" flax orbax-checkpoint
-"$venv/bin/python" -m pip list 2>/dev/null | grep -E '^(jax|jaxlib|optax|numpy|flax) '
 exec "$venv/bin/python" -m pytest -n auto --maxprocesses 4 \
   --ignore tests/benchmarks --ignore tests/helpers padam_optax tests
