@@ -65,7 +65,7 @@ FEASIBLE = {
     "halfspace": lambda rng: _on_plane(rng, -0.4 - rng.exponential()),
     "hyperplane": lambda rng: _on_plane(rng, 0.6),
     "affine": lambda rng: (
-        np.linalg.lstsq(MATRIX, RIGHT)[0]
+        np.linalg.lstsq(MATRIX, RIGHT, rcond=None)[0]
         + scipy.linalg.null_space(MATRIX) @ rng.normal(size=N - 2)
     ),
     "simplex": lambda rng: 1.5 * rng.dirichlet(np.full(N, 0.5)),

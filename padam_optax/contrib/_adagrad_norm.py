@@ -215,7 +215,7 @@ def _grow(b: jax.Array, gradients: list[Any], axis_name: Any) -> jax.Array:
     # The largest squared element is close to 1, so no square that counts overflows or
     # underflows. Between these limits a number and its reciprocal, by which XLA
     # multiplies instead of dividing, are both normal.
-    smallest = jnp.finfo(b.dtype).tiny
+    smallest = float(jnp.finfo(b.dtype).tiny)
     unit = jnp.clip(peak, smallest, 1 / smallest)
     norm = unit * jnp.sqrt(sum(sum_of_squares(part / unit) for part in parts))
     grown = jnp.minimum(jnp.hypot(b, norm), 1 / smallest)

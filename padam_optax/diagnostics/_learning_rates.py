@@ -234,7 +234,7 @@ def fraction_of_increased_lrs(
     """
 
     def has_increased(old: jax.Array, new: jax.Array) -> jax.Array:
-        return (old > 0) & (new > old * (1 + 16 * jnp.finfo(old.dtype).eps))
+        return (old > 0) & (new > old * (1 + 16 * float(jnp.finfo(old.dtype).eps)))
 
     return _fraction(jax.tree.map(has_increased, before, after), per_leaf, axis_name)
 

@@ -241,7 +241,7 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
                 excess, slope = jax.jvp(f, (mu,), (jnp.ones_like(mu),))
                 return mu - excess * (1 + excess) / slope, excess
 
-            rounding = 4 * jnp.finfo(y.dtype).eps
+            rounding = 4 * float(jnp.finfo(y.dtype).eps)
             start = (mu, jnp.full_like(mu, jnp.inf))
             return jax.lax.while_loop(lambda carry: carry[1] > rounding, step, start)[0]
 
@@ -298,7 +298,7 @@ def _find_support(y: jax.Array, d: jax.Array, total: jax.Array) -> jax.Array:
     z = total + ((y - total) - (y.ravel()[k] - total) * e)
     x = _fill(jnp.minimum(z, total), e, total, 0 * total)
     # Negated so that NaN is in the support and stays visible.
-    return ~(x < -4 * jnp.finfo(y.dtype).eps * total)
+    return ~(x < -4 * float(jnp.finfo(y.dtype).eps) * total)
 
 
 def _solve_on_support(

@@ -190,9 +190,12 @@ def unwrap(tree: Any) -> Any:
     def is_variable(node: Any) -> bool:
         return isinstance(node, nnx.Variable)
 
-    return jax.tree.map(
-        lambda x: x.get_value() if is_variable(x) else x, tree, is_leaf=is_variable
-    )
+    def read(x: Any) -> Any:
+        if not is_variable(x):
+            return x
+        return x.get_value() if hasattr(x, "get_value") else x.value  # Flax 0.11
+
+    return jax.tree.map(read, tree, is_leaf=is_variable)
 
 
 def rewrap(tree: Any, like: Any) -> Any:
