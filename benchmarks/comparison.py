@@ -174,22 +174,13 @@ def compare(
         )
         source = source or data_sets.find_for(config)
         layout = setup.set_up_devices(config)
-        judged = "accuracy" if source.classes else ""
-        if loss is None and not source.classes:
-            raise UsageError(
-                "data holds targets that are no classes; give loss, as "
-                "loss=optax.squared_error."
-            )
         parts = setup.Parts(
             models.lookup(model)
             if isinstance(model, str)
             else from_factory(config.model, model),
             {k: from_transformation(k, tx) for k, tx in optimizers.items()},
             make_objective(
-                loss,
-                metric,
-                _name(metric) if metric else judged,
-                -1 if minimize or not (metric or judged) else 1,
+                loss, metric, source, _name(metric) if metric else "", minimize
             ),
         )
         setup.validate(config, source, layout, parts.model)

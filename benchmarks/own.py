@@ -88,7 +88,7 @@ def _import(argument: str, text: str, module: str) -> Any:
     except Exception as error:  # whatever the user's file raises
         raise UsageError(
             f"{argument} {text}: importing {module} raises "
-            f"{type(error).__name__}: {error}; mend it first."
+            f"{type(error).__name__}: {error}; fix it first."
         ) from error
 
 

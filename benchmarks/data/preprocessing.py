@@ -108,29 +108,6 @@ class Pixels:
 
 
 @dataclass(frozen=True)
-class Tokens:
-    """Characters, which are not augmented."""
-
-    def without_augmentation(self) -> "Tokens":
-        """Return itself."""
-        return self
-
-    def draw(self, key: jax.Array, shape: tuple[int, ...]) -> Draws:
-        """Draw nothing."""
-        del key, shape
-        return Draws()
-
-    def train(self, inputs: jax.Array, draws: Draws) -> jax.Array:
-        """Return the characters' numbers as int32."""
-        del draws
-        return self.test(inputs)
-
-    def test(self, inputs: jax.Array) -> jax.Array:
-        """Return the characters' numbers as int32."""
-        return inputs.astype(jnp.int32)
-
-
-@dataclass(frozen=True)
 class Values:
     """Arrays that the network takes as they are."""
 
@@ -144,13 +121,22 @@ class Values:
         return Draws()
 
     def train(self, inputs: jax.Array, draws: Draws) -> jax.Array:
-        """Return the inputs."""
+        """Return what `test` does: nothing is augmented."""
         del draws
-        return inputs
+        return self.test(inputs)
 
     def test(self, inputs: jax.Array) -> jax.Array:
         """Return the inputs."""
         return inputs
 
 
-Preprocessing = Pixels | Tokens | Values
+@dataclass(frozen=True)
+class Tokens(Values):
+    """Characters, which are not augmented."""
+
+    def test(self, inputs: jax.Array) -> jax.Array:
+        """Return the characters' numbers as int32."""
+        return inputs.astype(jnp.int32)
+
+
+Preprocessing = Pixels | Values

@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.table import Table
 
@@ -44,6 +45,18 @@ _SCALES = {
     "tuned": "a text, tuned on validation",
     _CONSTRUCTED: "games, surfaces and problems made for the purpose",
 }
+
+
+class FirstScreen(NamedTuple):
+    """What the report begins with, and README shows of it.
+
+    Attributes:
+      sentences: From `summarize`.
+      plots: From `draw`.
+    """
+
+    sentences: Sequence[str]
+    plots: Sequence[Plot]
 
 
 def anchor(title: str) -> str:

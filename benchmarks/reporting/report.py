@@ -60,6 +60,7 @@ def compose(
     judged: Sequence[claims.Verdict],
     out: Path,
     results: Path,
+    first: overview.FirstScreen,
 ) -> str:
     """Put the sections together.
 
@@ -68,6 +69,7 @@ def compose(
       judged: The verdicts.
       out: The folder of the report, to which links to plots are relative.
       results: A folder with a folder for each experiment.
+      first: What the report begins with.
     """
     titles = {section.name: section.title for section in described}
     # Claims of what is shown within another section lead there.
@@ -79,11 +81,8 @@ def compose(
         "# Report",
         "Written by `python -m benchmarks report` from the records in "
         "[results](results); no number here is typed by hand.",
-        "\n".join(f"* {line}" for line in overview.summarize(judged, results)),
-        *(
-            write_plot(plot, out)
-            for plot in overview.draw(judged, overview.DOCUMENTS[0], out / "plots")
-        ),
+        "\n".join(f"* {line}" for line in first.sentences),
+        *(write_plot(plot, out) for plot in first.plots),
         "## Claim by claim",
         overview.write_legend(judged),
         *overview.write_grid(judged, titles, out),
@@ -145,16 +144,12 @@ def _list_not_run(done: Set[str]) -> str:
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
-def write_readme(
-    path: Path, results: Path, judged: Sequence[claims.Verdict], plots: Path
-) -> None:
+def write_readme(path: Path, first: overview.FirstScreen) -> None:
     """Put what the report says of the main claims between two marks.
 
     Args:
       path: README.md, in the root of the repository.
-      results: A folder with a folder for each experiment.
-      judged: The verdicts.
-      plots: Where plots are drawn.
+      first: What the report begins with.
 
     Raises:
       UsageError: If the file lacks the marks; it is not changed then.
@@ -167,9 +162,9 @@ def write_readme(
         )
     before, _, rest = text.partition(_BEGIN)
     _, _, after = rest.partition(_END)
-    _, known, main, scale, _ = overview.summarize(judged, results)
+    _, known, main, scale, _ = first.sentences
     parts = [_BEGIN, "\n".join(f"* {line}" for line in (known, main, scale))]
-    for plot in overview.draw(judged, overview.DOCUMENTS[0], plots):
+    for plot in first.plots:
         words = plot.caption.partition(".")[0]
         parts.append(f"![{words}](benchmarks/plots/{plot.path.name})")
     parts.append(_END)

@@ -58,36 +58,43 @@ def find_objective(options: ModelOptions, source: data.Source) -> Objective:
     Raises:
       UsageError: If one does not exist, or the data set needs one.
     """
-    if options.loss is None and not source.classes:
-        raise UsageError(
-            f"--dataset {source.name} holds targets that are no classes; give --loss, "
-            "as --loss optax:squared_error."
-        )
     loss = _find("--loss", options.loss)
     metric = _find("--metric", options.metric)
-    if options.metric is not None:
-        name = options.metric.rpartition(":")[2].rpartition(".")[2].partition(",")[0]
-        sign = -1 if options.minimize else 1
-    else:
-        name, sign = ("accuracy", 1) if source.classes else ("", -1)
-    return make_objective(loss, metric, name, sign)
+    named = (options.metric or "").rpartition(":")[2].rpartition(".")[2]
+    return make_objective(
+        loss, metric, source, named.partition(",")[0], options.minimize
+    )
 
 
 def make_objective(
     loss: Callable[..., Any] | None,
     metric: Callable[..., Any] | None,
-    name: str = "accuracy",
-    sign: int = 1,
+    source: data.Source,
+    name: str = "",
+    minimize: bool = False,
 ) -> Objective:
     """Put a loss and a metric together.
 
     Args:
       loss: Takes outputs and labels of a batch, returns a loss for each example or for
         each of its parts, which are averaged; None for the cross-entropy.
-      metric: Likewise what is judged; None for the accuracy, if it has a name.
-      name: That of the metric in records; "" for none.
-      sign: 1 if more of the metric is better, -1 if less is.
+      metric: Likewise what is judged; None for the accuracy, if there are classes.
+      source: The data set.
+      name: That of the metric in records.
+      minimize: Whether less of the metric is better.
+
+    Raises:
+      UsageError: If the data set has no classes and there is no loss.
     """
+    if loss is None and not source.classes:
+        raise UsageError(
+            f"--dataset {source.name} holds targets that are no classes; give --loss, "
+            "as --loss optax:squared_error."
+        )
+    if metric is not None:
+        sign = -1 if minimize else 1
+    else:
+        name, sign = ("accuracy", 1) if source.classes else ("", -1)
     if loss is None and metric is None and name:
         return Objective(measure, name, sign)
 

@@ -158,7 +158,7 @@ def check_outputs(
         reason = " ".join(str(error).split())[:200]
         raise UsageError(
             f"--model {name} cannot take inputs of the shape {shape} "
-            f"({type(error).__name__}: {reason}); mend its __call__."
+            f"({type(error).__name__}: {reason}); fix its __call__."
         ) from error
     wanted = (*labels.shape, classes)
     if classes and outputs.shape != wanted:

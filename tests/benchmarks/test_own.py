@@ -265,7 +265,7 @@ def test_an_average_of_the_weights_is_evaluated_through_accumulation():
         (lambda: optimizers.lookup("mine:avarage"), "did you mean average"),
         (lambda: optimizers.lookup("nowhere:f"), "no module 'nowhere' in"),
         (lambda: optimizers.lookup("mine.py:average"), "not a file: mine:average"),
-        (lambda: optimizers.lookup("broken:f"), "ZeroDivisionError.*mend it first"),
+        (lambda: optimizers.lookup("broken:f"), "ZeroDivisionError.*fix it first"),
         (lambda: optimizers.lookup("imports:f"), "imports there_is_no_such_package"),
         (lambda: optimizers.lookup("sgld"), "'sgld' does not exist"),
         (lambda: optimizers.lookup("fromage"), "write optax:fromage"),
@@ -290,7 +290,8 @@ def test_what_does_not_fit_is_refused_in_a_sentence(find, message):
 
 
 def test_a_loss_that_does_not_fit_the_outputs_is_refused():
-    objective = make_objective(lambda outputs, labels: outputs - labels, None)
+    source = data.find("digits", None)
+    objective = make_objective(lambda outputs, labels: outputs - labels, None, source)
     with pytest.raises(UsageError, match=r"--loss cannot take .*\(3, 2\).*\(3,\)"):
         objective.measure(jnp.ones((3, 2)), jnp.zeros(3, int))
 

@@ -106,8 +106,6 @@ def test_two_workers_share_a_sweep_and_one_takes_up_what_the_killed_one_left(tmp
         **os.environ,
         "XLA_FLAGS": "",
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path / "cache"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
         "PYTHONPATH": str(ROOT),
     }
 

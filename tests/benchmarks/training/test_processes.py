@@ -28,16 +28,13 @@ def arguments(out, *options):
 
 
 @pytest.fixture(scope="module")
-def start(tmp_path_factory):
+def start():
     """Start two processes; whatever happens, end them."""
     started = []
     environment = {
         **os.environ,
         "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
         "JAX_PLATFORMS": "cpu",
-        "JAX_COMPILATION_CACHE_DIR": str(tmp_path_factory.mktemp("cache")),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_DISABLE_MOST_OPTIMIZATIONS": "1",
     }
 
     def start(port, out, *options):
