@@ -89,7 +89,7 @@ def make_objective(
     if loss is None and not source.classes:
         raise UsageError(
             f"--dataset {source.name} holds targets that are no classes; give --loss, "
-            "as --loss optax:squared_error."
+            "as --loss optax:squared_error, or from Python loss=optax.squared_error."
         )
     if metric is not None:
         sign = -1 if minimize else 1

@@ -378,12 +378,11 @@ def test_nothing_is_said_while_all_goes_well(tmp_path):
 
 
 def test_many_saves_leave_no_threads_behind(tmp_path):
-    layout = DeviceLayout()
+    layout, before, alive = DeviceLayout(), {*threading.enumerate()}, []
     with Checkpoints(tmp_path / "run", layout, 1, 0.0) as checkpoints:
-        counts = []
-        for step in range(1, 7):
+        for step in range(1, 9):
             checkpoints.save(step, {"w": layout.replicate(jnp.ones(3))}, 0.5, {})
-            counts.append(threading.active_count())
-    # Orbax keeps a pool of its own, and one more thread for the save under way.
-    assert counts[-1] <= counts[1] + 2
-    assert threading.active_count() <= counts[0]
+            alive.append({*threading.enumerate()} - before)
+    # How many threads a save under way has is by chance, but none outlives the next
+    # saves, each of which waits for the one before.
+    assert not set.union(*alive[:4]) & alive[-1]
