@@ -1,8 +1,8 @@
 """What the report says of each folder of results. Needs no JAX."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from rich.table import Table
 
@@ -225,7 +225,23 @@ def _sign(files: RunFiles, runs: Sequence[Run] = ()) -> str:
         f"{draws}{took}"
         f"{devices['count']} x {devices['kind']}{cores}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
-        + f"; commit {header['git_revision'][:10]}"
-        + (" with changes" if "with changes" in header["git_revision"] else "")
-        + f"; {header['started']}. Records: `{folder.name}/`."
+        + f"; commit {_date(header)}"
+        + "".join(
+            f"; resumed at commit {_date(later)}{_changed(versions, later['versions'])}"
+            for later in header.get("resumed", [])
+        )
+        + f". Records: `{folder.name}/`."
     )
+
+
+def _date(header: Mapping[str, Any]) -> str:
+    """Return the commit that a program ran at, and when it started."""
+    commit = header["git_revision"]
+    changes = " with changes" if "with changes" in commit else ""
+    return f"{commit[:10]}{changes}; {header['started']}"
+
+
+def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
+    """Return the versions that differ from those before, in parentheses."""
+    new = [f"{name} {v}" for name, v in after.items() if before.get(name) != v]
+    return f" ({', '.join(new)})" if new else ""

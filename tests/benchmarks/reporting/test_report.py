@@ -192,6 +192,18 @@ def test_every_section_says_how_its_numbers_came_about(results, tmp_path):
     assert "Which p?" in described[1].text  # the question of the experiment
 
 
+def test_a_section_names_the_commits_and_versions_of_later_runs(results, report_on):
+    later = {**HEADER, "git_revision": "fedcba9876543210", "started": "2027-08-09"}
+    newer = {**later, "versions": {"jax": "0.2.0"}}
+    header = {**HEADER, "kind": "train", "resumed": [later, newer]}
+    run_dir.write_json(results / "digits" / "header.json", header)
+    assert (
+        "; commit 0123456789 with changes; 2026-01-02T03:04:05+00:00; "
+        "resumed at commit fedcba9876; 2027-08-09; "
+        "resumed at commit fedcba9876; 2027-08-09 (jax 0.2.0). Records"
+    ) in report_on(results)
+
+
 def test_published_figures_stand_beside_what_was_not_run_and_what_was(
     results, report_on
 ):
