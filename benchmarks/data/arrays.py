@@ -12,13 +12,13 @@ from benchmarks.data.preprocessing import Pixels
 from benchmarks.data.types import Dataset, Source, Split, check_label, unreadable
 from benchmarks.errors import UsageError
 
-# Mean and standard deviation of each channel as the paper's authors set them. Other
-# sets are measured.
+# Channel means and standard deviations in the authors' program. For other data sets
+# they are computed.
 _PUBLISHED = {
     "cifar10": ((0.4914, 0.4822, 0.4465), (0.2023, 0.1994, 0.2010)),
     "cifar100": ((0.507, 0.487, 0.441), (0.267, 0.256, 0.276)),
 }
-# Sets whose images mean the same in a mirror. Digits do not.
+# Data sets whose images can be flipped. Digits cannot.
 _MIRRORED = ("cifar10", "cifar100")
 
 
@@ -47,11 +47,11 @@ def find_digits() -> Source:
 
 
 def find_images(name: str, builder: Any) -> Source:
-    """Find the images of a TFDS builder that all have the size it tells.
+    """Find a TFDS image data set in which all images have the declared size.
 
     Args:
-      name: The name of the set.
-      builder: Prepared, with an image, a label, and the splits train and test.
+      name: The name of the data set.
+      builder: A prepared builder with image, label, and the splits train and test.
 
     Returns:
       The source.
@@ -76,10 +76,10 @@ def find_images(name: str, builder: Any) -> Source:
 
 
 def in_memory(name: str, train: Split, test: Split) -> Dataset:
-    """Measure what is not published, and choose the usual augmentation.
+    """Compute missing channel statistics, and choose the usual augmentation.
 
     Args:
-      name: The name of the set.
+      name: The name of the data set.
       train: Images (n, height, width, channels), uint8, and their classes.
       test: Likewise.
     """
@@ -115,7 +115,7 @@ def _decode(
 
 
 def _examples(where: str, source: Any, wanted: range) -> Sequence[dict[str, Any]]:
-    """Read many at once, which is fast; name the first one that cannot be read."""
+    """Read many at once, which is fast; name the first unreadable one in the error."""
     try:
         return source.__getitems__(wanted)
     except Exception:
@@ -128,7 +128,7 @@ def _examples(where: str, source: Any, wanted: range) -> Sequence[dict[str, Any]
 
 
 def _statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Measure mean and deviation of each channel, from counts of the 256 values."""
+    """Return mean and standard deviation per channel, from counts of 256 values."""
     levels = np.arange(256) / 255
     means, deviations = [], []
     for channel in range(images.shape[-1]):
@@ -136,5 +136,5 @@ def _statistics(images: np.ndarray) -> tuple[tuple[float, ...], tuple[float, ...
         mean = np.average(levels, weights=counts)
         means.append(float(mean))
         variance = np.average((levels - mean) ** 2, weights=counts)
-        deviations.append(float(np.sqrt(variance)) or 1.0)  # 1 where all is one colour
+        deviations.append(float(np.sqrt(variance)) or 1.0)  # 1 where all is one color
     return tuple(means), tuple(deviations)

@@ -1,4 +1,4 @@
-"""Decoded arrays kept under runs/: decoding costs more than an epoch's reading."""
+"""Decoded arrays cached under runs/: decoding costs more than reading an epoch."""
 
 import hashlib
 import os
@@ -25,9 +25,9 @@ def fingerprint(folder: Path) -> str:
 def cached(
     key: str, decode: Callable[[], dict[str, np.ndarray]]
 ) -> dict[str, np.ndarray]:
-    """Return the arrays kept under a key, or decode and keep them.
+    """Return the arrays cached under a key, or decode and cache them.
 
-    The file appears under its name only when it is whole. Where nothing can be written
+    The file is renamed into place only when it is complete. If it cannot be written,
     the arrays are decoded each time.
     """
     path = RUNS / ".cache" / f"{key}.npz"

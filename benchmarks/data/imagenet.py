@@ -1,7 +1,7 @@
-"""ImageNet, and other sets of images of many sizes: streamed while training.
+"""ImageNet and other data sets with images of many sizes, streamed while training.
 
-Images are decoded, cropped and scaled by Pillow in threads of Grain's, and stay bytes
-until the device normalises them.
+Pillow decodes, crops and resizes images in Grain's threads; they stay bytes until the
+device normalizes them.
 """
 
 import io
@@ -18,17 +18,17 @@ from PIL import Image
 from benchmarks.data.preprocessing import Pixels
 from benchmarks.data.types import Source, Split, Stream, check_label, unreadable
 
-# Mean and standard deviation of ImageNet's channels, as everybody sets them.
+# The usual means and standard deviations of ImageNet's channels.
 _MEAN = (0.485, 0.456, 0.406)
 _STD = (0.229, 0.224, 0.225)
 
 
 def find_stream(name: str, builder: Any, test_split: str) -> Source:
-    """Find the images of a TFDS builder that have many sizes.
+    """Find a TFDS image data set whose images differ in size.
 
     Args:
-      name: The name of the set.
-      builder: Prepared, with an image, a label, and the split train.
+      name: The name of the data set.
+      builder: A prepared builder with image, label, and the split train.
       test_split: The split to test on; ImageNet's own test split has no labels.
 
     Returns:
@@ -56,7 +56,7 @@ def find_stream(name: str, builder: Any, test_split: str) -> Source:
 
 @dataclass(frozen=True)
 class _Images:
-    """The decoded images of a split and their labels, at random access."""
+    """Random access to the decoded images and labels of a split."""
 
     name: str
     files: Any
@@ -87,9 +87,9 @@ class ImageStream(Stream):
       test: The test images.
       size: Height and width of what a network sees.
       test_side: The short side to which a test image is scaled before its centre is
-        cut out.
-      threads: How many batches are made at the same time, ahead of their use; 0 to make
-        each when it is asked for. It changes no number.
+        cropped.
+      threads: How many batches are prefetched concurrently; 0 to make each on demand.
+        It does not change the batches.
     """
 
     train: Any
@@ -109,8 +109,8 @@ class ImageStream(Stream):
         images = grain.MapDataset.source(self.train).seed(seed).shuffle()
         images = images[: len(images) // batch_size * batch_size]
         images = images.random_map(self._for_training).repeat()
-        # A batch of one process follows that of the process before it. Cutting off what
-        # is done leaves every example its number, from which its draws are made.
+        # The batch of a process follows that of the process before it. Slicing off
+        # finished examples keeps the index of each, which seeds its draws.
         shares = images.batch(share, drop_remainder=True, batch_fn=_stack)
         return self._prefetch(shares[first_step * processes + process :: processes])
 
@@ -123,7 +123,7 @@ class ImageStream(Stream):
         process, processes = shard
         share = batch_size // processes
         steps = math.ceil(len(self.test) / batch_size)
-        # Repeated to fill up the last batch.
+        # Repeated to pad the last batch.
         images = grain.MapDataset.source(self.test).map(self._for_testing).repeat()
         shares = images.batch(share, drop_remainder=True, batch_fn=_stack)
         batches = self._prefetch(shares[process : steps * processes : processes])
@@ -168,11 +168,11 @@ def _stack(examples: Sequence[tuple[np.ndarray, int]]) -> Split:
 def draw_box(
     rng: np.random.Generator, width: int, height: int
 ) -> tuple[int, int, int, int]:
-    """Draw a part of an image: 8 to 100 % of its area, 3/4 to 4/3 as wide as high.
+    """Draw a random crop: 8 to 100 % of the area, aspect ratio from 3/4 to 4/3.
 
-    The share of the area is uniform, and so is the logarithm of the ratio. After ten
-    draws that do not fit, which happens in images that are very wide or very high, it
-    is the largest part in the middle whose ratio is allowed.
+    The fraction of the area is uniform, and so is the logarithm of the ratio. After ten
+    draws that do not fit, as in very wide or very tall images, it is the largest center
+    crop with an allowed ratio.
 
     Args:
       rng: What to draw from.

@@ -1,4 +1,4 @@
-"""Finding a data set by its name, or saying in one line what is missing."""
+"""Find a data set by name, or say in one line what is missing."""
 
 import warnings
 from pathlib import Path
@@ -11,7 +11,7 @@ from benchmarks.data.prepare import NAMES as PREPARABLE
 from benchmarks.data.types import Source
 from benchmarks.errors import UsageError
 
-# Usual names; TFDS has more, and any with images and labels, or with text, will do.
+# Usual names. Any other TFDS data set with images and labels, or with text, works.
 NAMES = ("digits", *PREPARABLE, "tiny_shakespeare", "imagenet2012")
 
 
@@ -19,15 +19,15 @@ def find(name: str, data_dir: Path | None) -> Source:
     """Find a data set without reading its images.
 
     Args:
-      name: "digits", the name of a TFDS builder, or one's own; see `own_arrays`.
-      data_dir: Where TFDS looks; None for its default.
+      name: "digits", the name of a TFDS builder, or your own; see `own_arrays`.
+      data_dir: TFDS's data directory; None for its default.
 
     Returns:
       The source.
 
     Raises:
-      UsageError: If the set does not exist, is not prepared, or holds something else
-        than images with labels or text.
+      UsageError: If the data set does not exist, is not prepared, or holds neither
+        images with labels nor text.
     """
     if own_arrays.is_own(name):
         return own_arrays.find(name)
@@ -70,7 +70,7 @@ def _open(name: str, data_dir: Path | None) -> tuple[Any, Any]:
         from tensorflow_datasets.core import constants
     from absl import logging
 
-    logging.set_verbosity(logging.ERROR)  # TFDS warns of what is checked below
+    logging.set_verbosity(logging.ERROR)  # TFDS warns about what is checked below
 
     searched = data_dir or Path(constants.DATA_DIR)
     if name in PREPARABLE:

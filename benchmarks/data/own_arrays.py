@@ -1,8 +1,8 @@
-"""Data sets of the user's own: a .npz file, a folder of images, a function.
+"""The user's own data: an .npz file, a folder of images, or a function.
 
-Images are 8-bit arrays (n, height, width, channels) with a class each; they are
-normalized and augmented like those of other sets. Whole numbers whose labels are as
-many are text. Everything else reaches the network as it is.
+Images are 8-bit arrays (n, height, width, channels) with one class each; they are
+normalized and augmented like those of other data sets. Integers with a label for each
+are text. Everything else reaches the network unchanged.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from benchmarks.data.preprocessing import Tokens, Values
 from benchmarks.data.types import Dataset, Source, Split
 from benchmarks.errors import UsageError
 
-# How the arrays of a .npz file may be called: inputs and labels, of train and test.
+# Accepted names of the arrays in an .npz file: inputs and labels of train and test.
 _NAMES = (
     ("train_inputs", "train_labels", "test_inputs", "test_labels"),
     ("train_images", "train_labels", "test_images", "test_labels"),
@@ -28,13 +28,13 @@ _IMAGES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".webp")
 
 
 def is_own(name: str) -> bool:
-    """Whether a data set is the user's own: a function, a file, or a folder."""
+    """Return whether a name is that of a function, a file, or a folder."""
     is_path = name.endswith(".npz") or "/" in name or Path(name).is_dir()
     return own.is_own(name) or is_path
 
 
 def find(name: str) -> Source:
-    """Read a data set of the user's own.
+    """Read the user's own data set.
 
     Args:
       name: A file, a folder, or module:function with settings after commas if there are
@@ -45,7 +45,7 @@ def find(name: str) -> Source:
       The source.
 
     Raises:
-      UsageError: If it does not exist, or is not of this form.
+      UsageError: If it does not exist or does not have this form.
     """
     if own.is_own(name):
         found = own.find("--dataset", name)
@@ -74,8 +74,8 @@ def from_arrays(name: str, contents: Any) -> Source:
     Args:
       name: What the data set is called.
       contents: ((inputs, labels), (inputs, labels)) of training and test; or a mapping
-        with the keys train and test. Labels are classes (n,) from 0 on, whole numbers
-        as many as the inputs, or targets (n, ...).
+        with the keys train and test. Labels are classes (n,) numbered from 0, one
+        integer per input, or targets (n, ...).
 
     Raises:
       UsageError: If the arrays do not fit together, saying which.
@@ -125,7 +125,7 @@ def _make_source(name: str, train: Split, test: Split, classes: int) -> Source:
 
 
 def _as_split(where: str, inputs: Any, labels: Any) -> Split:
-    """Bring arrays to the dtypes and shapes that the training expects."""
+    """Convert arrays to the dtypes and shapes that training expects."""
     inputs, labels = np.asarray(inputs), np.asarray(labels)
     for what, array in (("inputs", inputs), ("labels", labels)):
         if array.dtype.kind not in "biuf" or not array.ndim or not len(array):
@@ -168,7 +168,7 @@ def _read_npz(path: Path) -> Any:
 
 
 def _read_folder(folder: Path) -> Any:
-    """Read train/CLASS/* and test/CLASS/*; classes are in the order of their names."""
+    """Read train/CLASS/* and test/CLASS/*, with classes sorted by name."""
     tests = [x for x in ("test", "val", "validation") if (folder / x).is_dir()]
     if not (folder / "train").is_dir() or not tests:
         raise UsageError(

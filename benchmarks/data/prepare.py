@@ -81,7 +81,7 @@ def prepare(name: str, data_dir: Path | None, download_dir: Path | None = None) 
         import tensorflow_datasets as tfds
     from absl import logging
 
-    logging.set_verbosity(logging.ERROR)  # TFDS warns of what is checked below
+    logging.set_verbosity(logging.ERROR)  # TFDS warns about what is checked below
     tfds.display_progress_bar(sys.stderr.isatty())
     try:
         builder = tfds.builder(name, data_dir=data_dir)

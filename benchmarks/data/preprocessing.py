@@ -1,4 +1,4 @@
-"""From the examples of a data set to the inputs of a network, on the device."""
+"""Turn examples into the inputs of a network, on the device."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -9,12 +9,12 @@ import jax.numpy as jnp
 
 
 class Draws(NamedTuple):
-    """The random choices for a batch of images, each of shape (n,) or not needed.
+    """The random choices for a batch of images, each of shape (n,), or None if unused.
 
     Attributes:
       top: First row of the window in the padded image, in [0, 2 * padding].
       left: First column of the window.
-      mirrored: Whether left and right change places.
+      mirrored: Whether to flip the image horizontally.
     """
 
     top: jax.Array | None = None
@@ -24,13 +24,13 @@ class Draws(NamedTuple):
 
 @dataclass(frozen=True)
 class Pixels:
-    """Images shifted and mirrored at random, then normalised.
+    """Images shifted and flipped at random, then normalized.
 
     Attributes:
-      mean: Of each channel over the training set, on the scale from 0 to 1.
+      mean: The mean of each channel over the training set, for pixels from 0 to 1.
       std: The standard deviation of each channel, likewise.
-      padding: Black pixels added on each side before a window is cut out; 0 for none.
-      flip: Whether half of the images are mirrored.
+      padding: Black pixels added on each side before cropping; 0 for none.
+      flip: Whether to flip half of the images.
     """
 
     mean: tuple[float, ...]
@@ -39,18 +39,18 @@ class Pixels:
     flip: bool
 
     def without_augmentation(self) -> "Pixels":
-        """Return a copy that only normalises."""
+        """Return a copy that only normalizes."""
         return dataclasses.replace(self, padding=0, flip=False)
 
     def draw(self, key: jax.Array, shape: tuple[int, ...]) -> Draws:
-        """Draw a shift for each image, and whether it is mirrored.
+        """Draw a shift for each image, and whether it is flipped.
 
         Args:
-          key: A random key.
-          shape: The shape of each of the results.
+          key: A PRNG key.
+          shape: The shape of each result.
 
         Returns:
-          The draws, without those that are not needed.
+          The draws that are needed.
         """
         top_key, left_key, mirrored_key = jax.random.split(key, 3)
         top = left = mirrored = None
@@ -63,7 +63,7 @@ class Pixels:
         return Draws(top, left, mirrored)
 
     def train(self, inputs: jax.Array, draws: Draws) -> jax.Array:
-        """Cut a window of the original size out of each padded image; normalise.
+        """Crop each padded image to the original size, and normalize.
 
         Args:
           inputs: Shape (n, height, width, channels), uint8.
@@ -79,8 +79,8 @@ class Pixels:
         top = left = jnp.zeros(len(inputs), jnp.int32)
         if draws.top is not None and draws.left is not None:
             top, left = draws.top, draws.left
-        # One slice chooses both the mirror image and the window: what XLA makes for the
-        # CPU of a selection pixel by pixel is five times as slow.
+        # One slice selects both the flip and the window: a gather by pixel, as XLA
+        # compiles it for the CPU, is five times as slow.
         views, view = padded[:, None], jnp.zeros_like(top)
         if draws.mirrored is not None:
             views = jnp.stack([padded, padded[:, :, ::-1]], axis=1)
@@ -94,7 +94,7 @@ class Pixels:
         return self.test(jax.vmap(window)(views, view, top, left))
 
     def test(self, inputs: jax.Array) -> jax.Array:
-        """Bring images to mean 0 and deviation 1 in each channel.
+        """Normalize images to mean 0 and standard deviation 1 in each channel.
 
         Args:
           inputs: Shape (n, height, width, channels), uint8.
@@ -109,7 +109,7 @@ class Pixels:
 
 @dataclass(frozen=True)
 class Values:
-    """Arrays that the network takes as they are."""
+    """Arrays that reach the network unchanged."""
 
     def without_augmentation(self) -> "Values":
         """Return itself."""
@@ -121,7 +121,7 @@ class Values:
         return Draws()
 
     def train(self, inputs: jax.Array, draws: Draws) -> jax.Array:
-        """Return what `test` does: nothing is augmented."""
+        """Return the inputs: nothing is augmented."""
         del draws
         return self.test(inputs)
 
@@ -135,7 +135,7 @@ class Tokens(Values):
     """Characters, which are not augmented."""
 
     def test(self, inputs: jax.Array) -> jax.Array:
-        """Return the characters' numbers as int32."""
+        """Return the character ids as int32."""
         return inputs.astype(jnp.int32)
 
 

@@ -1,4 +1,4 @@
-"""A part of a data set, in a smaller size: subset, validation set, label noise."""
+"""Subset, validation set, smaller images and label noise."""
 
 import dataclasses
 from typing import NamedTuple
@@ -11,28 +11,28 @@ from benchmarks.data.types import Dataset, Source, Split
 from benchmarks.errors import UsageError
 from benchmarks.training.config import TrainConfig
 
-# One fixed choice of wrong labels, the same for every run's seed.
+# Wrong labels are the same for every seed of a run.
 _NOISE_SEED = 0
-# Without --examples this part of the training set validates: the last one.
+# Without --examples, the last 1/N of the training set is the validation set.
 _VALIDATION_SHARE = 10
 
 
 class _Sizes(NamedTuple):
-    """Training examples that stay, and those that are evaluated."""
+    """The training examples that are used, and those to evaluate on."""
 
     train: int
     evaluated: int
 
 
 def find_for(config: TrainConfig) -> Source:
-    """Find the data set of a run, as its options select and change it.
+    """Find the data set of a run and apply its options.
 
     Args:
       config: The settings of the run.
 
     Returns:
       The source. With `validate` its test split is the validation set, and the test set
-      is dropped unseen.
+      is never read.
 
     Raises:
       UsageError: If the data set does not exist or does not suit the options.
@@ -63,7 +63,7 @@ def find_for(config: TrainConfig) -> Source:
 
 
 def _check_kind(config: TrainConfig, source: Source) -> None:
-    """Refuse options that the kind of the data set does not allow."""
+    """Raise an error for options that the kind of data set does not allow."""
     given = {
         "--examples": config.examples is not None,
         "--side": config.side is not None,
@@ -104,7 +104,7 @@ def _check_side(side: int, source: Source) -> None:
 
 
 def _find_sizes(config: TrainConfig, source: Source) -> _Sizes:
-    """Count the examples of each part; refuse more than there are."""
+    """Return the size of each part, or raise an error if there are too few examples."""
     size = source.train_size
     if config.examples is None:
         left_out = size // _VALIDATION_SHARE if config.validate else 0
@@ -126,7 +126,7 @@ def _find_sizes(config: TrainConfig, source: Source) -> _Sizes:
 
 
 def _select(config: TrainConfig, source: Source, contents: Dataset) -> Dataset:
-    """Apply the options: choose, then reduce, then put in wrong labels."""
+    """Apply the options: select, downsample, then replace labels."""
     chosen, others = _choose(config, source, contents.train.labels)
     train = Split(*(x[chosen] for x in contents.train))
     test = contents.test
@@ -138,7 +138,7 @@ def _select(config: TrainConfig, source: Source, contents: Dataset) -> Dataset:
         train, test = (
             split._replace(inputs=pool(split.inputs, factor)) for split in (train, test)
         )
-        # The shift stays the same part of the image.
+        # Keep the shift the same fraction of the image.
         assert isinstance(preprocessing, Pixels)  # text has no sides
         padding = preprocessing.padding // factor
         preprocessing = dataclasses.replace(preprocessing, padding=padding)
@@ -151,7 +151,7 @@ def _select(config: TrainConfig, source: Source, contents: Dataset) -> Dataset:
 def _choose(
     config: TrainConfig, source: Source, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the indices of the training and of the validation examples, rising."""
+    """Return the sorted indices of the training and the validation examples."""
     everything = np.arange(len(labels))
     if config.examples is None:
         cut = len(labels)
@@ -198,11 +198,11 @@ def pool(images: np.ndarray, factor: int) -> np.ndarray:
 
 
 def add_label_noise(labels: np.ndarray, share: float, classes: int) -> np.ndarray:
-    """Replace a fixed share of labels by other classes, drawn uniformly.
+    """Replace a fixed fraction of the labels by other classes, drawn uniformly.
 
     Args:
-      labels: The labels, which stay as they are.
-      share: Which part of them is replaced, rounded to a whole number of labels.
+      labels: The labels, which are not modified.
+      share: The fraction to replace, rounded to a whole number of labels.
       classes: The number of classes.
 
     Returns:

@@ -1,4 +1,4 @@
-"""Text as characters, to be predicted one by one."""
+"""Text for character-level language models."""
 
 import warnings
 from typing import Any
@@ -9,21 +9,21 @@ from benchmarks.data.preprocessing import Tokens
 from benchmarks.data.types import Dataset, Source, Split
 from benchmarks.errors import UsageError
 
-# Characters that a network sees at once.
+# Characters in a window.
 LENGTH = 128
 
 
 def find_text(name: str, builder: Any) -> Source:
-    """Find the text of a TFDS builder; it is small enough to be read at once.
+    """Find a TFDS text data set that fits into memory.
 
     The vocabulary is the sorted distinct bytes of the training split. Each text is cut
-    into windows that do not overlap, and what is left at its end is not used. Test
-    windows with a byte outside the vocabulary are left out, with a warning: no network
-    could predict it.
+    into windows that do not overlap; the rest at its end is not used. Test windows with
+    a byte outside the vocabulary are dropped with a warning: no network could predict
+    it.
 
     Args:
-      name: The name of the set.
-      builder: Prepared, with a text and the splits train and test.
+      name: The name of the data set.
+      builder: A prepared builder with text and the splits train and test.
 
     Returns:
       The source.
@@ -59,7 +59,7 @@ def _bytes(text: Any) -> bytes:
 def _windows(
     name: str, split: str, texts: list[np.ndarray], vocabulary: np.ndarray
 ) -> Split:
-    """Cut texts into windows, and number their characters."""
+    """Cut texts into windows of character ids."""
     windows = []
     for text in texts:
         count = max(len(text) - 1, 0) // LENGTH

@@ -1,4 +1,4 @@
-"""What every data set is, whatever it holds and however it is read."""
+"""The types that every data set has, in memory or streamed."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from benchmarks.errors import UsageError
 
 
 class Split(NamedTuple):
-    """Examples and what to predict of them.
+    """Examples and their labels.
 
     Attributes:
       inputs: Images (n, height, width, channels) or characters (n, length), uint8; or
@@ -32,7 +32,7 @@ class Dataset:
     Attributes:
       train: The training split.
       test: The test split.
-      preprocessing: Makes the inputs of a network from those of a split.
+      preprocessing: Turns the inputs of a split into those of a network.
     """
 
     train: Split
@@ -42,10 +42,10 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Stream(ABC):
-    """A data set that is read while training.
+    """A data set that is streamed while training.
 
     Attributes:
-      preprocessing: Makes the inputs of a network from those of a batch.
+      preprocessing: Turns the inputs of a batch into those of a network.
     """
 
     preprocessing: Pixels
@@ -54,17 +54,17 @@ class Stream(ABC):
     def train_batches(
         self, batch_size: int, seed: int, first_step: int, shard: tuple[int, int]
     ) -> Iterator[Split]:
-        """Yield this process' share of the training batches, without end.
+        """Yield this process's part of the training batches, forever.
 
-        An epoch is train_size // batch_size steps. The images left over are not seen
-        in it; the next epoch, in another order, leaves out others.
+        An epoch is train_size // batch_size steps. It skips the images left over; the
+        next epoch, in another order, skips others.
 
         Args:
           batch_size: Images per step over all processes, a multiple of their number.
           seed: Determines the order and the augmentation.
-          first_step: Where to begin. The batch of a step depends on the seed and the
-            step alone, so that a run goes on exactly where it was interrupted.
-          shard: The number of this process and how many there are. Process i of n gets
+          first_step: Where to begin. The batch of a step depends only on the seed and
+            the step, so that a run resumes exactly where it was interrupted.
+          shard: The index of this process and the number of processes. Process i gets
             the rows from i * batch_size / n to (i + 1) * batch_size / n.
         """
 
@@ -72,20 +72,20 @@ class Stream(ABC):
     def test_batches(
         self, batch_size: int, shard: tuple[int, int]
     ) -> Iterator[tuple[Split, np.ndarray]]:
-        """Yield this process' share of the test batches, and which of its rows count.
+        """Yield this process's part of the test batches, and which of its rows count.
 
         Each test image counts once over all processes. All processes get as many
-        batches, all of one size; rows that fill up the last one do not count.
+        batches, all of one size; rows that pad the last one do not count.
 
         Args:
           batch_size: Images per step over all processes, a multiple of their number.
-          shard: The number of this process and how many there are.
+          shard: The index of this process and the number of processes.
         """
 
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that was found but not read yet.
+    """A data set that was found but has not been read.
 
     Attributes:
       name: Its name on the command line.
@@ -94,9 +94,9 @@ class Source:
       input_shape: Height, width and channels; or the length of a text.
       classes: Number of classes, or of different characters; 0 if the labels are
         targets.
-      kind: What the inputs are; arrays are the user's own, which are taken as they are.
+      kind: What the inputs are; "arrays" are the user's own, which are not normalized.
       read: Reads it into memory or opens the stream.
-      resident: Whether it is read into memory as a whole.
+      resident: Whether it is read into memory.
     """
 
     name: str
@@ -110,7 +110,7 @@ class Source:
 
 
 def check_label(where: str, label: int, classes: int) -> None:
-    """Refuse a label that is no class.
+    """Raise an error for a label that is not a class.
 
     Args:
       where: The data set, and which part of it.
@@ -128,7 +128,7 @@ def check_label(where: str, label: int, classes: int) -> None:
 
 
 def unreadable(where: str, error: Exception) -> UsageError:
-    """Make the error that tells of an example that cannot be read.
+    """Return the error for an example that cannot be read.
 
     Args:
       where: The data set, the split and the index.
