@@ -40,6 +40,8 @@ from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
 from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.objective import Objective, find_objective
 from benchmarks.training.preemption import PreemptedError, Preemption
+from benchmarks.training.resume import RunResult
+from benchmarks.training.trainer import Trainer
 
 _SECONDS_BETWEEN_LOOKS = 0.2
 
@@ -108,7 +110,7 @@ class Worker:
         self.runs = self._plan(self._find_trials())
         self._silent: dict[int, float] = {}
         self._sources = Sources()
-        self._trainer: tuple[Any, loop.Trainer] | None = None
+        self._trainer: tuple[Any, Trainer] | None = None
 
     def _open(self) -> optuna.Study:
         """Create the study or join it, if it is of the same sweep."""
@@ -221,9 +223,9 @@ class Worker:
             with self._lock("queue"):
                 trials = self._find_trials()
                 for name in self.runs:
-                    lines = self._find_finished(name) if name not in trials else []
-                    if lines:
-                        self._add(name, lines)
+                    result = self._find_finished(name) if name not in trials else None
+                    if result is not None:
+                        self._add(name, result)
 
     def _plan(self, trials: Mapping[str, FrozenTrial]) -> dict[str, Run]:
         """List the runs that are needed after these."""
@@ -241,23 +243,21 @@ class Worker:
         record = None if stopped else about["record"]
         return tuning.score(record, about["classes"], about["kind"] != "text")
 
-    def _find_finished(self, name: str) -> list[dict[str, Any]]:
-        """Return the records of a run that needs no more, [] if it does."""
+    def _find_finished(self, name: str) -> RunResult | None:
+        """Return what has come of a run that is over, None if it is not."""
         run, folder = self.runs[name], self.folder / name
         if (folder / "checkpoints").exists() or not (folder / "config.json").exists():
-            return []
+            return None
         path = folder / f"{file_name(run.optimizer)}-seed{run.config.seed}.jsonl"
-        lines = loop.read_lines(path)
-        ended = bool(lines) and "stopped" in lines[-1]
-        if not ended and len(lines) < run.config.epochs:
-            return []
+        result = resume.read_result(path)
+        if result.stopped is None and len(result.records) < run.config.epochs:
+            return None
         resume.check_settings(folder / "config.json", self._settings(name))
-        return lines
+        return result
 
-    def _add(self, name: str, lines: list[dict[str, Any]]) -> None:
+    def _add(self, name: str, result: RunResult) -> None:
         """Add a run that was done elsewhere to the study."""
-        stopped = lines[-1].get("stopped")
-        kept = lines[:-1] if stopped else lines
+        stopped, kept = result.stopped, result.records
         params = self._params(name)
         self.study.add_trial(
             optuna.trial.create_trial(
@@ -355,13 +355,15 @@ class Worker:
             trial.set_user_attr("worker", f"{socket.gethostname()} {os.getpid()}")
             training = True
             with self._lock(name):
-                lines, problem = self._train(name)
+                result = self._train(name)
             training = False
-            trial.set_user_attr("record", lines[-1] if lines else None)
-            if problem:
-                trial.set_user_attr("stopped", problem)
+            trial.set_user_attr(
+                "record", result.records[-1] if result.records else None
+            )
+            if result.stopped is not None:
+                trial.set_user_attr("stopped", result.stopped)
                 raise optuna.TrialPruned
-            return self._value(name, lines[-1])
+            return self._value(name, result.records[-1])
 
         try:
             self.study.optimize(carry_out, n_trials=1)
@@ -371,15 +373,15 @@ class Worker:
             if training:
                 raise
 
-    def _train(self, name: str) -> tuple[list[dict[str, Any]], str]:
-        """Do one run, or what is left of it; return its records, and why it stopped."""
+    def _train(self, name: str) -> RunResult:
+        """Do one run, or what is left of it."""
         run, folder = self.runs[name], self.folder / name
         print(name, flush=True)
         config = dataclasses.replace(run.config, out=folder, resume=True)
         resume.open_run(folder, config.dataset, self._settings(name), resume=True)
         run_dir.write_header(folder, self._header(config.seed))
         trainer = self._find_trainer(run, config)
-        return loop.train_one(
+        return loop.run_one(
             trainer, run.optimizer, config.seed, folder, self.preemption
         )
 
@@ -406,14 +408,14 @@ class Worker:
             ]
         return header
 
-    def _find_trainer(self, run: Run, config: TrainConfig) -> loop.Trainer:
+    def _find_trainer(self, run: Run, config: TrainConfig) -> Trainer:
         """Make a trainer, or take that of the last run if only the seed is another."""
         key = run.optimizer, run.point, run.stage
         if self._trainer is None or self._trainer[0] != key:
             self._trainer = None  # free its memory first, programs included
             jax.clear_caches()
             source = self._sources.find(config)
-            self._trainer = key, loop.Trainer(config, source, self.layout)
+            self._trainer = key, Trainer(config, source, self.layout)
         return self._trainer[1]
 
     @contextlib.contextmanager

@@ -19,6 +19,7 @@ from orbax.checkpoint import v1 as ocp
 
 from benchmarks.errors import UsageError
 from benchmarks.training.devices import DeviceLayout
+from benchmarks.training.options import CheckpointOptions
 
 _policies = ocp.training.preservation_policies
 Checkpointer: Any = ocp.training.Checkpointer  # its types are of other modules
@@ -35,6 +36,10 @@ class Checkpoints:
       keep: How many of the latest are kept, at least 1.
       seconds: How long after a save the next one is due.
 
+    Attributes:
+      folder: Where they are.
+      is_new: Whether there was no such folder before.
+
     Raises:
       UsageError: If a checkpoint is damaged, or the folder cannot be written to.
     """
@@ -42,6 +47,7 @@ class Checkpoints:
     def __init__(self, folder: Path, layout: DeviceLayout, keep: int, seconds: float):
         _silence_orbax()
         self.folder = folder.absolute()
+        self.is_new = not folder.exists()
         self.layout = layout
         self.seconds = seconds
         self._last = time.monotonic()
@@ -176,8 +182,10 @@ class Checkpoints:
 class NoCheckpoints(Checkpoints):
     """What takes the place of a run's checkpoints where none are wanted."""
 
-    def __init__(self) -> None:
-        pass
+    is_new = True
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
 
     @property
     def latest(self) -> None:
@@ -193,6 +201,15 @@ class NoCheckpoints(Checkpoints):
 
     def close(self) -> None:
         """Wait for nothing."""
+
+
+def open_checkpoints(
+    folder: Path, layout: DeviceLayout, options: CheckpointOptions
+) -> Checkpoints:
+    """Open the checkpoints of a run as its options want them."""
+    if not options.keep:
+        return NoCheckpoints(folder)
+    return Checkpoints(folder, layout, options.keep, options.checkpoint_seconds)
 
 
 def _release(saving: Any) -> None:

@@ -11,6 +11,7 @@ from benchmarks.training import loop, resume, setup
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.preemption import PreemptedError, Preemption
+from benchmarks.training.trainer import Trainer
 
 
 class Trained(NamedTuple):
@@ -85,7 +86,7 @@ def train_parts(
         return str(folder)
 
     folder = Path(layout.run_on_primary(open_run))
-    trainer = loop.Trainer(config, source, layout, parts)
+    trainer = Trainer(config, source, layout, parts)
     trained = Trained(
         folder,
         {row.label: [] for row in rows.values()},
@@ -98,13 +99,11 @@ def train_parts(
         with Preemption() as preemption:
             for seed in range(config.seed, config.seed + config.seeds):
                 for name, row in rows.items():
-                    lines, problem = loop.train_one(
-                        trainer, name, seed, folder, preemption
-                    )
-                    trained.runs[row.label].append(lines)
-                    if problem:
+                    result = loop.run_one(trainer, name, seed, folder, preemption)
+                    trained.runs[row.label].append(result.records)
+                    if result.stopped is not None:
                         trained.diverged.append(
-                            f"{name}, seed {seed}, ended early: {problem}."
+                            f"{name}, seed {seed}, ended early: {result.stopped}."
                         )
     except PreemptedError as error:
         return trained._replace(preempted=str(error))

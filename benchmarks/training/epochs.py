@@ -1,7 +1,8 @@
 """Epochs of a data set: one scan where it is on the devices, else step by step."""
 
 import dataclasses
-from collections.abc import Callable, Iterator
+import itertools
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 import jax
@@ -17,18 +18,78 @@ from benchmarks.training.step import Metrics, Programs, TrainState
 # How often, in steps, a streamed epoch may be saved.
 PAUSE = 50
 
-# Takes a state, the seed of its run, what was noted when it was saved within an epoch,
-# what to call between steps with a state and notes, and where to show what is reached;
-# consumes the state and returns that after the epoch, and a function that waits for the
-# metrics of the epoch's steps.
-TrainEpoch = Callable[
-    [TrainState, int, dict[str, Any], Callable[..., None], Progress],
-    tuple[TrainState, Callable[[], Metrics]],
-]
+# Takes a state, which it consumes, and a part of an epoch; returns the state after it
+# and the metrics of its steps, without waiting for them.
+Train = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 
 
 class DivergedError(Exception):
     """A loss that is not finite; the message says since when."""
+
+
+class TrainingMetrics:
+    """The metrics of an epoch's steps, each fetched after the next was dispatched.
+
+    Args:
+      epoch: Its number, from 1.
+      progress: Where what is reached is shown.
+      batch_size: Examples of a step.
+      begun: Those that were fetched before the run was resumed within the epoch, if it
+        was.
+
+    Attributes:
+      epoch: Its number.
+      values: The metrics of each step that were fetched, by name.
+    """
+
+    def __init__(
+        self,
+        epoch: int,
+        progress: Progress,
+        batch_size: int,
+        begun: Mapping[str, Sequence[float]],
+    ):
+        self.epoch = epoch
+        self.values = {name: list(begun.get(name, ())) for name in Metrics._fields}
+        self._progress = progress
+        self._batch_size = batch_size
+        self._waiting: Metrics | None = None
+
+    def add(self, metrics: Metrics) -> None:
+        """Take the metrics of a part, and fetch those of the one before."""
+        self.fetch()
+        self._waiting = metrics
+
+    def fetch(self) -> None:
+        """Wait for the metrics that were taken last.
+
+        Raises:
+          DivergedError: If a loss is not finite.
+        """
+        if self._waiting is None:
+            return
+        fetched = jax.tree.map(np.atleast_1d, jax.device_get(self._waiting))
+        self._waiting = None
+        before = len(self.values["loss"])
+        for name, found in fetched._asdict().items():
+            self.values[name] += found.tolist()
+        wrong = np.flatnonzero(~np.isfinite(fetched.loss))
+        if wrong.size:
+            raise DivergedError(
+                f"the training loss is {fetched.loss[wrong[0]]} in step "
+                f"{before + wrong[0] + 1} of epoch {self.epoch}"
+            )
+        self._progress.advance(len(fetched.loss) * self._batch_size, fetched)
+
+    def average(self) -> Metrics:
+        """Wait for all of them, and average over the steps, exactly.
+
+        Raises:
+          DivergedError: If a loss is not finite.
+        """
+        self.fetch()
+        means: Any = map(np.mean, self.values.values())
+        return Metrics(*means)
 
 
 class ScannedEpochs:
@@ -42,10 +103,9 @@ class ScannedEpochs:
     Attributes:
       batch_size: Examples that are computed at a time, over all devices.
       steps: How many such batches an epoch has.
-      pauses: Whether it may be saved within an epoch.
+      stride: How many are in a part of it: all.
+      save_every: After how many of them a run may be saved: all.
     """
-
-    pauses = False
 
     def __init__(self, config: TrainConfig, dataset: data.Dataset, programs: Programs):
         self.layout = programs.layout
@@ -56,10 +116,21 @@ class ScannedEpochs:
         }
         self.batch_size = config.batch_size // config.accumulate
         self.steps = len(dataset.train.labels) // config.batch_size * config.accumulate
+        self.stride = self.save_every = self.steps
+
+    def parts(self, seed: int, step: int) -> Iterator[Any]:
+        """Yield what `train` takes one after the other from a step to the epoch's end.
+
+        Args:
+          seed: The seed of the run.
+          step: The number of steps taken in all epochs.
+        """
+        del step  # the state has it
+        yield self.layout.replicate(jnp.uint32(seed))
 
     def compile_train(
         self, tx: optax.GradientTransformation, state: TrainState
-    ) -> TrainEpoch:
+    ) -> Train:
         """Compile an epoch with an optimizer."""
         program = self.layout.compile(
             lambda state, split, seed: self.programs.train_epoch(
@@ -69,20 +140,7 @@ class ScannedEpochs:
             donate=True,
         )
 
-        def train(state, seed, notes, pause, progress):
-            del notes, pause  # there is nothing to see before the end
-            seed = self.layout.replicate(jnp.uint32(seed))
-            state, metrics = program(state, self.splits["train"], seed)
-
-            def fetch():
-                fetched = jax.device_get(metrics)
-                _check_finite(fetched.loss)
-                progress.advance(self.steps * self.batch_size, fetched)
-                return fetched
-
-            return state, fetch
-
-        return train
+        return lambda state, seed: program(state, self.splits["train"], seed)
 
     def compile_evaluate(
         self, weights: Any, split: Literal["train", "test"] = "test"
@@ -109,10 +167,11 @@ class StreamedEpochs:
     Attributes:
       batch_size: Examples that are computed at a time, over all devices.
       steps: How many such batches an epoch has.
-      pauses: Whether it may be saved within an epoch.
+      stride: How many are in a part of it: one.
+      save_every: After how many of them a run may be saved within an epoch.
     """
 
-    pauses = True
+    stride = 1
 
     def __init__(
         self,
@@ -129,6 +188,7 @@ class StreamedEpochs:
         self.batch_size = config.batch_size // config.accumulate
         self.steps_per_epoch = source.train_size // config.batch_size
         self.steps = self.steps_per_epoch * config.accumulate
+        self.save_every = PAUSE * config.accumulate
 
     def batches(self, seed: int, first: int) -> Iterator[list[data.Split]]:
         """Yield batches from a step of the optimizer on, each in its parts."""
@@ -139,47 +199,28 @@ class StreamedEpochs:
             inputs, labels = (np.split(x, self.accumulate) for x in batch)
             yield list(map(data.Split, inputs, labels))
 
+    def parts(self, seed: int, step: int) -> Iterator[Any]:
+        """Yield what `train` takes one after the other from a step to the epoch's end.
+
+        Args:
+          seed: The seed of the run.
+          step: The number of steps taken in all epochs.
+        """
+        batches = self.batches(seed, step // self.accumulate)
+        left = self.steps - step % self.steps
+        parts = itertools.islice(itertools.chain.from_iterable(batches), left)
+        return map(self.layout.shard_batch, parts)
+
     def compile_train(
         self, tx: optax.GradientTransformation, state: TrainState
-    ) -> TrainEpoch:
+    ) -> Train:
         """Compile a step with an optimizer."""
-        parts = next(self.batches(0, 0))
-        program = self.layout.compile(
+        return self.layout.compile(
             lambda state, batch: self.programs.train_on_batch(tx, state, batch),
-            *(state, self.layout.shard_batch(parts[0])),
+            *(state, next(self.parts(0, 0))),
             donate=True,
             batch=1,
         )
-
-        def train(state, seed, notes, pause, progress):
-            found = {name: list(notes.get(name, ())) for name in Metrics._fields}
-            first = int(state.step) // self.accumulate
-            batches = self.batches(seed, first)
-
-            def read(metrics):
-                fetched = jax.device_get(metrics)
-                _check_finite(fetched.loss, len(found["loss"]))
-                for name, value in fetched._asdict().items():
-                    found[name].append(float(value))
-                progress.advance(self.batch_size, fetched)
-
-            waiting = None
-            for step in range(first % self.steps_per_epoch, self.steps_per_epoch):
-                for part in next(batches):
-                    state, metrics = program(state, self.layout.shard_batch(part))
-                    if waiting is not None:
-                        read(waiting)  # while the device takes the next step
-                    waiting = metrics
-                if (step + 1) % PAUSE == 0 and step + 1 < self.steps_per_epoch:
-                    read(waiting)
-                    waiting = None
-                    pause(state, found)
-            if waiting is not None:
-                read(waiting)
-            arrays: Any = [np.array(values) for values in found.values()]
-            return state, lambda: Metrics(*arrays)
-
-        return train
 
     def compile_evaluate(self, weights: Any) -> Callable[[Any], Metrics]:
         """Compile the evaluation of weights on a batch of the test split."""
@@ -200,15 +241,6 @@ class StreamedEpochs:
             return jax.tree.map(lambda total: total / self.test_size, sums)
 
         return evaluate
-
-
-def _check_finite(losses: Any, before: int = 0) -> None:
-    wrong = np.flatnonzero(~np.isfinite(np.atleast_1d(losses)))
-    if wrong.size:
-        loss = np.atleast_1d(losses)[wrong[0]]
-        raise DivergedError(
-            f"the training loss is {loss} in step {before + wrong[0] + 1} of the epoch"
-        )
 
 
 def make_epoch_runner(

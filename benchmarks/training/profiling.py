@@ -16,11 +16,12 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import data, run_dir
-from benchmarks.training import epochs, loop, setup
+from benchmarks.training import epochs, setup
 from benchmarks.training.checkpoints import Checkpoints
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.monitoring import Progress
 from benchmarks.training.step import TrainState
+from benchmarks.training.trainer import Trainer
 
 # An epoch is cut to so many steps where a whole one is out of the question.
 _STREAMED_STEPS = 50
@@ -46,22 +47,27 @@ def profile(config: TrainConfig) -> int:
     name = config.optimizers[0]
     # Only one optimizer is built.
     config = dataclasses.replace(config, optimizers=(name,))
-    trainer = loop.Trainer(config, source, layout)
+    trainer = Trainer(config, source, layout)
     feed, weights = trainer.feed, trainer.initial_weights(config.seed)
     if isinstance(feed, epochs.StreamedEpochs):
         feed.steps_per_epoch = min(feed.steps_per_epoch, _STREAMED_STEPS)
         feed.steps = feed.steps_per_epoch * config.accumulate
-    tx, schedule = trainer.build_optimizer(name, config.seed)
+    tx, schedule = (
+        trainer.find_optimizer(name, config.seed),
+        trainer.make_schedule(name),
+    )
     state = trainer.initial_state(name, config.seed)
     bare = _compile_bare(feed, tx, state)
-    epoch = feed.compile_train(tx, state)
+    train = feed.compile_train(tx, state)
     evaluate = trainer.evaluate
     progress = Progress(name, 0, schedule, config.batch_size, shown=False)
 
     def train_epoch(state):
-        # Within an epoch a stream may be saved; here it is not.
-        state, fetch = epoch(state, config.seed, {}, lambda *_: None, progress)
-        fetch()
+        metrics = epochs.TrainingMetrics(1, progress, feed.batch_size, {})
+        for part in feed.parts(config.seed, int(state.step)):
+            state, found = train(state, part)
+            metrics.add(found)
+        metrics.fetch()
         return state
 
     with tempfile.TemporaryDirectory() as scratch:

@@ -1,15 +1,78 @@
-"""Take a run up again, if it had the same settings."""
+"""Take a run up again where it stands, if it had the same settings."""
 
 import dataclasses
 import json
 import os
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from benchmarks import run_dir
 from benchmarks.errors import UsageError
+from benchmarks.training.checkpoints import Checkpoints
 from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What has come of a run.
+
+    Attributes:
+      records: Those of its epochs.
+      stopped: Why it ended early; None if it did not.
+    """
+
+    records: list[dict[str, Any]]
+    stopped: str | None = None
+
+
+def read_result(path: Path) -> RunResult:
+    """Read what a run has written, nothing if it has not begun.
+
+    Raises:
+      UsageError: If it is damaged, naming it.
+    """
+    try:
+        lines = run_dir.read(path) if path.exists() else []
+    except ValueError as error:
+        raise UsageError(f"{error} Correct it, or give another --out.") from error
+    if lines and "stopped" in lines[-1]:
+        return RunResult(lines[:-1], lines[-1]["stopped"])
+    return RunResult(lines)
+
+
+def find_progress(
+    path: Path, checkpoints: Checkpoints, epochs: int, steps_per_epoch: int
+) -> tuple[RunResult, bool]:
+    """Find out how far a run has come.
+
+    Args:
+      path: The file of its records.
+      checkpoints: Where it was saved.
+      epochs: How many it shall have.
+      steps_per_epoch: As the checkpoints count them.
+
+    Returns:
+      What it has recorded until its latest checkpoint, and whether it is over.
+
+    Raises:
+      UsageError: If the records do not lead to the checkpoint, or are damaged.
+    """
+    result, latest = read_result(path), checkpoints.latest or 0
+    # Published records have no checkpoints.
+    ended = checkpoints.is_new or latest == epochs * steps_per_epoch
+    if result.stopped is not None or (ended and len(result.records) == epochs):
+        return result, True
+    done = latest // steps_per_epoch
+    lines = [line for line in result.records if line["epoch"] <= done]
+    if [line["epoch"] for line in lines] != list(range(1, done + 1)):
+        raise UsageError(
+            f"{path} lacks records of the {done} epochs that lead to the checkpoint "
+            f"{checkpoints.folder / str(latest)}; remove {checkpoints.folder} to do "
+            "this run again, or give another --out."
+        )
+    return RunResult(lines), False
 
 
 def open_run(

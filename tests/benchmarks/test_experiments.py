@@ -8,7 +8,6 @@ import chex
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 import pytest
 from PIL import Image
 
@@ -19,9 +18,9 @@ from benchmarks.data.preprocessing import Pixels, Tokens
 from benchmarks.experiments import EXPERIMENTS, gpu_commands
 from benchmarks.optimizers import OPTIMIZERS
 from benchmarks.step_time import measure
-from benchmarks.training import loop, setup
+from benchmarks.training import setup
 from benchmarks.training.devices import DeviceLayout
-from benchmarks.training.monitoring import Progress
+from benchmarks.training.trainer import Trainer
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -88,17 +87,16 @@ def take_a_step(name, layout):
     )
     source = make_source(config.dataset)
     setup.validate(config, source, layout)
-    trainer = loop.Trainer(config, source, layout)
+    trainer = Trainer(config, source, layout)
     # All optimizers are built, and the first of the list takes the step.
     for optimizer in config.optimizers:
-        trainer.build_optimizer(optimizer, config.seed)
+        trainer.find_optimizer(optimizer, config.seed)
     first = config.optimizers[0]
-    progress = Progress(name, 0, optax.constant_schedule(0.0), 1, shown=False)
     prepared = trainer.prepare(first)
     before = trainer.initial_state(first, config.seed)
     copy = jax.device_get(before.params)
-    after, fetch = prepared.train(before, config.seed, {}, None, progress)
-    return copy, after, fetch()
+    (part,) = trainer.feed.parts(config.seed, 0)
+    return copy, *prepared.train(before, part)
 
 
 # The first of those that train the same network on the same data.
@@ -129,7 +127,7 @@ def test_an_experiment_suits_its_data_and_its_optimizers_can_be_built(name):
     ],
 )
 def test_a_step_of_an_experiment_can_be_traced(name, monkeypatch):
-    build = loop.Trainer._build
+    build = Trainer._build
 
     def build_zeros(trainer, seed):
         graphs = []
@@ -142,10 +140,10 @@ def test_a_step_of_an_experiment_can_be_traced(name, monkeypatch):
         shapes = jax.eval_shape(weights)
         return graphs[0], zeros(shapes)
 
-    monkeypatch.setattr(loop.Trainer, "_build", build_zeros)
+    monkeypatch.setattr(Trainer, "_build", build_zeros)
     before, after, metrics = take_a_step(name, Traced(count=1))
     chex.assert_trees_all_equal_shapes_and_dtypes(before, after.params)
-    assert metrics.loss.shape == metrics.accuracy.shape == (1,)
+    assert metrics.loss.size == metrics.accuracy.size == 1
 
 
 @pytest.mark.slow

@@ -9,10 +9,9 @@ import pytest
 from flax import nnx
 
 from benchmarks import data
-from benchmarks.training import loop
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.devices import DeviceLayout
-from benchmarks.training.monitoring import Progress
+from benchmarks.training.trainer import Trainer
 from tests.helpers import layers_reference as reference
 from tests.helpers.building import build, images, layers, parameters
 
@@ -78,13 +77,13 @@ def make_trainer(where):
     config = TrainConfig(
         model="mlp-3-dropout", width=16, optimizers=("adam",), batch_size=128, epochs=2
     )
-    return loop.Trainer(config, data.find("digits", None), DEVICES[where])
+    return Trainer(config, data.find("digits", None), DEVICES[where])
 
 
 def take_an_epoch(trainer, state, seed=0):
-    progress = Progress("", 1, trainer.prepare("adam").schedule, 1, shown=False)
-    state, fetch = trainer.prepare("adam").train(state, seed, {}, None, progress)
-    return state, np.array(fetch().loss)
+    (part,) = trainer.feed.parts(seed, 0)
+    state, metrics = trainer.prepare("adam").train(state, part)
+    return state, np.array(metrics.loss)
 
 
 @pytest.mark.usefixtures("standard_promotion")

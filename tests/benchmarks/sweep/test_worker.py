@@ -27,6 +27,7 @@ from benchmarks.sweep.config import SweepConfig
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.preemption import PreemptedError
+from benchmarks.training.resume import RunResult
 from tests.helpers.processes import PATIENCE, wait_until
 from tests.helpers.sweeps import GRID, make_config
 
@@ -54,7 +55,7 @@ def pretend_to_train(monkeypatch, work):
 
     def train(self, name):
         work(name)
-        return [{"epoch": 2, "test_accuracy": 0.5}], ""
+        return RunResult([{"epoch": 2, "test_accuracy": 0.5}])
 
     monkeypatch.setattr(worker.Worker, "_train", train)
 
@@ -409,7 +410,7 @@ def pretend_to_tune(monkeypatch, work=lambda name: None):
         rate = self.runs[name].point["learning_rate"]
         on = self.runs[name].config.evaluated
         record = {"epoch": 2, f"{on}_accuracy": 0.1 + 0.5 * rate, f"{on}_loss": 1.0}
-        return [record], "the loss is nan" * (rate == 10)
+        return RunResult([record], "the loss is nan" if rate == 10 else None)
 
     monkeypatch.setattr(worker.Worker, "_train", train)
 

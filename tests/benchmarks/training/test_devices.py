@@ -19,11 +19,11 @@ from benchmarks import data, models, optimizers
 from benchmarks.errors import UsageError
 from benchmarks.models.convolution import conv_general_dilated
 from benchmarks.models.layers import ConvNorm, Layers, global_mean
-from benchmarks.training import loop, setup
+from benchmarks.training import setup
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.devices import DeviceLayout
-from benchmarks.training.monitoring import Progress
 from benchmarks.training.step import TrainState
+from benchmarks.training.trainer import Trainer
 
 ONE = DeviceLayout(count=1)
 MODES = {
@@ -91,16 +91,16 @@ def digits():
 def make_trainer(layout, name, **settings) -> Any:
     settings = {"model": "tiny", "batch_size": 128, "epochs": 4, **settings}
     config = TrainConfig(optimizers=(name,), **settings)
-    return loop.Trainer(config, digits(), layout)
+    return Trainer(config, digits(), layout)
 
 
 def take_steps(trainer, name):
     """Train to the end; return the last state, the losses, the last evaluation."""
     state, losses = trainer.initial_state(name, 0), []
-    progress = Progress("", 1, trainer.prepare(name).schedule, 1, shown=False)
     for _ in range(trainer.config.epochs):
-        state, fetch = trainer.prepare(name).train(state, 0, {}, None, progress)
-        losses.extend(fetch().loss)
+        (part,) = trainer.feed.parts(0, int(state.step))
+        state, metrics = trainer.prepare(name).train(state, part)
+        losses.extend(jax.device_get(metrics.loss))
     testing = trainer.evaluate((state.params, state.stats))
     return state, np.array(losses), jax.device_get(testing)
 

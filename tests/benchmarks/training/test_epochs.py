@@ -63,18 +63,22 @@ def make_feed(layout, **settings):
     return epochs.make_epoch_runner(config, source, Noise(PIXELS), programs), weights
 
 
-def train_epochs(feed, weights, tx, epochs, seed=0):
+def train_epochs(feed, weights, tx, count, seed=0):
     params, stats = feed.layout.replicate(tuple(weights))
     state = TrainState(
         feed.layout.replicate(jnp.int32(0)), params, stats, tx.init(params)
     )
     state = state._replace(opt_state=feed.layout.init_opt_state(tx.init, params))
-    epoch = feed.compile_train(tx, state)
+    train = feed.compile_train(tx, state)
     progress = Progress("", 0, optax.constant_schedule(0.0), 1, shown=False)
     losses = []
-    for _ in range(epochs):
-        state, fetch = epoch(state, seed, {}, lambda *_: None, progress)
-        losses.extend(fetch().loss.tolist())
+    for number in range(1, count + 1):
+        metrics = epochs.TrainingMetrics(number, progress, feed.batch_size, {})
+        for part in feed.parts(seed, int(state.step)):
+            state, found = train(state, part)
+            metrics.add(found)
+        metrics.fetch()
+        losses.extend(metrics.values["loss"])
     return losses, jax.device_get(state)
 
 
@@ -107,7 +111,7 @@ def test_a_stream_is_trained_on_batch_by_batch(layout, accumulate):
     tx = optax.adam(0.1)
     parts = optax.MultiSteps(tx, accumulate) if accumulate > 1 else tx
     # 90 // 16 = 5 steps an epoch; the sixth begins the second one.
-    losses, state = train_epochs(feed, weights, parts, epochs=2, seed=3)
+    losses, state = train_epochs(feed, weights, parts, count=2, seed=3)
     expected, params = by_hand(weights, tx, 10, seed=3)
     whole = np.reshape(losses, (10, accumulate)).mean(axis=1)
     np.testing.assert_allclose(whole, expected, rtol=1e-5)
@@ -137,5 +141,5 @@ def test_a_stream_is_tested_counting_each_example_once(layout):
 def test_a_loss_that_is_not_finite_ends_a_stream_at_once():
     feed, weights = make_feed(DeviceLayout())
     huge = optax.sgd(float("nan"))
-    with pytest.raises(epochs.DivergedError, match="nan in step 2 of the epoch"):
-        train_epochs(feed, weights, huge, epochs=1)
+    with pytest.raises(epochs.DivergedError, match="nan in step 2 of epoch 1"):
+        train_epochs(feed, weights, huge, count=1)

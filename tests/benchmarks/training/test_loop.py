@@ -1,6 +1,8 @@
 """The loop: the same start for all, one compilation, an end where a loss is NaN."""
 
 import functools
+import tempfile
+from pathlib import Path
 from typing import Any
 
 import jax
@@ -15,27 +17,15 @@ from benchmarks.optimizers import OPTIMIZERS
 from benchmarks.training import loop, setup
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.devices import DeviceLayout
-from benchmarks.training.monitoring import Progress
 from benchmarks.training.preemption import Preemption
-from benchmarks.training.step import Programs
+from benchmarks.training.step import Programs, TrainState
+from benchmarks.training.trainer import Trainer
 
 # Optax's functions mix dtypes.
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
 ONE = DeviceLayout(count=1)
-
-
-class Nowhere:
-    """Checkpoints that are never due."""
-
-    latest = None
-
-    def should_save(self):
-        return False
-
-    def save(self, step, state, accuracy, notes):
-        pass
 
 
 @pytest.fixture(scope="module")
@@ -56,26 +46,30 @@ def make(source):
 
     @functools.cache
     def make_trainer(layout=ONE, **settings) -> Any:
-        small = {"model": "mlp", "width": 4, "epochs": 2, "batch_size": 32}
-        return loop.Trainer(TrainConfig(**{**small, **settings}), source, layout)
+        small = {"model": "mlp", "width": 4, "epochs": 2, "batch_size": 32, "keep": 0}
+        return Trainer(TrainConfig(**{**small, **settings}), source, layout)
 
     return make_trainer
 
 
+def run_one(trainer, name, seed=0):
+    with tempfile.TemporaryDirectory() as folder:
+        return loop.run_one(trainer, name, seed, Path(folder), Preemption())
+
+
 def run(trainer, name, seed=0):
-    schedule = trainer.prepare(name).schedule
-    progress = Progress(name, 0, schedule, 1, shown=False)
-    return list(trainer.run(name, seed, Nowhere(), Preemption(), progress))
+    result = run_one(trainer, name, seed)
+    assert result.stopped is None
+    return result.records
 
 
 def losses_of_an_epoch(trainer, tx, seed):
     params, stats = trainer.initial_weights(seed)
     start = trainer.layout.replicate((jnp.int32(0), params, stats))
-    state = loop.TrainState(*start, trainer.layout.init_opt_state(tx.init, start[1]))
-    epoch = trainer.feed.compile_train(tx, state)
-    progress = Progress("", 0, optax.constant_schedule(0.0), 1, shown=False)
-    state, fetch = epoch(state, seed, {}, None, progress)
-    return fetch().loss, state
+    state = TrainState(*start, trainer.layout.init_opt_state(tx.init, start[1]))
+    (part,) = trainer.feed.parts(seed, 0)
+    state, metrics = trainer.feed.compile_train(tx, state)(state, part)
+    return metrics.loss, state
 
 
 def test_all_optimizers_start_from_the_same_weights_and_see_the_same_batches(
@@ -174,8 +168,9 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_says_where(make, monkeypatch
     trainer = make(epochs=3)
     bad = jax.tree.map(lambda x: x * jnp.nan, trainer.initial_weights(0))
     monkeypatch.setattr(trainer, "initial_weights", lambda seed: bad)
-    with pytest.raises(loop.DivergedError, match="nan in step 1 of the epoch 1"):
-        run(trainer, "adam")
+    result = run_one(trainer, "adam")
+    assert result.records == []
+    assert result.stopped == "the training loss is nan in step 1 of epoch 1"
 
 
 def test_diagnostics_show_how_far_the_weights_have_come(make):
@@ -268,14 +263,8 @@ def test_what_is_evaluated_may_be_an_average_of_the_weights(make):
     trainer = make(optimizers=("schedule-free",), augment=False)
     prepared = trainer.prepare("schedule-free")
     state = trainer.initial_state("schedule-free", 0)
-    state, fetch = prepared.train(
-        state,
-        0,
-        {},
-        lambda *_: None,
-        Progress("", 0, prepared.schedule, 1, shown=False),
-    )
-    fetch()
+    (part,) = trainer.feed.parts(0, 0)
+    state, _ = prepared.train(state, part)
     averages, _ = jax.device_get(prepared.weights(state))
     # y = 0.1 z + 0.9 x
     expected = jax.tree.map(

@@ -1,0 +1,91 @@
+"""What is written and shown of a run while it trains: records, event file, bar."""
+
+import time
+from pathlib import Path
+from typing import Any
+
+import optax
+
+from benchmarks import run_dir
+from benchmarks.training.monitoring import Events, Progress
+from benchmarks.training.resume import RunResult
+from benchmarks.training.step import Metrics
+from benchmarks.training.trainer import Trainer
+
+
+class RunLog:
+    """The records of a run, which the first process writes and shows.
+
+    Args:
+      trainer: What the run shares with others.
+      label: What the bar calls it.
+      path: The file of its records. Those after the checkpoint where the run goes on
+        are dropped.
+      records: Those until then.
+      schedule: The learning rate.
+
+    Attributes:
+      result: What has come of the run so far.
+      progress: The bar.
+    """
+
+    def __init__(
+        self,
+        trainer: Trainer,
+        label: str,
+        path: Path,
+        records: list[dict[str, Any]],
+        schedule: optax.Schedule,
+    ):
+        config, feed = trainer.config, trainer.feed
+        self._writes = trainer.layout.is_primary
+        self._batch_size = feed.batch_size
+        self._path = path
+        self.result = RunResult(list(records))
+        done = len(records)
+        if self._writes:
+            run_dir.keep(path, lambda line: line["epoch"] <= done)
+        self.progress = Progress(
+            label,
+            config.epochs * feed.steps * feed.batch_size,
+            schedule,
+            config.batch_size,
+            shown=self._writes,
+            name=trainer.parts.objective.name,
+        )
+        events = path.parent / "tensorboard" / path.stem
+        self._events = Events(
+            events if self._writes and config.tensorboard else None,
+            done * trainer.steps_per_epoch + 1,
+        )
+
+    def __enter__(self) -> "RunLog":
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.progress.close()
+        self._events.close()
+
+    def begin_at(self, step: int) -> None:
+        """Say how many steps were taken before; from now on time counts."""
+        self.progress.begin_at(step * self._batch_size)
+        self._last = time.perf_counter()
+
+    def seconds_since_last(self) -> float:
+        """Return the time since this was asked last, or since the beginning."""
+        last, self._last = self._last, time.perf_counter()
+        return self._last - last
+
+    def write(self, record: dict[str, Any], judged: Metrics) -> None:
+        """Write the record of an epoch, and show by what it is judged."""
+        self.result.records.append(record)
+        if self._writes:
+            run_dir.append(self._path, record)
+        self._events.write(record)
+        self.progress.tested(judged)
+
+    def write_stop(self, name: str, seed: int, reason: str) -> None:
+        """Write why the run ended early."""
+        self.result = RunResult(self.result.records, reason)
+        if self._writes:
+            run_dir.append(self._path, {"run": name, "seed": seed, "stopped": reason})
