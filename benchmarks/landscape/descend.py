@@ -5,7 +5,7 @@ the lowest mean logarithm of the loss, see `choose`.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,32 +13,34 @@ import numpy as np
 import optax
 from jax import lax
 
+from benchmarks import optimizers
 from benchmarks.landscape.config import LandscapeConfig
 from benchmarks.landscape.surfaces import Surface
-from padam_optax import padam
 
-
-class Optimizer(NamedTuple):
-    """A name for plots, and the builder from a learning rate; the rest is Optax's."""
-
-    label: str
-    build: Callable[[Any], optax.GradientTransformation]
-
-
-OPTIMIZERS: dict[str, Optimizer] = {
-    "sgd": Optimizer("SGD", optax.sgd),
-    "momentum": Optimizer("momentum", lambda a: optax.sgd(a, momentum=0.9)),
-    "nesterov": Optimizer(
-        "Nesterov", lambda a: optax.sgd(a, momentum=0.9, nesterov=True)
-    ),
-    "adagrad": Optimizer("AdaGrad", lambda a: optax.adagrad(a, 0.0, 0.0)),
-    "rmsprop": Optimizer("RMSProp", lambda a: optax.rmsprop(a)),
-    "adadelta": Optimizer("AdaDelta", lambda a: optax.adadelta(a)),
-    "adam": Optimizer("Adam", lambda a: optax.adam(a)),
-    "amsgrad": Optimizer("AMSGrad", lambda a: optax.amsgrad(a)),
-    "padam-1/4": Optimizer("Padam 1/4", lambda a: padam(a, p=0.25)),
-    "padam-1/8": Optimizer("Padam 1/8", lambda a: padam(a, p=0.125)),
+# Rows of the table of optimizers, with Optax's defaults where recipes differ.
+OPTIMIZERS: dict[str, tuple[str, dict[str, float]]] = {
+    "sgd": ("sgd", {}),
+    "momentum": ("momentum", {}),
+    "nesterov": ("nesterov", {}),
+    "adagrad": ("adagrad", {"eps": 0.0}),
+    "rmsprop": ("rmsprop", {}),
+    "adadelta": ("adadelta", {}),
+    "adam": ("adam", {"b2": 0.999}),
+    "amsgrad": ("amsgrad", {"b2": 0.999}),
+    "padam-1/4": ("padam-uncorrected", {"p": 1 / 4}),
+    "padam-1/8": ("padam-uncorrected", {"p": 1 / 8}),
 }
+
+
+def find(name: str) -> tuple[str, Callable[[Any], optax.GradientTransformation]]:
+    """Return the label of an optimizer, and its builder from a learning rate.
+
+    Args:
+      name: A key of OPTIMIZERS.
+    """
+    row, changes = OPTIMIZERS[name]
+    label = f"Padam {name[-3:]}" if "p" in changes else optimizers.lookup(row).label
+    return label, lambda rate: optimizers.make(row, rate, **changes)
 
 
 def descend(
@@ -113,7 +115,7 @@ def compare(
     count = config.seeds if surface.noise else 1
     seeds = list(range(config.seed, config.seed + count))
     for optimizer in config.optimizers:
-        label, build = OPTIMIZERS[optimizer]
+        label, build = find(optimizer)
         paths, losses = descend(
             surface, build, config.learning_rates, seeds, config.steps
         )

@@ -17,12 +17,7 @@ from jax import lax
 
 from benchmarks.online.config import RegretConfig
 from benchmarks.online.games import DIAMETER, RADIUS, Game
-from padam_optax import (
-    moving_average,
-    padam,
-    scale_by_partial_adaptive,
-    square,
-)
+from benchmarks.optimizers import make
 from padam_optax.projections import box, projected
 
 
@@ -54,29 +49,18 @@ _BOX = box(-RADIUS, RADIUS)
 
 # Built anew at each step, with that step's rates: a state does not depend on them.
 METHODS: dict[str, Callable[[Setting], optax.GradientTransformation]] = {
-    "sgd": lambda now: projected(optax.sgd(now.decayed), _BOX, p=0.0),
+    "sgd": lambda now: projected(make("sgd", now.decayed), _BOX, p=0.0),
     "adagrad": lambda now: projected(
-        optax.adagrad(now.learning_rate, 0.0, 0.0), _BOX, p=0.0
+        make("adagrad", now.learning_rate, eps=0.0), _BOX, p=0.0
     ),
-    "adam": lambda now: projected(
-        optax.chain(
-            scale_by_partial_adaptive(
-                now.b1,
-                now.b2,
-                0.0,
-                now.p,
-                second_moment=optax.chain(square(), moving_average(now.b2)),
-            ),
-            optax.scale_by_learning_rate(now.decayed),
-        ),
-        _BOX,
-        p=now.p,
-        eps=0.0,
-    ),
-    "padam": lambda now: projected(
-        padam(now.decayed, now.b1, now.b2, 0.0, now.p), _BOX, p=now.p, eps=0.0
-    ),
+    "adam": lambda now: _project("adam-uncorrected", now),
+    "padam": lambda now: _project("padam-uncorrected", now),
 }
+
+
+def _project(name: str, now: Setting) -> optax.GradientTransformation:
+    settings = {"b1": now.b1, "b2": now.b2, "eps": 0.0, "p": now.p}
+    return projected(make(name, now.decayed, **settings), _BOX, p=now.p, eps=0.0)
 
 
 class Sums(NamedTuple):

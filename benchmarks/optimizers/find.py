@@ -94,3 +94,28 @@ def build(
         return row.build(**arguments)
     except (ValueError, TypeError) as error:
         raise UsageError(f"--recipe does not suit {name}: {error}") from error
+
+
+def make(name: str, learning_rate: Any, **changes: Any) -> optax.GradientTransformation:
+    """Build an optimizer of the table for something else than training a network.
+
+    Args:
+      name: A key of OPTIMIZERS.
+      learning_rate: A number, which may be traced, or a schedule.
+      **changes: Settings in place of those of its recipe. It has no weight decay.
+
+    Returns:
+      The transformation.
+
+    Examples:
+      >>> import jax.numpy as jnp
+      >>> from benchmarks.optimizers import make
+      >>> tx = make("momentum", 0.5, momentum=0.0)
+      >>> tx.update(jnp.array([2.0]), tx.init(jnp.array([0.0])))[0].tolist()
+      [-1.0]
+    """
+    row = OPTIMIZERS[name]
+    settings = {**row.recipe, "learning_rate": learning_rate, **changes}
+    if "weight_decay" in settings:
+        settings["weight_decay"] = None
+    return row.build(**settings)

@@ -16,7 +16,9 @@ def _l2_then(make: Callable[..., Any]) -> Callable[..., Any]:
     The published recipes decay every tensor, so these do.
     """
 
-    def build(*, weight_decay: float, **settings: Any) -> Any:
+    def build(*, weight_decay: float | None, **settings: Any) -> Any:
+        if weight_decay is None:
+            return make(**settings)
         return optax.chain(optax.add_decayed_weights(weight_decay), make(**settings))
 
     return build
@@ -49,11 +51,11 @@ def _adagrad_mean(learning_rate: optax.Schedule) -> Any:
 
 
 def _adam_uncorrected(
-    learning_rate: optax.Schedule, b1: float, b2: float, eps: float
+    learning_rate: optax.Schedule, b1: float, b2: float, eps: float, p: float = 0.5
 ) -> Any:
     second = optax.chain(padam_optax.square(), padam_optax.moving_average(b2))
     return optax.chain(
-        padam_optax.scale_by_partial_adaptive(b1, b2, eps, p=0.5, second_moment=second),
+        padam_optax.scale_by_partial_adaptive(b1, b2, eps, p, second_moment=second),
         optax.scale_by_learning_rate(learning_rate),
     )
 
@@ -116,7 +118,7 @@ def _muon(learning_rate: optax.Schedule, beta: float, weight_decay: float) -> An
     )
 
 
-def _padam_compressed(weight_decay: float, format: Any, **settings: Any) -> Any:
+def _padam_compressed(weight_decay: float | None, format: Any, **settings: Any) -> Any:
     return padam_optax.experimental.quantize_state(
         _l2_then(padam_optax.padam)(weight_decay=weight_decay, **settings), format
     )

@@ -2,15 +2,18 @@
 
 import re
 from collections.abc import Callable
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import optax
 from flax import nnx
 
-import padam_optax
 from benchmarks import models
 from benchmarks.errors import UsageError
+from benchmarks.optimizers import make
+from padam_optax.experimental import pack_small_leaves
+from padam_optax.schedules import linear_p_schedule
 
 
 def _naive_power() -> optax.GradientTransformation:
@@ -43,30 +46,30 @@ def _copy() -> optax.GradientTransformation:
     )
 
 
+def _padam(**changes: Any) -> optax.GradientTransformation:
+    return make("padam-uncorrected", 0.1, **changes)
+
+
+def _quantized(format: str) -> optax.GradientTransformation:
+    return make("padam-compressed", 0.1, bias_correction="none", format=format)
+
+
 # All that is compared, in the order of the table.
 CANDIDATES: dict[str, Callable[[], optax.GradientTransformation]] = {
     "copy": _copy,
-    "sgd": lambda: optax.sgd(0.1, momentum=0.9),
-    "adam": lambda: optax.adam(1e-3),
-    "amsgrad": lambda: optax.amsgrad(1e-3),
-    "padam p=1/4": lambda: padam_optax.padam(0.1, p=0.25),
-    "padam p=1/8": lambda: padam_optax.padam(0.1),
-    "padam p=1/16": lambda: padam_optax.padam(0.1, p=0.0625),
-    "padam p=0.3": lambda: padam_optax.padam(0.1, p=0.3),
-    "padam, p scheduled": lambda: padam_optax.padam(
-        0.1, p=padam_optax.schedules.linear_p_schedule(0.5, 0.125, 1000)
-    ),
+    "sgd": lambda: make("momentum", 0.1),
+    "adam": lambda: make("adam", 1e-3, b2=0.999),
+    "amsgrad": lambda: make("amsgrad", 1e-3, b2=0.999),
+    "padam p=1/4": lambda: _padam(p=0.25),
+    "padam p=1/8": _padam,
+    "padam p=1/16": lambda: _padam(p=0.0625),
+    "padam p=0.3": lambda: _padam(p=0.3),
+    "padam, p scheduled": lambda: _padam(p=linear_p_schedule(0.5, 0.125, 1000)),
     "padam, power as printed": _naive_power,
-    "padam, m in bfloat16": lambda: padam_optax.padam(0.1, mu_dtype=jnp.bfloat16),
-    "padam, packed": lambda: padam_optax.experimental.pack_small_leaves(
-        padam_optax.padam(0.1)
-    ),
-    "padam, 16 bits": lambda: padam_optax.experimental.quantize_state(
-        padam_optax.padam(0.1), "16-bit"
-    ),
-    "padam, 8 bits": lambda: padam_optax.experimental.quantize_state(
-        padam_optax.padam(0.1)
-    ),
+    "padam, m in bfloat16": lambda: _padam(mu_dtype=jnp.bfloat16),
+    "padam, packed": lambda: pack_small_leaves(_padam()),
+    "padam, 16 bits": lambda: _quantized("16-bit"),
+    "padam, 8 bits": lambda: _quantized("8-bit"),
 }
 
 

@@ -360,3 +360,23 @@ def test_muon_takes_a_convolution_as_a_matrix():
     values = np.linalg.svd(np.reshape(update["kernel"], (36, 8)), compute_uv=False)
     # 0.2 √36 times singular values near 1, as five steps of Newton and Schulz leave.
     np.testing.assert_allclose(values, 0.2 * 6, rtol=0.35)
+
+
+@pytest.mark.parametrize(
+    ("name", "steps"),
+    [
+        ("sgd", [-0.1, -0.1]),
+        ("momentum", [-0.1, -0.19]),
+        ("adam", [-0.1, -0.1]),  # the corrected moments of equal gradients are equal
+        # m = 0.1 and v = 0.001 of the first one, then 0.19 and 0.001999.
+        ("padam-uncorrected", [-0.1 * 0.1 / 0.001**0.125, -0.019 / 0.001999**0.125]),
+    ],
+)
+def test_what_is_made_outside_of_training_has_no_decay(name, steps):
+    tx = optimizers.make(name, 0.1)
+    params, g = jnp.array([5.0]), jnp.array([1.0])
+    state = tx.init(params)
+    for step in steps:
+        updates, state = tx.update(g, state, params)
+        np.testing.assert_allclose(updates, [step], rtol=1e-5)
+        params = optax.apply_updates(params, updates)

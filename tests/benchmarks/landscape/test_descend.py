@@ -11,7 +11,6 @@ from benchmarks.commands import landscape as command
 from benchmarks.errors import UsageError
 from benchmarks.landscape import descend, surfaces
 from benchmarks.landscape.config import LandscapeConfig
-from benchmarks.landscape.descend import OPTIMIZERS
 from benchmarks.landscape.surfaces import SURFACES
 from tests import reference
 
@@ -68,7 +67,7 @@ def test_ravine_has_condition_number_100_and_the_saddle_a_falling_direction():
 def test_gradient_descent_in_the_ravine_is_its_geometric_sequence():
     rates = (0.003, 0.015)
     paths, losses = descend.descend(
-        SURFACES["ravine"], OPTIMIZERS["sgd"].build, rates, [0], 30
+        SURFACES["ravine"], descend.find("sgd")[1], rates, [0], 30
     )
     assert paths.shape == (2, 1, 31, 2)
     k = np.arange(31)
@@ -82,7 +81,7 @@ def test_gradient_descent_in_the_ravine_is_its_geometric_sequence():
 @pytest.mark.parametrize(("name", "p"), [("padam-1/4", 0.25), ("padam-1/8", 0.125)])
 def test_padam_in_the_ravine_is_algorithm_1_in_a_loop(name, p):
     paths, _ = descend.descend(
-        SURFACES["ravine"], OPTIMIZERS[name].build, [0.1], [0], 15
+        SURFACES["ravine"], descend.find(name)[1], [0.1], [0], 15
     )
     expected = reference.descend(
         reference.padam,
@@ -116,7 +115,7 @@ def test_each_name_takes_the_first_step_of_its_optimizer(
     name, step, standard_promotion
 ):
     paths, _ = descend.descend(
-        SURFACES["ravine"], OPTIMIZERS[name].build, [1e-3], [0], 1
+        SURFACES["ravine"], descend.find(name)[1], [1e-3], [0], 1
     )
     np.testing.assert_allclose(
         paths[0, 0, 1] - paths[0, 0, 0], 1e-3 * np.array(step), rtol=1e-5
@@ -128,7 +127,7 @@ def test_noise_is_standard_normal_and_the_same_for_every_optimizer_but_not_seed(
 
     def noise(name, rate):
         paths, _ = descend.descend(
-            surface, OPTIMIZERS[name].build, [rate], range(50), 40
+            surface, descend.find(name)[1], [rate], range(50), 40
         )
         x, y = np.moveaxis(paths[0], -1, 0)
         gradient = np.stack([x / 10, 4 * y], axis=-1)
