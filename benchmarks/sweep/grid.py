@@ -37,16 +37,14 @@ Value = float | int | bool | str
 Grid = Mapping[str, Sequence[Value | Relative]]
 
 # Fields of TrainConfig that are no single number or name, or have an option already.
-_NOT_IN_GRID = (
-    "optimizers",
-    "recipe",
-    "milestones",
-    "metric",
-    "minimize",
-    "seed",
-    "seeds",
+_NOT_IN_GRID = {
     *CIRCUMSTANCES,
-)
+    *(
+        x.name
+        for x in dataclasses.fields(TrainConfig)
+        if not x.metadata.get("in_grid", True)
+    ),
+}
 
 
 def round_value(value: float) -> float:

@@ -1,7 +1,7 @@
 """What a run is made of: frozen dataclasses, checked before any work starts."""
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal
 
 from benchmarks.errors import (
@@ -18,26 +18,6 @@ from benchmarks.training.options import (
     DeviceOptions,
     ModelOptions,
     OptimizationOptions,
-)
-
-# What may differ when a run is taken up again: it does not change a number.
-CIRCUMSTANCES = (
-    "data_dir",
-    "parallel",
-    "devices",
-    "shard_optimizer",
-    "coordinator",
-    "num_processes",
-    "process_id",
-    "timeout",
-    "workers",
-    "checkpoint_seconds",
-    "keep",
-    "diagnostics",
-    "tensorboard",
-    "profile",
-    "out",
-    "resume",
 )
 
 
@@ -169,3 +149,11 @@ class TrainConfig(
                 f"--process-id must be in [0, {self.num_processes}), got "
                 f"{self.process_id}."
             )
+
+
+# What may differ when a run is taken up again: it does not change a number.
+CIRCUMSTANCES = tuple(
+    field.name
+    for field in fields(TrainConfig)
+    if not field.metadata.get("affects_results", True)
+)

@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any
 
 import jax
@@ -13,7 +13,11 @@ from benchmarks.errors import UsageError
 from benchmarks.training.config import TrainConfig
 
 # What may differ between processes that train together.
-_OWN = ("coordinator", "process_id", "timeout", "data_dir", "workers", "out")
+_OWN = [
+    field.name
+    for field in fields(TrainConfig)
+    if not field.metadata.get("same_in_all_processes", True)
+]
 _ARE_YOU_THERE = "are you there?"
 _SECONDS_BETWEEN_TRIES = 0.1
 # How long the others wait for a process at the end: the first draws the curves.
