@@ -13,20 +13,17 @@ import io
 import sys
 import tarfile
 import tempfile
-import threading
 import warnings
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
-from http.client import HTTPException, HTTPResponse
 from pathlib import Path, PurePosixPath
 from typing import Any
-from urllib.error import HTTPError
 from urllib.parse import urlsplit
-from urllib.request import Request, urlopen
 
 import numpy as np
+import requests
+import urllib3
 from tqdm import tqdm
 
 from benchmarks.errors import UsageError, check_name
@@ -148,15 +145,10 @@ def _fetch(archive: Archive, folder: Path) -> Path:
     if received < archive.size:
         try:
             received = _download(archive, partial_path, received)
-        except HTTPError as error:
+        except requests.RequestException as error:
             raise UsageError(
-                f"{archive.url} cannot be downloaded: HTTP {error.code} "
-                f"{error.reason}; try again later, {by_hand}."
-            ) from error
-        except _NetworkError as error:
-            raise UsageError(
-                f"{archive.url} cannot be downloaded: {error}; check the network and "
-                f"try again, {by_hand}."
+                f"{archive.url} cannot be downloaded: {_reason(error)}; check the "
+                f"network and try again, {by_hand}."
             ) from error
         if received < archive.size:
             raise UsageError(
@@ -172,21 +164,20 @@ def _fetch(archive: Archive, folder: Path) -> Path:
     return partial_path.replace(path)
 
 
-class _NetworkError(Exception):
-    """A server that cannot be reached or offers something else."""
-
-
 def _download(archive: Archive, path: Path, start: int) -> int:
     """Append to a file what it lacks and return its new length."""
-    request = Request(archive.url)
+    headers = {"Accept-Encoding": "identity"}
     if start:
-        request.add_header("Range", f"bytes={start}-")
-    with _open(request) as response:
-        if response.status != 206:  # the server sends all of it, whatever was asked
+        headers["Range"] = f"bytes={start}-"
+    with requests.get(
+        archive.url, headers=headers, stream=True, timeout=TIMEOUT
+    ) as response:
+        response.raise_for_status()
+        if response.status_code != 206:  # it sends all of it, whatever was asked
             start = 0
         offered = response.headers.get("Content-Length")
         if offered and start + int(offered) != archive.size:
-            raise _NetworkError(
+            raise requests.RequestException(
                 f"the server offers {start + int(offered)} bytes where TFDS knows "
                 f"{archive.size}"
             )
@@ -200,45 +191,24 @@ def _download(archive: Archive, path: Path, start: int) -> int:
                 unit_scale=True,
                 disable=None,
             ) as bar,
+            # The next call goes on where the connection ended, or got stuck.
+            contextlib.suppress(urllib3.exceptions.HTTPError),
         ):
-            while block := _read(response):
+            while block := response.raw.read1(2**16):
                 file.write(block)
                 bar.update(len(block))
     return path.stat().st_size
 
 
-def _open(request: Request) -> HTTPResponse:
-    """Send a request; give up after the timeout.
-
-    In a thread, because urlopen waits that long for every address of a host, and
-    without a limit for its name.
-    """
-    answer: Future[HTTPResponse] = Future()
-
-    def ask() -> None:
-        try:
-            answer.set_result(urlopen(request, timeout=TIMEOUT))
-        except Exception as error:
-            answer.set_exception(error)
-
-    threading.Thread(target=ask, daemon=True).start()
-    try:
-        return answer.result(TIMEOUT)
-    except HTTPError:
-        raise
-    except TimeoutError as error:
-        raise _NetworkError(f"no answer within {TIMEOUT} seconds") from error
-    except (OSError, HTTPException) as error:
-        reason = getattr(error, "reason", error)
-        raise _NetworkError(str(reason)) from error
-
-
-def _read(response: HTTPResponse) -> bytes:
-    """Read the next bytes; none where the connection has ended, or is stuck."""
-    try:
-        return response.read1(2**16)
-    except (OSError, HTTPException):
-        return b""
+def _reason(error: BaseException) -> str:
+    """Say what lies at the bottom of an error of the network."""
+    if isinstance(error, requests.HTTPError):
+        return f"HTTP {error.response.status_code} {error.response.reason}"
+    if isinstance(error, requests.Timeout):
+        return f"no answer within {TIMEOUT} seconds"
+    while isinstance(cause := error.__cause__ or error.__context__, Exception):
+        error = cause
+    return str(error)
 
 
 def _difference(archive: Archive, path: Path) -> str:
