@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    # Only when it is asked for: the commands need not all wait for JAX and Matplotlib.
+    # Imported on first use: not every command needs JAX and Matplotlib.
     if name == "compare":
         from benchmarks.comparison import compare
 

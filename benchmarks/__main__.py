@@ -152,8 +152,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         those that the program was started with.
 
     Returns:
-      The exit status: 0 if all went well, 1 if a run diverged or the disk is full, 2
-      for a request that cannot be met, 143 if SIGTERM ended a run.
+      The exit status: 0 for success, 1 if a run diverged or the disk is full, 2 for an
+      invalid request, 143 if SIGTERM ended a run.
     """
     try:
         arguments = list(sys.argv[1:] if arguments is None else arguments)
@@ -161,7 +161,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             print(f"padam-optax {_find_version()}")
             return 0
         config = _parse(arguments)
-        # Only now, so that --help and mistakes answer without waiting for JAX.
+        # Imported late: --help and usage errors need not wait for JAX.
         command = importlib.import_module(f"benchmarks.commands.{arguments[0]}")
         return command.run(config)
     except UsageError as error:
@@ -172,12 +172,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(
             f"error: {error.strerror}: {error.filename}. What was written before is "
-            "whole; make room, then go on with --resume.",
+            "complete; free some disk space, then resume with --resume.",
             file=sys.stderr,
         )
         return 1
     except KeyboardInterrupt:
-        print("interrupted; what was written so far is kept.", file=sys.stderr)
+        print("interrupted; everything written so far is kept.", file=sys.stderr)
         return 130
 
 

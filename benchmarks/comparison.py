@@ -1,4 +1,4 @@
-"""Compare optimizers from Python: a network, arrays and transformations as they are."""
+"""Compare optimizers from Python, on the user's own network and arrays."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from benchmarks.training.objective import make_objective
 
 @dataclass(frozen=True)
 class Comparison:
-    """What has come of a comparison; a notebook shows its table.
+    """The result of a comparison; a notebook shows its table.
 
     Attributes:
       trained: The records of all runs.
@@ -40,22 +40,22 @@ class Comparison:
 
     @property
     def runs(self) -> dict[str, list[list[dict[str, Any]]]]:
-        """By the optimizer's name, for each seed the records of the epochs."""
+        """By optimizer, the records of all epochs for each seed."""
         return self.trained.runs
 
     @property
     def diverged(self) -> list[str]:
-        """A sentence for each run that ended early."""
+        """One sentence for each run that ended early."""
         return self.trained.diverged
 
     @cached_property
     def table(self) -> Table:
-        """What counts at four points of the training, by optimizer."""
+        """The metric at four points of the training, by optimizer."""
         return curves.table(self.runs, self._settings["epochs"], *self._drawn)
 
     @cached_property
     def figure(self) -> Any:
-        """The training loss and what counts against the epochs, for Matplotlib."""
+        """Training loss and metric over the epochs, a Matplotlib figure."""
         return curves.make_figure(self.runs, *self._drawn)
 
     @property
@@ -94,38 +94,37 @@ def compare(
     devices: int | None = 1,
     out: str | Path | None = None,
 ) -> Comparison:
-    """Train a network with several optimizers: the same first weights and batches.
+    """Train a network with several optimizers, from the same weights on the same data.
 
-    Optimizers whose weights for evaluation are others than those they train,
-    schedule-free ones, `optax.lookahead` and `benchmarks.with_ema`, are evaluated at
-    those.
+    Optimizers with separate evaluation weights (schedule-free ones, `optax.lookahead`
+    and `benchmarks.with_ema`) are evaluated at those.
 
     Args:
-      model: A class or function that builds a `flax.nnx.Module`; it gets what it has
-        parameters for of input_shape, classes, rngs, dtype and axis_name. Or such a
-        module, or the name of one of the networks.
-      data: ((inputs, labels), (inputs, labels)) of training and test, arrays of NumPy:
+      model: A class or function that builds a `flax.nnx.Module` and accepts any of the
+        keywords input_shape, classes, rngs, dtype and axis_name; or a module; or the
+        name of one of the networks.
+      data: NumPy arrays ((inputs, labels), (inputs, labels)) for training and test.
         8-bit images (n, height, width, channels) are normalized, everything else
-        reaches the network as it is. Labels are classes (n,) or targets (n, ...). Or
+        reaches the network unchanged. Labels are classes (n,) or targets (n, ...). Or
         the name of a data set.
-      optimizers: Transformations, by the names they shall have.
+      optimizers: Transformations by name.
       epochs: Passes over the training set, at least 1.
       batch_size: Examples per step; by default 128, or all if there are fewer.
       seed: Determines the initial weights and the batches.
       seeds: Runs of each optimizer, with this and the following seeds.
-      loss: Takes outputs and labels of a batch, returns a loss for each example; by
-        default the cross-entropy.
-      metric: Likewise what is judged instead of the accuracy.
-      minimize: Whether less of the metric is better.
-      augment: Whether 8-bit images are shifted at random.
-      devices: How many to use; None for all.
-      out: A new folder for the records and checkpoints; by default nothing is kept.
+      loss: A function of a batch's outputs and labels that returns one loss for each
+        example; by default the cross-entropy.
+      metric: Likewise, the metric to report instead of the accuracy.
+      minimize: Whether a lower metric is better.
+      augment: Whether to shift 8-bit images at random.
+      devices: Number of devices to use; None for all.
+      out: A new folder for records and checkpoints; None to keep nothing.
 
     Returns:
       The records, with a table and a figure.
 
     Raises:
-      UsageError: If the parts do not fit together, saying which.
+      UsageError: If the arguments do not fit together.
 
     Examples:
       >>> import numpy as np, optax

@@ -1,4 +1,4 @@
-"""Refuse a request in one sentence that says what would work."""
+"""Checks of user input, with one-sentence errors that say what would work."""
 
 import difflib
 import math
@@ -7,16 +7,16 @@ from pathlib import Path
 
 
 class UsageError(Exception):
-    """A request that cannot be met; its one line says what would work."""
+    """An invalid user request; its one line says what would work."""
 
 
 def check_name(argument: str, name: str, known: Iterable[str]) -> None:
-    """Refuse a name that is not known, and say which are.
+    """Raise an error for an unknown name, and list the known ones.
 
     Args:
-      argument: The option it was given to, for the message.
-      name: What the user wrote.
-      known: What exists.
+      argument: The option, for the message.
+      name: The user's input.
+      known: All valid names.
 
     Raises:
       UsageError: If the name is not among the known ones.
@@ -31,19 +31,19 @@ def check_name(argument: str, name: str, known: Iterable[str]) -> None:
 
 
 def check_at_least(argument: str, value: int, least: int) -> None:
-    """Refuse a number that is too small."""
+    """Raise an error for a number that is too small."""
     if value < least:
         raise UsageError(f"{argument} must be at least {least}, got {value}.")
 
 
 def check_seed(seed: int, seeds: int = 1) -> None:
-    """Refuse seeds that are no 32-bit numbers."""
+    """Raise an error for seeds that are not 32-bit integers."""
     if not 0 <= seed <= 2**32 - seeds:
         raise UsageError(f"--seed must be in [0, 2^32 - {seeds}], got {seed}.")
 
 
 def check_each_once(argument: str, values: Collection[object]) -> None:
-    """Refuse no values, and one given twice."""
+    """Raise an error for an empty list and for duplicates."""
     if not values or len(set(values)) < len(values):
         given = " ".join(str(value) for value in values) or "nothing"
         raise UsageError(
@@ -52,14 +52,14 @@ def check_each_once(argument: str, values: Collection[object]) -> None:
 
 
 def check_rates(rates: Iterable[float]) -> None:
-    """Refuse learning rates that are not positive and finite."""
+    """Raise an error for learning rates that are not positive and finite."""
     for rate in rates:
         if not 0 < rate < math.inf:
             raise UsageError(f"--learning-rates must be positive, got {rate}.")
 
 
 def check_out(out: Path | None) -> None:
-    """Refuse a folder that holds something already."""
+    """Raise an error for a folder that is not empty."""
     if out is None or not out.exists():
         return
     if not out.is_dir():

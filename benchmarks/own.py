@@ -1,4 +1,4 @@
-"""Objects of the user's own, named on the command line as module:attribute."""
+"""The user's own objects, named on the command line as module:attribute."""
 
 import difflib
 import hashlib
@@ -14,11 +14,11 @@ from benchmarks.settings import parse_settings
 
 
 class Own(NamedTuple):
-    """An object that was found by its name.
+    """An object that was looked up by name.
 
     Attributes:
       value: The object.
-      settings: What the name sets, as in `my.net:Net,hidden=64`.
+      settings: Keyword arguments in the name, as in `my.net:Net,hidden=64`.
     """
 
     value: Any
@@ -26,7 +26,7 @@ class Own(NamedTuple):
 
 
 def is_own(text: str) -> bool:
-    """Whether a name is that of an object, module:attribute.
+    """Return whether a name has the form module:attribute.
 
     >>> is_own("optax:lion"), is_own("padam")
     (True, False)
@@ -35,11 +35,11 @@ def is_own(text: str) -> bool:
 
 
 def find(argument: str, text: str) -> Own:
-    """Import an object by its name; modules of the current folder can be imported.
+    """Import an object by name; modules in the current folder can be imported.
 
     Args:
-      argument: The option it was given to, for the message.
-      text: module:attribute, with settings after commas if there are any.
+      argument: The option, for the message.
+      text: module:attribute, optionally followed by settings after commas.
 
     Raises:
       UsageError: If the module or the attribute does not exist, or a setting is not
@@ -85,7 +85,7 @@ def _import(argument: str, text: str, module: str) -> Any:
             f"{argument} {text}: there is no module {error.name!r} in {here} or among "
             "the installed packages; see to the spelling, or start from its folder."
         ) from error
-    except Exception as error:  # whatever the user's file raises
+    except Exception as error:  # the user's file may raise anything
         raise UsageError(
             f"{argument} {text}: importing {module} raises "
             f"{type(error).__name__}: {error}; fix it first."
@@ -93,18 +93,18 @@ def _import(argument: str, text: str, module: str) -> Any:
 
 
 def parameters(argument: str, text: str, factory: Any) -> dict[str, inspect.Parameter]:
-    """Return the parameters that a factory takes by name.
+    """Return the parameters that a factory accepts by name.
 
     Args:
-      argument: The option it was given to, for the message.
-      text: What the user wrote.
+      argument: The option, for the message.
+      text: The user's input.
       factory: A function or a class.
 
     Raises:
-      UsageError: If it cannot be called, or does not tell its parameters.
+      UsageError: If it is not callable or has no signature.
     """
     try:
-        # Of a class its own: a metaclass, as that of nnx.Module, may hide it.
+        # Of a class, that of __init__: a metaclass, as of nnx.Module, may hide it.
         is_class = isinstance(factory, type) and "__init__" in dir(factory)
         signature = inspect.signature(factory.__init__ if is_class else factory)
     except (TypeError, ValueError) as error:
@@ -124,7 +124,7 @@ def parameters(argument: str, text: str, factory: Any) -> dict[str, inspect.Para
 
 
 def takes_any(known: Mapping[str, inspect.Parameter]) -> bool:
-    """Whether a factory has **keywords, and so takes any name."""
+    """Return whether a factory accepts any keyword, by **kwargs."""
     return any(p.kind == inspect.Parameter.VAR_KEYWORD for p in known.values())
 
 
@@ -135,17 +135,17 @@ def choose(
     offered: Mapping[str, Any],
     settings: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """Choose the keywords to call a factory with: those that it has.
+    """Choose the keywords to call a factory with: those that it accepts.
 
     Args:
-      argument: The option it was given to, for the message.
-      text: What the user wrote.
-      factory: What will be called.
-      offered: What it gets of what it has parameters for.
-      settings: What the user has set, which it must have.
+      argument: The option, for the message.
+      text: The user's input.
+      factory: The function or class to call.
+      offered: Arguments that are passed if it has a parameter of that name.
+      settings: Arguments that the user has set, for which it must have a parameter.
 
     Raises:
-      UsageError: If it lacks a parameter that was set, or needs one that nobody gives.
+      UsageError: If it lacks a parameter that was set, or a required one is missing.
     """
     known = parameters(argument, text, factory)
     named = {
@@ -176,7 +176,7 @@ def choose(
 
 
 def convert(value: float | str, default: Any) -> Any:
-    """Give a setting the type of its default.
+    """Convert a setting to the type of its default.
 
     >>> convert(1.0, 3), convert("true", False), convert(0.5, 1.0)
     (1, True, 0.5)
@@ -189,15 +189,15 @@ def convert(value: float | str, default: Any) -> Any:
 
 
 def as_number(value: float | str) -> Any:
-    """Return a whole number as an int: sizes must be."""
+    """Return a whole number as an int, as sizes must be."""
     return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def fingerprints(names: Iterable[str]) -> dict[str, dict[str, str]]:
-    """Return, of each name that is an own object, its file's name and SHA-256.
+    """Return the source file's name and SHA-256 for each of the user's own objects.
 
     Args:
-      names: Names that were found before, own ones and others.
+      names: Names that were looked up before; those without a module are skipped.
     """
     found = {}
     for name in names:

@@ -84,7 +84,7 @@ def begin(
 
 
 def finish(folder: Path) -> None:
-    """Note in the header of a run that is not resumed that its records are whole.
+    """Mark the records of a run as complete in its header.
 
     Args:
       folder: As `begin` returned it.
@@ -95,7 +95,7 @@ def finish(folder: Path) -> None:
 
 
 def write_header(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write what a run's numbers must carry along; of a resumed run, beside the first.
+    """Write the header of a run; a resumed run adds to the existing one.
 
     Args:
       folder: The folder of the run.
@@ -110,11 +110,11 @@ def write_header(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def header(kind: str, devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Collect what a number must carry along to be a result.
+    """Collect the provenance of a run's numbers.
 
     Args:
-      kind: The command that makes them, as "train".
-      devices: What the numbers were computed on: platform, kind, count.
+      kind: The command, as "train".
+      devices: Platform, kind and count of the devices.
       seed: The seed of the run.
 
     Returns:
@@ -144,11 +144,11 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
-    """Append a record as one JSON line, over a half-written one if there is any.
+    """Append a record as one JSON line, replacing a half-written one if there is any.
 
     Args:
       path: The file, created if need be.
-      record: Strings, finite numbers, None, and lists and mappings of them.
+      record: Strings, finite numbers, None, and lists and mappings of these.
 
     Raises:
       ValueError: If a number is not finite: JSON has no such numbers.
@@ -162,11 +162,11 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
 
 
 def keep(path: Path, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Drop the records that a run will write again after it is resumed.
+    """Delete the records that a resumed run will write again.
 
     Args:
-      path: A file written by append, or none yet.
-      wanted: Tells of a record whether it stays.
+      path: A file written by append; it may not exist yet.
+      wanted: Returns whether to keep a record.
 
     Raises:
       UsageError: If it cannot be written, to a full disk say.
@@ -189,7 +189,7 @@ def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
 
 
 def read(path: Path) -> list[dict[str, Any]]:
-    """Read the records of a file; a last line that was cut short is left out.
+    """Read the records of a file; an incomplete last line is ignored.
 
     Args:
       path: A file written by append.
@@ -237,7 +237,7 @@ def _writing(path: Path) -> Iterator[None]:
     except OSError as error:
         raise UsageError(
             f"{path} cannot be written ({error.strerror}); what was written before is "
-            "whole: make room on the disk, then go on with --resume."
+            "complete: free some disk space, then resume with --resume."
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""The files of a finished run: as its folder has them, or packed into records.jsonl.
+"""The files of a finished run: in its folder, or packed into records.jsonl.
 
-The packed form is what is published: each line is a record, with the name of its file.
-Settings and headers are lines as well; those of a sweep's runs say only in what they
-differ from the sweep's. Standard library only.
+The packed form is published: each line is a record, with the name of its file. Settings
+and headers are lines as well; those of a sweep's runs hold only what differs from the
+sweep's. Standard library only.
 """
 
 import functools
@@ -25,9 +25,9 @@ class RunFiles(NamedTuple):
     """The settings, header and records of a run.
 
     Attributes:
-      folder: Where they are.
-      files: By path in the folder, the content of each JSON file, and the list of
-        records of each JSONL file.
+      folder: The folder of the run.
+      files: By path in the folder, the content of each JSON file and the records of
+        each JSONL file.
     """
 
     folder: Path
@@ -40,7 +40,7 @@ class RunFiles(NamedTuple):
 
     @property
     def header(self) -> dict[str, Any]:
-        """How the records came about; see `run_dir.header`."""
+        """The provenance of the records; see `run_dir.header`."""
         return self.files["header.json"]
 
     @property
@@ -69,7 +69,7 @@ class RunFiles(NamedTuple):
 
 
 def is_run(folder: Path) -> bool:
-    """Say whether a folder has the files of a run, in either form."""
+    """Return whether a folder has the files of a run, in either form."""
     return any((folder / name).exists() for name in (PACKED, "header.json"))
 
 
@@ -77,10 +77,10 @@ def load(folder: Path) -> RunFiles:
     """Read the files of a run, without its checkpoints.
 
     Args:
-      folder: As the command left it, or as `publish` did.
+      folder: Written by a command or by `publish`.
 
     Raises:
-      UsageError: If it holds no run, or a file is damaged, naming the folder.
+      UsageError: If it holds no run or a damaged file.
     """
     packed = folder / PACKED
     try:
@@ -102,7 +102,7 @@ def load(folder: Path) -> RunFiles:
 
 
 def find(results: Path, name: str) -> RunFiles | None:
-    """Read the files of an experiment, None if it was not run.
+    """Read the files of an experiment; None if it was not run.
 
     Args:
       results: A folder with a folder for each experiment.
@@ -120,7 +120,7 @@ def _read(path: Path) -> Any:
 
 @functools.lru_cache(maxsize=64)
 def _load_packed(path: Path, changed: int) -> Mapping[str, Any]:
-    del changed  # read again when the file is another
+    del changed  # read again if the file has changed
     return unpack(run_dir.read(path))
 
 
@@ -172,10 +172,10 @@ def unpack(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def restore(folder: Path) -> None:
-    """Write the files of a published run, so that it can be resumed; packed ones go.
+    """Unpack the files of a published run, so that it can be resumed.
 
     Args:
-      folder: One with records.jsonl; in any other nothing changes.
+      folder: A folder with records.jsonl; in any other nothing changes.
     """
     packed = folder / PACKED
     if not packed.exists():
@@ -191,22 +191,22 @@ def restore(folder: Path) -> None:
 
 
 def publish(run: Path, results: Path) -> Path:
-    """Write the records of a run into one file, but not what only its machine knows.
+    """Pack the records of a run into one file, without what is specific to a machine.
 
-    That is checkpoints, and in settings and command folders and workers' names. Only
-    runs that have ended are copied, so that an unfinished sweep can be published: a
-    copy of its records goes on where they end, with --out and --resume, anywhere.
+    Checkpoints, folders and workers' names are left out. Only finished runs are copied,
+    so an unfinished sweep can be published: with --out and --resume, a copy of its
+    records can be continued anywhere.
 
     Args:
       run: The folder of a run or of a sweep, in either form.
-      results: Where a folder of the same name is made, in place of one that is there.
+      results: Where to write a folder of the same name; an existing one is replaced.
 
     Returns:
       The new folder.
 
     Raises:
-      UsageError: If it is not the folder of a run, or of one that has no records yet;
-        nothing is changed then.
+      UsageError: If it is not the folder of a run, or has no records yet; then nothing
+        is changed.
     """
     loaded = load(run)
     files = {name: _anonymous(name, x) for name, x in _finished(loaded).items()}
@@ -228,10 +228,10 @@ def publish(run: Path, results: Path) -> Path:
 
 
 def _finished(run: RunFiles) -> dict[str, Any]:
-    """Return the files that are whole.
+    """Return the files that are complete.
 
     Raises:
-      UsageError: If there are none, saying what is missing.
+      UsageError: If there are none.
     """
     folder, kind = run.folder, run.kind
     if kind not in KINDS:
@@ -242,7 +242,7 @@ def _finished(run: RunFiles) -> dict[str, Any]:
     if kind in ("train", "sweep"):
         ended = _ended(run)
         if not ended:
-            raise UsageError(f"{folder} has no run that has ended yet; let it go on.")
+            raise UsageError(f"{folder} has no finished run yet; let it continue.")
         return ended
     wanted = run.config.get(_LISTED.get(kind, ""), ["speed"])
     missing = [name for name in wanted if not run.lines(name)]
@@ -254,7 +254,7 @@ def _finished(run: RunFiles) -> dict[str, Any]:
 
 
 def _ended(run: RunFiles) -> dict[str, Any]:
-    """Return the files of the trained runs that have ended; {} if none has."""
+    """Return the files of the finished runs; {} if there are none."""
     common = {x: run.files[x] for x in ("config.json", "header.json")}
     if run.kind == "sweep":
         states = ("complete", "stopped")
@@ -275,7 +275,7 @@ def _ended(run: RunFiles) -> dict[str, Any]:
 
 
 def _anonymous(path: str, content: Any) -> Any:
-    """Leave out folders and names of workers."""
+    """Remove folders and names of workers."""
     name = path.rpartition("/")[2]
     if name == "config.json":
         hidden = [key for key in ("out", "data_dir") if key in content]
@@ -289,7 +289,7 @@ def _anonymous(path: str, content: Any) -> Any:
 
 
 def _without_folders(command: list[str]) -> list[str]:
-    """Leave out of a command where it read and wrote."""
+    """Remove from a command the folders it read and wrote."""
     kept, skip = [], False
     for word in command:
         option, equals, _ = word.partition("=")

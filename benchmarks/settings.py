@@ -1,4 +1,4 @@
-"""Settings as a user writes them, name=value."""
+"""Settings in the form name=value."""
 
 import re
 from collections.abc import Iterable
@@ -30,7 +30,7 @@ def recipe_of(optimizer: str, settings: Iterable[str]) -> tuple[str, ...]:
 
 
 def file_name(name: str) -> str:
-    """Write a name, which may be that of an object, so that a file can have it.
+    """Turn a name, which may be that of an object, into a file name.
 
     >>> file_name("optax:lion,b1=0.95")
     'optax_lion_b1_0.95'
@@ -42,8 +42,8 @@ def parse_settings(argument: str, settings: Iterable[str]) -> dict[str, float | 
     """Read settings written as name=value.
 
     Args:
-      argument: The option they were given to, for the message.
-      settings: What the user wrote.
+      argument: The option, for the message.
+      settings: The user's input.
 
     Returns:
       The values by name; numbers where they are.
@@ -66,7 +66,7 @@ def parse_settings(argument: str, settings: Iterable[str]) -> dict[str, float | 
 
 
 def format_value(value: float | int | bool | str) -> str:
-    """Write a value as short as it is exact."""
+    """Write a value in its shortest exact form."""
     if isinstance(value, float) and float(f"{value:g}") == value:
         return f"{value:g}"
     return str(value)

@@ -1,4 +1,4 @@
-"""The networks, by the names they have on the command line."""
+"""The networks, by their names on the command line."""
 
 from functools import partial
 
@@ -72,8 +72,8 @@ def lookup(name: str) -> Model:
     """Find a network by its name on the command line.
 
     Args:
-      name: A key of MODELS; or module:factory, with settings after commas if there are
-        any.
+      name: A key of MODELS; or module:factory, optionally followed by settings after
+        commas.
 
     Raises:
       UsageError: If it does not exist.

@@ -58,10 +58,10 @@ class AdamCNN(nnx.Module):
 
 
 def max_pool_3x3(x: jax.Array) -> jax.Array:
-    """Halve images by the maximum over overlapping 3x3 windows; an odd side rounds up.
+    """Apply 3x3 max-pooling with stride 2 and padding 1.
 
-    Windows begin one pixel before the image. The maximum over rows, then over columns,
-    of shifted images: its gradient is a comparison, as in `layers.max_pool`.
+    This is a maximum over shifted rows, then over shifted columns: its gradient is a
+    comparison, as in `layers.max_pool`.
     """
     for axis in (1, 2):
         length = x.shape[axis]
@@ -83,6 +83,6 @@ def adam_cnn(
     dropout: float = 0.0,
     **settings: Any,
 ) -> AdamCNN:
-    """Build the network; the weights begin as PyTorch's do by default."""
+    """Build the network with PyTorch's default initialization."""
     layers = Layers("torch", "torch", **settings)
     return AdamCNN(layers, width, input_shape, classes, dropout)

@@ -19,18 +19,18 @@ def conv_general_dilated(
 ) -> jax.Array:
     """Convolve images (NHWC) with a kernel (HWIO), as nnx.Conv asks for it.
 
-    XLA's CPU compiler brings convolutions into the layout of its fast routine, but only
-    outside of loops; inside lax.scan any other layout falls back to a naive one, some
-    fifty times slower. Forward convolutions have that layout from the start. Both
-    gradients, as JAX derives them, have not: so on a CPU they are written out here as
-    forward convolutions of transposed arrays. Other platforms keep JAX's gradients.
+    XLA's CPU compiler transposes convolutions to the layout of its fast routine, but
+    only outside loops. Inside `jax.lax.scan`, any other layout falls back to a naive
+    routine, some fifty times slower. Forward convolutions have the fast layout; the
+    gradients that JAX derives do not. So on a CPU both gradients are computed here as
+    forward convolutions of transposed arrays. Other platforms use JAX's gradients.
 
     Args:
       lhs: Images, (n, height, width, inputs).
       rhs: Kernel, (height, width, inputs, outputs).
       window_strides: Steps of the window.
       padding: "SAME", "VALID", or (before, after) for both axes.
-      **options: What nnx.Conv passes along; only its defaults are possible.
+      **options: Other arguments of nnx.Conv; only its defaults are supported.
 
     Returns:
       Images, (n, height, width, outputs).
@@ -60,7 +60,7 @@ def _plain(x, kernel, strides, padding):
 
 def _on_cpu(x, kernel, strides, padding, x_dilation=(1, 1)):
     if any(s < k for s, k in zip(x.shape[1:3], kernel.shape[:2], strict=True)):
-        # XLA would take a small image for the kernel and leave the fast routine, so
+        # XLA would mistake a small image for the kernel and leave the fast routine, so
         # pad the image where XLA cannot see that it is padding.
         gaps = zip(padding, x_dilation, strict=True)
         sides = [(before, after, dilation - 1) for (before, after), dilation in gaps]

@@ -1,4 +1,4 @@
-"""Networks of the user's own: a class or a function that builds a flax.nnx.Module."""
+"""The user's own networks: a class or function that builds a `flax.nnx.Module`."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,7 +10,7 @@ from benchmarks import own
 from benchmarks.errors import UsageError
 from benchmarks.models.types import Model
 
-# What a factory may have parameters for.
+# The keywords that a factory may accept.
 PASSED = (
     "width",
     "input_shape",
@@ -23,15 +23,15 @@ PASSED = (
 
 
 def describe(name: str) -> Model:
-    """Make the row of a network that is not in the table.
+    """Return the table entry of a network that is not in the table.
 
     Args:
-      name: module:factory, with settings after commas if there are any. The factory
-        has parameters for any of width, input_shape, classes, initializer, dtype,
-        axis_name and rngs, and may have others with defaults.
+      name: module:factory, optionally followed by settings after commas. The factory
+        accepts any of width, input_shape, classes, initializer, dtype, axis_name and
+        rngs, and other parameters that have defaults.
 
     Raises:
-      UsageError: If there is no such factory, or it needs what nobody gives.
+      UsageError: If there is no such factory, or a required argument is missing.
     """
     found = own.find("--model", name)
     settings = {key: own.as_number(value) for key, value in found.settings.items()}
@@ -41,10 +41,10 @@ def describe(name: str) -> Model:
 def from_factory(
     name: str, factory: Any, settings: dict[str, Any] | None = None
 ) -> Model:
-    """Make the row of a network from what builds it.
+    """Return the table entry of a network, given what builds it.
 
     Args:
-      name: What it is called.
+      name: Its name.
       factory: See `describe`; or a network, which is copied.
       settings: Further arguments of the factory.
     """
@@ -67,7 +67,7 @@ def from_factory(
                     f"{option}; leave it out or add one."
                 )
         for option in ("width", "initializer"):
-            if not changed[option]:  # as the factory has it
+            if not changed[option]:  # the factory's default
                 del offered[option]
         return _build(name, factory, offered, settings)
 
@@ -82,7 +82,7 @@ def _build(
         network = factory(**arguments)
     except UsageError:
         raise
-    except Exception as error:  # whatever the user's code raises
+    except Exception as error:  # the user's code may raise anything
         raise UsageError(
             f"--model {name} cannot be built ({type(error).__name__}: {error}); it was "
             f"given {', '.join(arguments)}."

@@ -1,10 +1,10 @@
-"""Initial weights by name: what `--initializer` offers, and what networks begin with.
+"""Weight initializers by name: the choices of `--initializer`, and the defaults.
 
-The fan-in of a kernel is the number of inputs that an output is a sum over, the height
-and width of a convolution's window included; its fan-out is the number of outputs that
-an input takes part in. Biases begin at zero unless a line says otherwise. The normal
-distributions of xavier, he and lecun are cut off at two standard deviations and widened
-to have the variance stated.
+The fan-in of a kernel is the number of inputs that each output sums over, including the
+height and width of a convolution's window; its fan-out is the number of outputs that
+each input contributes to. Biases are zero unless a line says otherwise. The normal
+distributions of xavier, he and lecun are truncated at two standard deviations and
+rescaled to the stated variance.
 """
 
 import math
@@ -19,7 +19,7 @@ from benchmarks.errors import check_name
 
 
 class Initializer(NamedTuple):
-    """How the kernel and the bias of a layer begin.
+    """The initial kernel and bias of a layer.
 
     Attributes:
       kernel: Takes a key, a shape (..., inputs, outputs) and a dtype.
@@ -43,10 +43,10 @@ def uniform_bias(fan_in: int) -> Callable[..., jax.Array]:
 
 
 def sparse(nonzero: int = 15) -> Callable[..., jax.Array]:
-    """Give each unit a fixed number of incoming weights from N(0, 1), the others 0.
+    """Draw a fixed number of each unit's incoming weights from N(0, 1); others are 0.
 
     Args:
-      nonzero: That number; a unit with fewer inputs has a weight for every input.
+      nonzero: That number; a unit with fewer inputs gets a weight for each.
 
     Returns:
       The initializer of a kernel (..., inputs, outputs).
@@ -66,7 +66,7 @@ def sparse(nonzero: int = 15) -> Callable[..., jax.Array]:
 def orthogonal() -> Callable[..., jax.Array]:
     """Draw orthonormal rows or columns, whichever are fewer, in float32; then cast.
 
-    Not all versions of JAX factorize matrices of 16 bits.
+    Some versions of JAX cannot factorize 16-bit matrices.
     """
 
     def init(key, shape, dtype=jnp.float32):
@@ -94,7 +94,7 @@ INITIALIZERS: dict[str, Initializer] = {
     ),
     "he-normal-fan-out": Initializer(
         initializers.variance_scaling(2.0, "fan_out", "normal"),
-        "N(0, 2/fan-out), not cut off; He et al., ICCV 2015, as torchvision has it",
+        "N(0, 2/fan-out), not truncated; He et al., ICCV 2015, as torchvision has it",
     ),
     "lecun-normal": Initializer(
         initializers.lecun_normal(),

@@ -1,4 +1,4 @@
-"""The layers that all networks are made of."""
+"""Layers shared by all networks."""
 
 from collections.abc import Callable
 
@@ -13,17 +13,17 @@ from benchmarks.models.initializers import lookup
 
 
 class Layers:
-    """Make layers that agree on initial weights, dtype, mapped axis and random keys.
+    """Make layers that share initializers, dtype, mapped axis and random keys.
 
-    Parameters and the statistics of BatchNorm are float32, whatever the dtype.
+    Parameters and BatchNorm statistics are float32, whatever the dtype.
 
     Args:
-      conv: Name of the initializer of convolutions, as the network was published.
-      dense: Name of that of dense layers.
-      initializer: The name that takes the place of both, if any.
-      dtype: The dtype of the computation, but for the last layer.
+      conv: Name of the initializer of convolutions, as published with the network.
+      dense: Name of the initializer of dense layers.
+      initializer: A name to use instead of both, if any.
+      dtype: The dtype of the computation, except in the last layer.
       axis_name: The mapped axis over which BatchNorm averages its statistics, if any.
-      rngs: The source of the initial weights.
+      rngs: Random keys for the initial weights.
     """
 
     def __init__(
@@ -52,9 +52,9 @@ class Layers:
         padding: int | None = None,
         bias: bool = True,
     ) -> nnx.Conv:
-        """Make a square convolution, padded on all sides by half its own side.
+        """Make a square convolution, padded on each side by half its size.
 
-        "SAME" is another padding where the stride is 2: it adds a row only below.
+        "SAME" pads differently at stride 2: only below and on the right.
         """
         padding = side // 2 if padding is None else padding
         return nnx.Conv(
@@ -74,7 +74,7 @@ class Layers:
     def norm(self, features: int) -> nnx.BatchNorm:
         """Make a BatchNorm; its output is float32.
 
-        The running variance is that of the batch, where PyTorch takes n/(n-1) of it.
+        The running variance averages the batch's; PyTorch multiplies that by n/(n-1).
         """
         return nnx.BatchNorm(
             features,
@@ -85,21 +85,21 @@ class Layers:
         )
 
     def dropout(self, rate: float) -> "Dropout":
-        """Make a dropout; to be called after all layers that have weights.
+        """Make a dropout layer, after all layers that have weights.
 
-        Its seed is drawn from the same source as they are: drawn last, it leaves them
-        what they are without dropout.
+        Its seed comes from the same keys as theirs: drawn last, it does not change
+        them.
         """
         return Dropout(rate, self._axis_name, self.rngs)
 
     def dense(
         self, inputs: int, outputs: int, *, bias: bool = True, blocks: int = 1
     ) -> nnx.Linear:
-        """Make a dense layer; each of its blocks of outputs has a kernel of its own."""
+        """Make a dense layer; each block of outputs is initialized separately."""
         return self._linear(inputs, outputs, self.dtype, bias, blocks)
 
     def head(self, inputs: int, outputs: int) -> nnx.Linear:
-        """Make the last layer; it computes in float32, so that logits are exact."""
+        """Make the last layer, which computes its logits in float32."""
         return self._linear(inputs, outputs, jnp.float32)
 
     def _linear(self, inputs, outputs, dtype, bias=True, blocks=1):
@@ -115,7 +115,7 @@ class Layers:
 
 
 def in_blocks(init: initializers.Initializer, blocks: int) -> Callable[..., jax.Array]:
-    """Initialise so many kernels apart and join them along the outputs."""
+    """Initialize that many kernels separately and join them along the outputs."""
     if blocks == 1:
         return init
 
@@ -128,21 +128,20 @@ def in_blocks(init: initializers.Initializer, blocks: int) -> Callable[..., jax.
 
 
 class DropoutState(nnx.Variable):
-    """What decides which features a dropout sets to zero."""
+    """The state that determines which features dropout sets to zero."""
 
 
 class Dropout(nnx.Module):
     """Set features to zero at random in training, and scale up the others.
 
-    Which ones depends on the layer's seed and on the number of calls before, both of
-    which are part of the network's state: a run that is resumed goes on with the same
-    draws. They are made for the whole batch, so that each example has its own wherever
-    it is computed.
+    The draws depend on the layer's seed and on the number of previous calls. Both are
+    part of the network's state, so a resumed run continues with the same draws. They
+    are made for the whole batch: an example's draws do not depend on its device.
 
     Args:
       rate: The probability of a zero, in [0, 1).
-      axis_name: The mapped axis that divides the batch, if any.
-      rngs: The source of the seed.
+      axis_name: The mapped axis that splits the batch, if any.
+      rngs: Random keys for the seed.
     """
 
     def __init__(self, rate: float, axis_name: str | None, rngs: nnx.Rngs):
@@ -153,7 +152,7 @@ class Dropout(nnx.Module):
         self.calls = DropoutState(jnp.uint32(0))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map (n, ...) to the same shape; in evaluation to the same values."""
+        """Map (n, ...) to the same shape; the identity in evaluation."""
         if self.deterministic or not self.rate:
             return x
         key = jax.random.fold_in(jax.random.key(self.seed[...]), self.calls[...])
@@ -171,15 +170,15 @@ class Dropout(nnx.Module):
 
 
 class ConvNorm(nnx.Module):
-    """Convolve, then normalise over the batch.
+    """Convolution and BatchNorm.
 
     Args:
-      layers: What the layers agree on.
-      inputs: Channels of the images.
-      outputs: Channels of the result.
-      side: Side of the convolution's window.
-      stride: Its step.
-      bias: Whether the convolution has one, though BatchNorm takes it away again.
+      layers: See `Layers`.
+      inputs: Number of input channels.
+      outputs: Number of output channels.
+      side: Height and width of the kernel.
+      stride: Stride of the convolution.
+      bias: Whether the convolution has a bias, though BatchNorm subtracts it again.
     """
 
     def __init__(
@@ -205,11 +204,11 @@ class ConvNorm(nnx.Module):
 
 
 def max_pool(x: jax.Array) -> jax.Array:
-    """Halve images by the maximum over 2x2 windows; an odd last row or column is cut.
+    """Apply 2x2 max-pooling; an odd last row or column is dropped.
 
-    A maximum over two axes of a reshaped array: its gradient is a comparison, which
-    XLA fuses, where that of a window reduction is a scatter. This makes an epoch on a
-    CPU a quarter shorter.
+    This is a maximum over two axes of a reshaped array: its gradient is a comparison,
+    which XLA fuses, while that of a window reduction is a scatter. It shortens an epoch
+    on a CPU by a quarter.
     """
     n, height, width, channels = x.shape
     x = x[:, : height // 2 * 2, : width // 2 * 2]

@@ -1,8 +1,8 @@
 """LeNet-5, with ReLU and max-pooling.
 
-LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998. There it
-has saturating units, weighted averages for pooling, and a second convolution that does
-not connect all channels.
+LeCun et al., Gradient-Based Learning Applied to Document Recognition, 1998. Their
+network has saturating units, pools by weighted averages, and does not connect all
+channels in the second convolution.
 """
 
 from typing import Any
@@ -51,7 +51,7 @@ class LeNet(nnx.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map images (n, height, width, channels) to logits (n, classes).
 
-        Smaller images are set into the middle of 32x32 zeros, as LeCun did with MNIST.
+        Smaller images are centered in 32x32 zeros, as LeCun did with MNIST.
         """
         missing = [max(32 - side, 0) for side in x.shape[1:3]]
         border = [(pixels // 2, pixels - pixels // 2) for pixels in missing]
@@ -67,5 +67,5 @@ class LeNet(nnx.Module):
 def lenet(
     width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
 ) -> LeNet:
-    """Build a LeNet; the weights begin as PyTorch's do by default."""
+    """Build a LeNet with PyTorch's default initialization."""
     return LeNet(Layers("torch", "torch", **settings), width, input_shape, classes)

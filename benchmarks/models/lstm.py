@@ -1,4 +1,4 @@
-"""A language model of characters: embedding, LSTM layers, a dense layer.
+"""A character-level language model: embedding, LSTM layers, a dense layer.
 
 Hochreiter and Schmidhuber, 1997, with the forget gate of Gers et al., 2000.
 """
@@ -14,12 +14,11 @@ from benchmarks.models.layers import Layers
 
 
 class LSTM(nnx.Module):
-    """One layer of an LSTM, which begins with h = c = 0.
+    """One LSTM layer, with initial state h = c = 0.
 
     i, f, o = σ(x W + h U + b) and g = tanh(x W + h U + b), each with its own W, U, b;
     c = f c + i g and h = o tanh(c). PyTorch has two biases, of which only the sum
-    matters. The matrices of a gate are initialised apart from those of the others, and
-    c is float32.
+    matters. The matrices of each gate are initialized separately; c is float32.
 
     Args:
       layers: What the layers agree on.
@@ -33,7 +32,7 @@ class LSTM(nnx.Module):
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map x (n, length, inputs) to h (n, length, outputs)."""
-        gates = self.input(x)  # of all times at once, outside of the loop
+        gates = self.input(x)  # of all steps at once, outside the loop
         u = self.recurrent.kernel[...].astype(gates.dtype)
 
         def step(carry, gates):
@@ -51,7 +50,7 @@ class LSTM(nnx.Module):
 
 
 class LanguageModel(nnx.Module):
-    """Predict at every place of a text the token that follows.
+    """Predict the next token at every position of a text.
 
     Args:
       layers: What the layers agree on.
@@ -82,10 +81,10 @@ class LanguageModel(nnx.Module):
 def lstm(
     depth: int, width: int, input_shape: tuple[int], classes: int, **settings: Any
 ) -> LanguageModel:
-    """Build a language model with so many LSTM layers.
+    """Build a language model with the given number of LSTM layers.
 
-    Weights begin as PyTorch's by default: U(±1/√width), and N(0, 1) the embedding.
+    With PyTorch's default initialization: U(±1/√width), and N(0, 1) for the embedding.
     """
-    del input_shape  # any length will do
+    del input_shape  # works for any length
     layers = Layers("torch", "torch", **settings)
     return LanguageModel(layers, depth, width, classes)

@@ -60,7 +60,7 @@ def mlp(
     dropout: float = 0.0,
     **settings: Any,
 ) -> MLP:
-    """Build a number of hidden layers; the weights begin as PyTorch's by default."""
+    """Build a number of hidden layers with PyTorch's default initialization."""
     layers = Layers("torch", "torch", **settings)
     return MLP(layers, math.prod(input_shape), [width] * hidden, classes, dropout)
 

@@ -64,7 +64,7 @@ def bottleneck(layers: Layers, inputs: int, width: int, stride: int) -> Block:
 class ResNet(nnx.Module):
     """A convolution, stages of blocks, the mean over all pixels, a dense layer.
 
-    From the second on each stage begins with stride 2 and has twice the width.
+    Each stage after the first begins with stride 2 and doubles the width.
 
     Args:
       layers: What the layers agree on.
@@ -115,7 +115,7 @@ def resnet18(
 ) -> ResNet:
     """Build the ResNet-18 of Padam's experiments on 32x32 images.
 
-    The weights begin as PyTorch's do by default, BatchNorm's scale at one.
+    With PyTorch's default initialization, and BatchNorm scales of one.
     """
     layers = Layers("torch", "torch", **settings)
     return ResNet(layers, basic, (2, 2, 2, 2), width, input_shape[-1], classes)
@@ -124,7 +124,7 @@ def resnet18(
 def resnet18_imagenet(
     width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
 ) -> ResNet:
-    """Build torchvision's resnet18; its weights begin as there."""
+    """Build torchvision's resnet18, with its initialization."""
     layers = Layers("he-normal-fan-out", "torch", **settings)
     depths, channels = (2, 2, 2, 2), input_shape[-1]
     return ResNet(layers, basic, depths, width, channels, classes, large=True)
@@ -133,7 +133,7 @@ def resnet18_imagenet(
 def resnet50_imagenet(
     width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
 ) -> ResNet:
-    """Build torchvision's resnet50, called v1.5; its weights begin as there."""
+    """Build torchvision's resnet50 (v1.5), with its initialization."""
     layers = Layers("he-normal-fan-out", "torch", **settings)
     depths, channels = (3, 4, 6, 3), input_shape[-1]
     return ResNet(layers, bottleneck, depths, width, channels, classes, large=True)

@@ -1,4 +1,4 @@
-"""What a network of the benchmarks is."""
+"""The table entry of a network."""
 
 from collections.abc import Callable
 from typing import Literal, NamedTuple
@@ -7,18 +7,18 @@ from flax import nnx
 
 
 class Model(NamedTuple):
-    """One row of the table.
+    """A network of the benchmarks.
 
     Attributes:
-      build: Takes by name width, input_shape, classes, initializer, dtype, axis_name
-        and rngs, all of which layers.Layers explains; with initializer=None
-        the weights begin as published. The shape is (height, width, channels) of an
-        image or (length,) of a text, and classes of a text are its different tokens.
-        The model maps a batch to logits in float32.
-      width: The width as published: channels of the first convolution, or units of a
-        hidden layer. The other layers grow with it.
-      smallest_side: The fewest pixels an image may have along a side; 0 for any input.
-      takes: Images (float), or text (integers); None for whatever comes.
+      build: Takes the keywords width, input_shape, classes, initializer, dtype,
+        axis_name and rngs, explained in `layers.Layers`; initializer=None is the
+        published initialization. The shape is (height, width, channels) of an image or
+        (length,) of a text; the classes of a text are its tokens. The model maps a
+        batch to logits in float32.
+      width: The published width: channels of the first convolution, or units of a
+        hidden layer. The other layers scale with it.
+      smallest_side: The smallest height and width of an image; 0 for any input.
+      takes: "images" (float) or "text" (integers); None for any input.
       description: One line.
     """
 

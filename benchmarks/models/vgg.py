@@ -13,15 +13,15 @@ from benchmarks.models.layers import ConvNorm, Layers, global_mean, max_pool
 
 
 class VGG(nnx.Module):
-    """Stages of blocks, the image halved after each, then dense layers.
+    """Stages of blocks with 2x2 max-pooling after each, then dense layers.
 
     Args:
       layers: What the layers agree on.
       stages: For each stage the output channels of its blocks.
       input_shape: Height, width and channels of the images.
       classes: Number of classes.
-      hidden: Sizes of dense layers before the last. With any, they see every pixel of
-        the last image; without, the last layer sees the mean over its pixels.
+      hidden: Sizes of dense layers before the last. If empty, the last layer takes the
+        mean over all pixels, else the first dense layer takes every pixel.
     """
 
     def __init__(
@@ -75,8 +75,9 @@ def vgg16(
 ) -> VGG:
     """Build the VGG-16 of Padam's experiments: thirteen convolutions, one dense layer.
 
-    On 32x32 images the five poolings leave one pixel. The weights begin as PyTorch's do
-    by default; BatchNorm's scale at one, though PyTorch drew it from U(0, 1) up to 1.1.
+    On 32x32 images the five poolings leave one pixel. With PyTorch's default
+    initialization, and BatchNorm scales of one (PyTorch up to 1.1 drew them from
+    U(0, 1)).
     """
     layers = Layers("torch", "torch", **settings)
     return VGG(layers, _sixteen(width), input_shape, classes)
@@ -87,8 +88,8 @@ def vgg16_imagenet(
 ) -> VGG:
     """Build torchvision's vgg16_bn: thirteen convolutions, three dense layers.
 
-    Without its dropout, which would be the only source of randomness in a step.
-    Weights begin as torchvision's.
+    With torchvision's initialization, but without its dropout, which would be the only
+    randomness in a step.
     """
     layers = Layers("he-normal-fan-out", "gaussian", **settings)
     hidden = [64 * width] * 2

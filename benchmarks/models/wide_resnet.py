@@ -1,8 +1,8 @@
 """The wide residual network of Padam's experiments.
 
-After Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016, but for three things:
-BatchNorm and ReLU follow the convolutions, the first convolution is as wide as the
-first stage, and there is no dropout.
+After Zagoruyko and Komodakis, Wide Residual Networks, BMVC 2016, with three
+differences: BatchNorm and ReLU follow the convolutions, the first convolution is as
+wide as the first stage, and there is no dropout.
 """
 
 from typing import Any
@@ -16,8 +16,9 @@ def wrn_16_4(
 ) -> ResNet:
     """Build WRN-16-4: three stages of two basic blocks; 64 is four times the usual 16.
 
-    Convolutions begin from N(0, 2/fan-out) and the dense layer as PyTorch's, as in the
-    authors' program. On 32x32 images its 8x8 pooling is the mean over all pixels.
+    Convolutions are drawn from N(0, 2/fan-out) and the dense layer has PyTorch's
+    default initialization, as in the authors' program. On 32x32 images its 8x8 pooling
+    is the mean over all pixels.
     """
     layers = Layers("he-normal-fan-out", "torch", **settings)
     return ResNet(layers, basic, (2, 2, 2), width, input_shape[-1], classes)

@@ -84,7 +84,7 @@ def _read(folder: Path) -> outcomes.Outcome:
         )
     outcome = outcomes.interpret(files)
     if not outcome.runs:
-        raise UsageError(f"{folder} has no run with records yet; let it go on.")
+        raise UsageError(f"{folder} has no run with records yet; let it continue.")
     return outcome
 
 

@@ -175,7 +175,7 @@ class Checkpoints:
         reason = _shorten(error, self.folder)
         return UsageError(
             f"a checkpoint cannot be written to {self.folder} ({reason}); those before "
-            "it are whole: make room on the disk, then go on with --resume."
+            "it are complete: free some disk space, then resume with --resume."
         )
 
 

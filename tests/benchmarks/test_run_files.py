@@ -139,7 +139,7 @@ def not_json(folder):
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (half_train, "has no run that has ended yet"),
+        (half_train, "has no finished run yet"),
         (half_regret, "is unfinished, it has no records of sparse"),
         (cut_off, "is unfinished, it has no end"),
         (damaged, "cannot be read: .*line 1 is not JSON"),

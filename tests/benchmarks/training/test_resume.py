@@ -254,7 +254,7 @@ def test_full_disk_ends_the_run_and_leaves_the_last_checkpoint(tmp_path, cache, 
     status, errors = finish(process)
     assert status == 2
     assert errors.startswith(f"error: a checkpoint cannot be written to {out}")
-    assert "make room on the disk, then go on with --resume" in errors
+    assert "free some disk space, then resume with --resume" in errors
     assert errors.count("\n") == 1
     assert size(out) < EPOCHS
     assert checkpoints_that_can_be_read(out)

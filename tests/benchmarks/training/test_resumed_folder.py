@@ -139,8 +139,8 @@ def test_record_that_cannot_be_written_is_one_line(tmp_path):
     with pytest.raises(UsageError) as caught:
         run_dir.append(path, {"epoch": 2})
     assert str(caught.value) == (
-        f"{path} cannot be written (Is a directory); what was written before is whole: "
-        "make room on the disk, then go on with --resume."
+        f"{path} cannot be written (Is a directory); what was written before is "
+        "complete: free some disk space, then resume with --resume."
     )
 
 
