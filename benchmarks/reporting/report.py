@@ -15,8 +15,8 @@ from benchmarks.reporting import claims, overview, sections, sources, summary
 from benchmarks.reporting.sections import Section
 from benchmarks.reporting.views import as_markdown, write_plot
 
-# Shown within the section of another experiment, if there is one.
-_SHOWN_WITHIN = {"dilemma-small-rate": "dilemma"}
+# The experiments that are shown within the section of another one, if there is one.
+_WITHIN = {name: row.within for name, row in EXPERIMENTS.items() if row.within}
 _SPEED = ("growth", "speed")
 
 
@@ -44,9 +44,7 @@ def build(results: Path, plots: Path) -> list[Section]:
     shown = [
         sections.describe(folder, plots)
         for folder in folders
-        # Those of SGD are shown with the experiment that they are compared with.
-        if not (folder.name.endswith("-sgd") and folder.name[:-4] in names)
-        and _SHOWN_WITHIN.get(folder.name) not in names
+        if _WITHIN.get(folder.name) not in names
     ]
     return shown + [
         sections.describe_not_run(name)
@@ -73,8 +71,7 @@ def compose(
     """
     titles = {section.name: section.title for section in described}
     # Claims of what is shown within another section lead there.
-    within = {f"{name}-sgd": name for name in titles} | _SHOWN_WITHIN
-    within = {name: main for name, main in within.items() if name not in titles}
+    within = {name: main for name, main in _WITHIN.items() if name not in titles}
     titles |= {name: titles[main] for name, main in within.items() if main in titles}
     done = {name for name in EXPERIMENTS if run_files.is_run(results / name)}
     parts = [
@@ -115,7 +112,7 @@ def _list_not_run(done: Set[str]) -> str:
     """List the experiments without results, and how to run them."""
     table = Table("experiment", "budget", "expected", "here", "command")
     for name, experiment in EXPERIMENTS.items():
-        if name in done or (name.endswith("-sgd") and name[:-4] in done):
+        if name in done or experiment.within in done:
             continue
         config = experiment.config
         table.add_row(

@@ -520,13 +520,10 @@ def group_by_b0(outcome: Outcome) -> dict[str, dict[float, list[Run]]]:
     """Group the runs of AdaGrad-Norm and of SGD with the steps 1/b0 by method and b0.
 
     Args:
-      outcome: A sweep of AdaGrad-Norm over b0; that of SGD lies beside it, its name
-        with -sgd at the end.
+      outcome: A sweep of AdaGrad-Norm over b0; that of SGD is its baseline.
     """
-    others = outcome.folder.with_name(f"{outcome.folder.name}-sgd")
-    runs = list(outcome.runs)
-    if run_files.is_run(others):
-        runs += read(others).runs
+    runs = with_baseline(outcome)
+    runs = [*outcome.runs, *runs[: -len(outcome.runs)]]
     methods: dict[str, dict[float, list[Run]]] = {}
     for same in group(runs).values():
         settings, label = same[0].settings, same[0].label

@@ -25,7 +25,7 @@ _RULE = (
     "so they are *checked* or *violated*, and counted apart. Train accuracy in the "
     "tables is that of the final weights on the training set without augmentation, or, "
     "of runs that did not measure it, that of the last epoch while training. The "
-    "rules, and the margin of each experiment, are in [experiments.py](experiments.py)."
+    "rules, and the margin of each experiment, are in [experiments](experiments)."
 )
 _WORDS = {HOLDS: "checked", FAILS: "violated"}
 _HOLD = ("hold", "do not hold", "are undecided")

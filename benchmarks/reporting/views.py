@@ -331,21 +331,12 @@ def _stopped(outcome: Outcome) -> str:
     )
 
 
-# Experiments whose question needs another picture.
-_VIEWS: dict[str, Callable[[Outcome, str, Path], Parts]] = {
-    "dilemma": _view_rates,
-    "shakespeare": _view_best_rates,
-    "shakespeare-p": _view_best_rates,
-    "adam-mnist": _view_lowest_losses,
-    "adam-mnist-dropout": _view_lowest_losses,
-    "adam-cifar10": _view_lowest_losses,
-    "santa-mlp": _view_lowest_losses,
-    "b0-logistic": _view_robustness,
-    "b0-logistic-batch": _view_robustness,
-    "b0-mlp": _view_robustness,
-    "b0-mlp-batch": _view_robustness,
-    "b0-lenet": _view_robustness,
-    "b0-resnet18": _view_robustness,
+# By the names that experiments give them.
+VIEWS: dict[str, Callable[[Outcome, str, Path], Parts]] = {
+    "rates": _view_rates,
+    "best rates": _view_best_rates,
+    "lowest losses": _view_lowest_losses,
+    "robustness": _view_robustness,
 }
 
 
@@ -359,7 +350,8 @@ def show(outcome: Outcome, plot: Path) -> Parts:
     Returns:
       Paragraphs of Markdown, and the plots.
     """
-    view = _VIEWS.get(outcome.folder.name)
+    experiment = EXPERIMENTS.get(outcome.folder.name)
+    view = VIEWS.get(experiment.view) if experiment else None
     if any(run.stage for run in outcome.runs):
         view = _view_tuned
     elif view is None:

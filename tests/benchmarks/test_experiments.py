@@ -15,8 +15,11 @@ from benchmarks import data, optimizers, run_dir, run_files
 from benchmarks.__main__ import _parse, main
 from benchmarks.data.imagenet import ImageStream
 from benchmarks.data.preprocessing import Pixels, Tokens
-from benchmarks.experiments import EXPERIMENTS, gpu_commands
+from benchmarks.experiments import EXPERIMENTS, find_claims, gpu_commands
 from benchmarks.optimizers import OPTIMIZERS
+from benchmarks.reporting import views
+from benchmarks.reporting.claims.quantities import QUANTITIES
+from benchmarks.reporting.statistics import region
 from benchmarks.step_time import measure
 from benchmarks.training import setup
 from benchmarks.training.devices import DeviceLayout
@@ -221,3 +224,15 @@ def test_what_is_swept_exists(name):
         assert len(set(values.split(","))) > 1
         for optimizer in experiment.config.optimizers:
             assert setting in fields | set(OPTIMIZERS[optimizer].recipe)
+
+
+def test_every_claim_can_be_judged_and_every_experiment_shown():
+    claims = find_claims()
+    assert len(claims) == sum(len(x.claims) for x in EXPERIMENTS.values())
+    for claim in claims:
+        experiments = {x.split("/")[0] for x in (claim.first, claim.second) if x}
+        assert {*experiments, claim.experiment} <= EXPERIMENTS.keys()
+        region(claim.relation, 0.5)  # knows the relation
+        assert claim.quantity in QUANTITIES
+    assert {x.view for x in EXPERIMENTS.values()} == {"", *views.VIEWS}
+    assert {x.within for x in EXPERIMENTS.values()} <= {"", *EXPERIMENTS}

@@ -6,26 +6,21 @@ Each claim is judged by the rule of `benchmarks.statistics`, from the records al
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from benchmarks.reporting.claims import buffalo, gu, oxford, package, southampton
+from benchmarks.experiments import find_claims
+from benchmarks.experiments.types import PACKAGE, SEEDS, THEOREM
+from benchmarks.reporting.claims import buffalo
 from benchmarks.reporting.claims.paired import judge_comparisons
 from benchmarks.reporting.claims.studies import judge_studies
 from benchmarks.reporting.claims.sweeps import judge_p_and_rate, judge_robustness
 from benchmarks.reporting.claims.theory import judge_surfaces, judge_theory
-from benchmarks.reporting.claims.verdict import PACKAGE, SEEDS, THEOREM, Verdict
+from benchmarks.reporting.claims.verdict import Verdict
 
 __all__ = ["KINDS", "PACKAGE", "SEEDS", "THEOREM", "Verdict", "judge"]
 
 KINDS = (SEEDS, THEOREM, PACKAGE)
 
-_COMPARISONS = (
-    *gu.COMPARISONS,
-    *oxford.COMPARISONS,
-    *southampton.COMPARISONS,
-    *buffalo.COMPARISONS,
-    *package.COMPARISONS,
-)
 _JUDGES: tuple[Callable[[Path], Iterable[Verdict]], ...] = (
-    lambda results: judge_comparisons(results, _COMPARISONS),
+    lambda results: judge_comparisons(results, find_claims()),
     judge_p_and_rate,
     judge_robustness,
     buffalo.judge_lbfgs,

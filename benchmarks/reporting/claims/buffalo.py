@@ -1,13 +1,14 @@
-"""Claims of Buffalo's slides about trained networks."""
+"""Claims of Buffalo's slides that join several comparisons."""
 
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from benchmarks.experiments.types import BUFFALO
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims import quantities
-from benchmarks.reporting.claims.paired import Comparison, conclude, pair, sample
+from benchmarks.reporting.claims.paired import conclude, pair, sample
 from benchmarks.reporting.claims.quantities import Quantity
-from benchmarks.reporting.claims.verdict import BUFFALO, Verdict
+from benchmarks.reporting.claims.verdict import Verdict
 from benchmarks.reporting.results import Measure, Outcome, Run
 from benchmarks.reporting.statistics import (
     FAILS,
@@ -18,72 +19,6 @@ from benchmarks.reporting.statistics import (
     decide,
     interval,
     region,
-)
-
-_FITTED = (("momentum", "SGD with momentum"), ("adam", "Adam"), ("padam", "Padam"))
-
-
-def _after_training_error_0() -> list[Comparison]:
-    """Ask whether the test error still falls once the train error is 0."""
-    return [
-        Comparison(
-            f"Test error still falls after the train error of {say} is 0",
-            BUFFALO,
-            f"digits/{x}",
-            "",
-            "better",
-            quantities.FALL_AFTER_0,
-            "digits",
-            "test error after 0",
-            after_results=True,
-        )
-        for x, say in _FITTED
-    ]
-
-
-def _decay_schemes() -> list[Comparison]:
-    schemes = ("linear", "multi-stage", "exponential", "inverse-time", "cosine")
-    return [
-        Comparison(
-            f"A learning rate with {scheme} decay ends better than a constant one",
-            f"{BUFFALO}, asked for",
-            f"decay-schemes/momentum schedule={scheme}",
-            "decay-schemes/momentum schedule=constant",
-            "better",
-            quantities.END,
-            "subset, 30 epochs",
-            "decay-schemes",
-        )
-        for scheme in schemes
-    ]
-
-
-def _santa() -> list[Comparison]:
-    """Compare each Santa at the rate with the lowest train loss."""
-    return [
-        Comparison(
-            f"{label} ends better than {other}",
-            BUFFALO,
-            f"santa-mlp/{name} learning_rate=best",
-            f"santa-mlp/{second} learning_rate=best",
-            "better",
-            quantities.END,
-            "two layers, MNIST",
-            "santa-mlp",
-            by=outcomes.TRAIN_LOSS,
-        )
-        for name, label in (("santa-e", "Santa-E"), ("santa-sss", "Santa-SSS"))
-        for second, other in (
-            ("momentum", "SGD with momentum"),
-            ("rmsprop", "RMSProp"),
-        )
-    ]
-
-
-COMPARISONS: Sequence[Comparison] = (
-    *_after_training_error_0(),
-    *_decay_schemes(),
-    *_santa(),
 )
 
 _NETWORKS = {"logistic": "logistic regression", "mlp": "two layers"}

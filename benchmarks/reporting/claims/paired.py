@@ -1,15 +1,14 @@
 """Claims that compare two optimizers seed by seed."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from benchmarks.experiments import EXPERIMENTS, Experiment
+from benchmarks.experiments import EXPERIMENTS, Comparison, Experiment
 from benchmarks.reporting import results as outcomes
-from benchmarks.reporting.claims.quantities import END, Config, Quantity
-from benchmarks.reporting.claims.verdict import SEEDS, Verdict
-from benchmarks.reporting.results import Measure, Outcome, Run
+from benchmarks.reporting.claims.quantities import QUANTITIES, Config, Quantity
+from benchmarks.reporting.claims.verdict import Verdict
+from benchmarks.reporting.results import Outcome, Run
 from benchmarks.reporting.statistics import (
     FAILS,
     HOLDS,
@@ -23,54 +22,17 @@ from benchmarks.reporting.statistics import (
 )
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """A claim about two optimizers.
+def quantity_of(row: Comparison) -> Quantity:
+    """Return what a claim compares."""
+    return QUANTITIES[row.quantity]
 
-    Attributes:
-      claim: What is claimed.
-      source: By whom.
-      first: Whose runs: experiment, optimizer and settings, as `find` takes.
-      second: With whose runs they are compared.
-      relation: What `statistics.region` knows.
-      quantity: What is compared.
-      scale: The column of the table.
-      family: Rows of the same family are decided together, by Holm's procedure.
-      kind: What kind of claim it is.
-      after_results: Whether the row was written when its records already existed.
-      by: What a setting that is "best" is chosen by; None: what the runs are judged by.
-      decided_in: The experiment that decides it, if it is not that of `first`.
-    """
 
-    claim: str
-    source: str
-    first: str
-    second: str
-    relation: str
-    quantity: Quantity = END
-    scale: str = ""
-    family: str = ""
-    kind: str = SEEDS
-    after_results: bool = False
-    by: Measure | None = None
-    decided_in: str = ""
-
-    @property
-    def experiment(self) -> str:
-        """Where its runs are."""
-        return self.decided_in or self.first.split("/")[0]
-
-    @property
-    def margin(self) -> float:
-        """The largest difference that does not matter."""
-        if self.quantity.margin is not None:
-            return self.quantity.margin
-        return EXPERIMENTS.get(self.experiment, Experiment).margin
-
-    @property
-    def region(self) -> Region:
-        """The differences for which the claim is true."""
-        return region(self.relation, self.margin)
+def region_of(row: Comparison) -> Region:
+    """Return the differences for which a claim is true."""
+    margin = quantity_of(row).margin
+    if margin is None:
+        margin = EXPERIMENTS.get(row.experiment, Experiment).margin
+    return region(row.relation, margin)
 
 
 class Sample(NamedTuple):
@@ -132,7 +94,7 @@ def judge_comparisons(results: Path, rows: Sequence[Comparison]) -> list[Verdict
     sizes = [0] * len(rows)
     for members in families.values():
         family = {
-            i: (pair(*samples, rows[i].quantity), rows[i].region)
+            i: (pair(*samples, quantity_of(rows[i])), region_of(rows[i]))
             for i in members
             if (samples := measured[i])
         }
@@ -148,16 +110,18 @@ def judge_comparisons(results: Path, rows: Sequence[Comparison]) -> list[Verdict
 
 def _measure(results: Path, row: Comparison) -> tuple[Sample, Sample] | None:
     """Read what a row compares, if it was run."""
-    outcome, first = outcomes.find(results, row.first, row.by)
-    other, second = outcomes.find(results, row.second or row.first, row.by)
+    quantity = quantity_of(row)
+    by = outcomes.TRAIN_LOSS if row.by_train_loss else None
+    outcome, first = outcomes.find(results, row.first, by)
+    other, second = outcomes.find(results, row.second or row.first, by)
     if not first or not second or outcome is None or other is None:
         return None
-    if row.quantity.both is not None:
-        return _measure_both(row.quantity.both, (outcome, first), (other, second))
-    a = sample(outcome, first, row.quantity)
+    if quantity.both is not None:
+        return _measure_both(quantity.both, (outcome, first), (other, second))
+    a = sample(outcome, first, quantity)
     if not row.second:  # a value that is itself a difference
         return a, Sample("", dict.fromkeys(a.values, 0.0))
-    return a, sample(other, second, row.quantity)
+    return a, sample(other, second, quantity)
 
 
 def _measure_both(
@@ -182,13 +146,14 @@ def _measure_both(
 def _write(
     row: Comparison, samples: tuple[Sample, Sample] | None, verdict: str, size: int
 ) -> Verdict:
+    quantity, claimed = quantity_of(row), region_of(row)
     text, ends = "not run", None
     if samples:
-        ends = interval(pair(*samples, row.quantity))
-        text = f"{ends.write(row.quantity.places)}, in {row.quantity.unit}"
-        figures = ", ".join(x.write(row.quantity) for x in samples if x.label)
-        text += f"; {row.quantity.name}: {figures}"
-        if verdict == UNDECIDED and decide(ends, row.region) != UNDECIDED:
+        ends = interval(pair(*samples, quantity))
+        text = f"{ends.write(quantity.places)}, in {quantity.unit}"
+        figures = ", ".join(x.write(quantity) for x in samples if x.label)
+        text += f"; {quantity.name}: {figures}"
+        if verdict == UNDECIDED and decide(ends, claimed) != UNDECIDED:
             text += f"; decided alone, but not as one of {size} (Holm)"
     return Verdict(
         row.claim,
@@ -199,9 +164,9 @@ def _write(
         row.experiment,
         row.scale,
         ends,
-        row.quantity.unit,
+        quantity.unit,
         row.after_results,
-        row.region if samples else None,
+        claimed if samples else None,
     )
 
 

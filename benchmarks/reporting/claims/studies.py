@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import run_files
-from benchmarks.reporting.claims.verdict import SEEDS, THEOREM, Verdict
+from benchmarks.experiments.types import SEEDS, THEOREM
+from benchmarks.reporting.claims.verdict import Verdict
 from benchmarks.reporting.statistics import NOT_RUN
 from benchmarks.reporting.theory_findings import JUDGES
 from benchmarks.theory.plans import PLANS

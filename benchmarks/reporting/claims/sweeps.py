@@ -5,8 +5,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from benchmarks import run_files
+from benchmarks.experiments.types import OXFORD, SOUTHAMPTON
 from benchmarks.reporting import results as outcomes
-from benchmarks.reporting.claims.verdict import OXFORD, SOUTHAMPTON, Verdict
+from benchmarks.reporting.claims.verdict import Verdict
 from benchmarks.reporting.results import Outcome, Run
 from benchmarks.reporting.statistics import (
     FAILS,

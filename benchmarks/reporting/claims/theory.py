@@ -6,14 +6,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import run_files
-from benchmarks.reporting.claims.verdict import (
+from benchmarks.experiments.types import (
     BUFFALO,
     GU,
     PACKAGE,
     SEEDS,
     THEOREM,
-    Verdict,
 )
+from benchmarks.reporting.claims.verdict import Verdict
 from benchmarks.reporting.statistics import (
     FAILS,
     HOLDS,

@@ -2,17 +2,8 @@
 
 from typing import NamedTuple
 
+from benchmarks.experiments.types import SEEDS
 from benchmarks.reporting.statistics import Interval, Region
-
-# The kinds of claim, which are counted apart.
-SEEDS = "claims of the sources"
-THEOREM = "theorems, checked in code"
-PACKAGE = "claims of this package"
-
-GU = "Gu's slides"
-SOUTHAMPTON = "Southampton's report"
-OXFORD = "Oxford's slides"
-BUFFALO = "Buffalo's slides"
 
 
 class Verdict(NamedTuple):
