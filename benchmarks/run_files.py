@@ -209,7 +209,7 @@ def publish(run: Path, results: Path) -> Path:
         is changed.
     """
     loaded = load(run)
-    files = {name: _anonymous(name, x) for name, x in _finished(loaded).items()}
+    files = {name: _anonymous(name, x) for name, x in find_finished(loaded).items()}
     target = results / run.resolve().name
     is_new = not target.exists()
     target.mkdir(parents=True, exist_ok=True)
@@ -227,8 +227,11 @@ def publish(run: Path, results: Path) -> Path:
     return target
 
 
-def _finished(run: RunFiles) -> dict[str, Any]:
-    """Return the files that are complete.
+def find_finished(run: RunFiles) -> dict[str, Any]:
+    """Return the files of a run that are complete: what is published of it.
+
+    Args:
+      run: As `load` returns it.
 
     Raises:
       UsageError: If there are none.

@@ -8,6 +8,7 @@ from pathlib import Path
 from markdown_it import MarkdownIt
 
 from benchmarks.reporting.overview import anchor
+from benchmarks.reporting.plots.style import VECTORS
 from benchmarks.reporting.statistics import FAILS, HOLDS, UNDECIDED
 
 _CLASSES = {HOLDS: "holds", "checked": "holds", FAILS: "fails", "violated": "fails"}
@@ -34,7 +35,12 @@ def write(text: str, out: Path) -> str:
 
 
 def _embed(path: Path) -> str:
-    return f'src="data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"'
+    """Put an image into the page, as SVG if it was drawn so, too."""
+    kind, vector = "png", path.parent / VECTORS / f"{path.stem}.svg"
+    if vector.exists():
+        kind, path = "svg+xml", vector
+    content = base64.b64encode(path.read_bytes()).decode()
+    return f'src="data:image/{kind};base64,{content}"'
 
 
 def _add_anchor(found: re.Match[str]) -> str:
@@ -67,6 +73,11 @@ th, td { padding: .2rem .7rem; border-bottom: 1px solid var(--line); text-align:
   vertical-align: top; min-width: 4rem; }
 td:first-child { min-width: 12rem; }
 img { max-width: 100%; background: #fff; }
+@media (max-width: 40rem) {  /* the words in a plot stay readable */
+  p:has(> img) { overflow-x: auto; }
+  img { width: 44rem; max-width: none; }
+  ul { padding-left: 1.2rem; }
+}
 pre { overflow-x: auto; }
 code { background: var(--code); padding: 0 .2rem; overflow-wrap: anywhere; }
 a { color: var(--link); }

@@ -133,7 +133,8 @@ def _describe_regret(files: RunFiles, plots: Path) -> Section:
     for name, table, draw in regret_plots.pictures(lines):
         if table:
             parts += [f"**{table.title}**", as_markdown(table)]
-        drawn.append(Plot(plots / f"{name}.png", captions[name]))
+        own = "" if files.folder.name == "regret" else f"{files.folder.name}-"
+        drawn.append(Plot(plots / f"{own}{name}.png", captions[name]))
         draw(drawn[-1].path)
     parts.append(_sign(files))
     title, text = "Regret, and where p decides", "\n\n".join(parts)
@@ -143,7 +144,7 @@ def _describe_regret(files: RunFiles, plots: Path) -> Section:
 def _describe_landscape(files: RunFiles, plots: Path) -> Section:
     lines = {name: files.lines(name) for name in files.config["surfaces"]}
     table = landscape_plots.landscape_table(lines)
-    plot = plots / "landscape.png"
+    plot = plots / f"{files.folder.name}.png"
     panels = {name: panel(SURFACES[name]) for name in lines}
     landscape_plots.draw_landscapes(panels, lines, plot)
     parts = [f"**{table.title}**", as_markdown(table), _sign(files)]

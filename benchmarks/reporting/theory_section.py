@@ -27,7 +27,7 @@ def describe(files: RunFiles, plots: Path) -> str:
         lines = files.lines(name)
         if not lines:
             continue
-        plot = plots / f"theory-{name}.png"
+        plot = plots / f"{files.folder.name}-{name}.png"
         drawings.DRAWINGS[name](lines, plot)
         table = drawings.TABLES[name](lines)
         parts += [

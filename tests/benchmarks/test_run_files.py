@@ -180,15 +180,15 @@ def test_a_full_disk_leaves_nothing_behind(sweep, tmp_path, monkeypatch):
     assert not (tmp_path / "results" / "choice-of-p").exists()
 
 
-def test_records_that_cannot_be_shown_are_not_added(tmp_path, capsys):
-    """They are whole, but not what the command writes."""
+def test_records_that_cannot_be_shown_are_not_added(sweep, tmp_path, capsys):
+    """They are whole, but not what the command writes; nor is what is named before."""
     results, run = tmp_path / "results", tmp_path / "odd"
     results.mkdir()
     write(run, {}, kind="speed", speed=[{"made": "elsewhere"}])
     header = {**HEADER, "kind": "speed", "finished": "2026-01-02"}
     run_dir.write_json(run / "header.json", header)
     options = ["--results", str(results), "--out", str(tmp_path), "--readme", "None"]
-    assert main(["report", *options, "--add", str(run)]) == 2
+    assert main(["report", *options, "--add", str(sweep), str(run)]) == 2
     error = capsys.readouterr().err
     assert f"{run} holds records that the report cannot show" in error
     assert not list(results.iterdir())

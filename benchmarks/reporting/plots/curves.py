@@ -16,6 +16,7 @@ from benchmarks.reporting.plots.style import (
     mark_diverged,
     mark_milestones,
     place_legend,
+    save,
     styles,
     tidy,
 )
@@ -105,7 +106,7 @@ def draw_curves(
       measure: What the second panel shows the error of.
       milestones: The epochs at which the learning rate is divided.
     """
-    make_figure(runs, title, measure, milestones).savefig(path, dpi=150)
+    save(make_figure(runs, title, measure, milestones), path)
 
 
 def make_figure(

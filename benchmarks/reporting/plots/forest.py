@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from benchmarks.reporting.claims import Verdict
-from benchmarks.reporting.plots.style import PALETTE, tidy
+from benchmarks.reporting.plots.style import PALETTE, save, tidy
 
 # Units are drawn apart: what a panel shows, and how far its axis reaches.
 PANELS: Mapping[str, tuple[str, float]] = {
@@ -63,7 +63,7 @@ def draw_forest(judged: Sequence[Verdict], path: Path) -> None:
     ]
     keys.append(Patch(color="#2ca25f", alpha=0.16, label="where the claim is true"))
     figure.legend(handles=keys, loc="outside upper center", ncols=5, frameon=False)
-    figure.savefig(path, dpi=110)
+    save(figure, path, dpi=110)
     plt.close(figure)
 
 

@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 from rich.table import Table
 
 from benchmarks.landscape.surfaces import Panel
-from benchmarks.reporting.plots.style import styles, tidy
+from benchmarks.reporting.plots.style import save, styles, tidy
 
 Records = Sequence[Mapping[str, Any]]
 
@@ -86,7 +86,7 @@ def draw_landscapes(
     figure.legend(
         handles=_keys(labels), loc="outside lower center", ncols=6, frameon=False
     )
-    figure.savefig(path, dpi=130)
+    save(figure, path, dpi=130)
     plt.close(figure)
 
 

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from matplotlib.lines import Line2D
 from rich.table import Table
 
-from benchmarks.reporting.plots.style import PALETTE, color_of_p, styles, tidy
+from benchmarks.reporting.plots.style import PALETTE, color_of_p, save, styles, tidy
 from benchmarks.reporting.results import write_setting
 
 Records = Sequence[Mapping[str, Any]]
@@ -127,7 +127,7 @@ def draw_regret(lines: Records, path: Path) -> None:
     ]
     figure.legend(handles=keys, loc="outside right center", frameon=False)
     figure.suptitle("Online convex learning: regret and the bound of Padam's theorem")
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -185,7 +185,7 @@ def draw_counterexample(lines: Records, path: Path) -> None:
         for dashes, label in dashes_of
     ]
     figure.legend(handles=keys, loc="outside right center", frameon=False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -241,7 +241,7 @@ def draw_phases(lines: Records, path: Path) -> None:
     figure.suptitle(
         "Phase transition at p = 1/4: a parabola, fixed learning rate, no momentum"
     )
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 

@@ -10,7 +10,7 @@ from matplotlib.lines import Line2D
 from rich import box
 from rich.table import Table
 
-from benchmarks.reporting.plots.style import styles, tidy
+from benchmarks.reporting.plots.style import save, styles, tidy
 
 # What is drawn, where it was measured; the tables have all.
 _SHOWN = (
@@ -147,7 +147,7 @@ def draw_speed(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
         for name, look in looks.items()
     ]
     figure.legend(handles=keys, loc="outside right center", frameon=False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -203,5 +203,5 @@ def draw_growth(
         for line in axes.get_lines()
     }
     figure.legend(handles=keys.values(), loc="outside right center", frameon=False)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)

@@ -3,8 +3,10 @@
 import math
 import re
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
+import matplotlib
 from matplotlib.colors import LinearSegmentedColormap, to_hex
 
 # For what is no optimizer: Okabe and Ito's colors, told apart by color-blind readers.
@@ -143,3 +145,23 @@ def place_legend(figure: Any, axes: Any) -> None:
         figure.legend(handles, labels, loc="outside right center", frameon=False)
     else:
         axes.legend(frameon=False)
+
+
+VECTORS = "vectors"
+
+
+def save(figure: Any, path: Path, dpi: int = 150) -> None:
+    """Write a figure; for a page that is sent alone also as SVG.
+
+    Args:
+      figure: Of Matplotlib.
+      path: The file, whose ending says the format.
+      dpi: Pixels per inch, of formats that have such.
+    """
+    figure.savefig(path, dpi=dpi)
+    vectors = path.parent / VECTORS
+    if vectors.is_dir():
+        # The same figure gives the same file.
+        with matplotlib.rc_context({"svg.hashsalt": "padam"}):
+            vector = (vectors / path.name).with_suffix(".svg")
+            figure.savefig(vector, metadata={"Date": None})

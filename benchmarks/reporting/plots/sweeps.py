@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 
-from benchmarks.reporting.plots.style import mark_diverged, place_legend, styles, tidy
+from benchmarks.reporting.plots.style import (
+    mark_diverged,
+    place_legend,
+    save,
+    styles,
+    tidy,
+)
 from benchmarks.reporting.results import Figure, Line, Measure, Run, write_setting
 from benchmarks.reporting.statistics import best_of
 
@@ -59,7 +65,7 @@ def draw_heat_map(
     axes.set_yticks(range(len(rows)), [write_setting(x) for x in rows])
     axes.set(xlabel=names[1].replace("_", " "), ylabel=names[0].replace("_", " "))
     figure.colorbar(image, label=measure.name)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -110,7 +116,7 @@ def draw_rates(groups: Mapping[str, Seeds], path: Path) -> None:
         axes.set(xlabel="epoch")
         tidy(axes)
     place_legend(figure, distance)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -152,7 +158,7 @@ def draw_against(
         tidy(axes)
     panels[0].legend(frameon=False, fontsize="small")
     figure.suptitle(title)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -181,7 +187,7 @@ def draw_tuning(
     axes.set(xscale="log", xlabel=name.replace("_", " "), ylabel=measure.name)
     tidy(axes)
     place_legend(figure, axes)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 
@@ -209,7 +215,7 @@ def draw_budget(
     )
     tidy(axes)
     place_legend(figure, axes)
-    figure.savefig(path, dpi=150)
+    save(figure, path)
     plt.close(figure)
 
 

@@ -10,7 +10,7 @@ from matplotlib import pyplot as plt
 from rich.table import Table
 
 from benchmarks.reporting import theory_findings
-from benchmarks.reporting.plots.style import PALETTE, color, tidy
+from benchmarks.reporting.plots.style import PALETTE, color, save, tidy
 from benchmarks.reporting.theory_findings import Records
 
 _FRACTIONS = {
@@ -342,7 +342,7 @@ def draw_step_size(lines: Records, path: Path) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.savefig(path, dpi=110)
+    save(figure, path, dpi=110)
     plt.close(figure)
 
 

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from base64 import b64encode
 
 import pytest
 from matplotlib.figure import Figure
@@ -131,7 +132,7 @@ def blank_plots(monkeypatch):
     """Save no image, which takes most of the time; other tests look at plots."""
 
     def save(figure, path, **options):
-        path.write_bytes(b"\x89PNG")
+        path.write_bytes(b"<svg/>" if path.suffix == ".svg" else b"\x89PNG")
 
     monkeypatch.setattr(Figure, "savefig", save)
 
@@ -393,7 +394,10 @@ def test_the_page_needs_no_other_file(results, tmp_path, report_on):
     page = (tmp_path / "report.html").read_text()
     sources = re.findall(r'src="([^"]*)"', page)
     assert len(sources) == 4  # that of the claims, and one of each experiment
-    assert all(source.startswith("data:image/png;base64,iVBOR") for source in sources)
+    assert set(sources) == {
+        f"data:image/svg+xml;base64,{b64encode(b'<svg/>').decode()}"
+    }
+    assert not list((tmp_path / "plots").glob("*/"))  # they are nowhere else
 
 
 def test_readme_says_what_is_known_of_the_main_claim(results, tmp_path, report_on):
