@@ -1,4 +1,4 @@
-"""A run's checkpoints: written beside the training, whole or not at all.
+"""A run's checkpoints: written asynchronously and atomically.
 
 The only user of Orbax.
 """
@@ -31,14 +31,14 @@ class Checkpoints:
     The best is the one with the highest test accuracy among those that were saved.
 
     Args:
-      folder: Where they are; created if need be, on a disk that all processes share.
-      layout: Where the run's arrays live.
-      keep: How many of the latest are kept, at least 1.
-      seconds: How long after a save the next one is due.
+      folder: Their folder, on a disk that all processes share; created if missing.
+      layout: The devices of the run.
+      keep: How many of the latest to keep, at least 1.
+      seconds: Minimum time between saves.
 
     Attributes:
-      folder: Where they are.
-      is_new: Whether there was no such folder before.
+      folder: Their folder.
+      is_new: Whether the folder did not exist before.
 
     Raises:
       UsageError: If a checkpoint is damaged, or the folder cannot be written to.
@@ -82,7 +82,7 @@ class Checkpoints:
 
     @property
     def latest(self) -> int | None:
-        """The step of the latest checkpoint, None if there is none."""
+        """The step of the latest checkpoint; None if there is none."""
         latest = self._orbax.latest
         return None if latest is None else latest.step
 
@@ -90,8 +90,8 @@ class Checkpoints:
         """Read the latest checkpoint.
 
         Args:
-          like: A state with the wanted structure, shapes, dtypes and placement, which
-            need not be those of the devices it was saved on.
+          like: A state with the wanted structure, shapes, dtypes and shardings; the
+            devices may differ from those it was saved on.
 
         Returns:
           The state, and the notes that were saved with it.
@@ -129,16 +129,16 @@ class Checkpoints:
     def save(
         self, step: int, state: Any, accuracy: float, notes: dict[str, Any]
     ) -> None:
-        """Begin to save a state; the arrays may be given up once this returns.
+        """Start saving a state; its arrays may be donated once this returns.
 
         Args:
           step: The number of the checkpoint, higher than those before.
           state: A tree of arrays.
           accuracy: Test accuracy by which the best is chosen.
-          notes: What else `restore` shall return, fit for JSON.
+          notes: JSON data that `restore` returns with the state.
 
         Raises:
-          UsageError: If this or the one before cannot be written, a full disk say.
+          UsageError: If this or the previous one cannot be written, as on a full disk.
         """
         if self.layout.strategy == "pmap":
             state = jax.device_get(state)
@@ -160,7 +160,7 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def close(self) -> None:
-        """Wait until all is written.
+        """Wait until everything is written.
 
         Raises:
           UsageError: If it cannot be.
@@ -180,7 +180,7 @@ class Checkpoints:
 
 
 class NoCheckpoints(Checkpoints):
-    """What takes the place of a run's checkpoints where none are wanted."""
+    """Replaces a run's checkpoints if none are wanted."""
 
     is_new = True
 
@@ -206,25 +206,25 @@ class NoCheckpoints(Checkpoints):
 def open_checkpoints(
     folder: Path, layout: DeviceLayout, options: CheckpointOptions
 ) -> Checkpoints:
-    """Open the checkpoints of a run as its options want them."""
+    """Open the checkpoints of a run, according to its options."""
     if not options.keep:
         return NoCheckpoints(folder)
     return Checkpoints(folder, layout, options.keep, options.checkpoint_seconds)
 
 
 def _release(saving: Any) -> None:
-    """End the thread of a save that is done: Orbax keeps it until asked."""
+    """End the thread of a finished save, which Orbax keeps until asked."""
     if saving is not None:
         saving.result()
 
 
 @functools.cache
 def _silence_orbax() -> None:
-    """Keep Orbax from telling each step, and again what is raised as an error."""
+    """Silence Orbax's log of each step, and of errors that are raised anyway."""
     former = sys.unraisablehook
 
     def on_unraisable(problem: Any) -> None:
-        # Of several reads or writes that fail, all but the first find nobody waiting.
+        # If several reads or writes fail, only the first failure is awaited.
         if str(problem.exc_value) != "Event loop is closed":
             former(problem)
 
@@ -235,7 +235,7 @@ def _silence_orbax() -> None:
 
 
 def _check_accuracies(folder: Path) -> None:
-    """Name the checkpoint whose accuracy is unreadable, for Orbax does not."""
+    """Name the checkpoint whose accuracy is unreadable, which Orbax does not."""
     for path in folder.glob("*"):
         if not path.name.isdecimal():
             continue
@@ -258,7 +258,7 @@ def _check_fit(saved: Any, like: Any) -> None:
 
 
 def _bits(x: Any) -> Any:
-    """Return the array as which one of typed random keys is saved."""
+    """Return the array in which typed random keys are saved."""
     if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
         return jax.random.key_data(x)
     return x
@@ -277,13 +277,13 @@ def _damaged(path: Path, error: Exception) -> UsageError:
     reason = _shorten(error, path.parent)
     return UsageError(
         f"the checkpoint {path} is damaged or not of this run ({reason}); remove it to "
-        "go on from the one before, or begin anew with another --out."
+        "resume from the previous one, or start over with another --out."
     )
 
 
 def _shorten(error: BaseException, folder: Path) -> str:
-    """Tell what the error that started it all says, in a few words."""
-    seen: list[BaseException] = []  # one that is raised again may lead to itself
+    """Shorten the message of the root cause of an error."""
+    seen: list[BaseException] = []  # a re-raised error may be its own cause
     while (before := error.__cause__ or error.__context__) and error not in seen:
         seen.append(error)
         error = before

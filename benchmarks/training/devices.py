@@ -1,8 +1,8 @@
-"""One program on every device of every process, under jit on a mesh or under pmap.
+"""One program on every device of every process, by jit on a mesh or by pmap.
 
-The same code runs in both. It takes the `local` share of a batch and averages with
-`mean` and `total`. Under jit arrays are global, the compiler divides the work along the
-batch, and averaging does nothing; under pmap each device sees its share only.
+The same code runs in both. It takes the `local` part of a batch and reduces with `mean`
+and `total`. Under jit arrays are global, the compiler splits the work along the batch,
+and `mean` does nothing; under pmap each device sees only its part.
 """
 
 from collections.abc import Callable, Mapping
@@ -24,13 +24,13 @@ AXIS = "data"
 
 @dataclass(frozen=True)
 class DeviceLayout:
-    """Where a program runs, and how its parts on different devices talk.
+    """Where a program runs, and its collective operations.
 
     Attributes:
       strategy: "jit" on a mesh of all devices, or "pmap".
-      shard_optimizer: Whether each device keeps a part of the optimizer's state only
-        (ZeRO, stage 1: Rajbhandari et al., SC 2020). Under jit alone.
-      count: How many of the devices are used, the first ones; None for all.
+      shard_optimizer: Whether each device stores only a part of the optimizer's state
+        (ZeRO, stage 1: Rajbhandari et al., SC 2020). Under jit only.
+      count: How many devices to use, the first ones; None for all.
     """
 
     strategy: Literal["jit", "pmap"] = "jit"
@@ -39,7 +39,7 @@ class DeviceLayout:
 
     @property
     def axis_name(self) -> str | None:
-        """The name that collective operations use; under jit there is none."""
+        """The axis name of collective operations; None under jit."""
         return AXIS if self.strategy == "pmap" else None
 
     @property
@@ -49,12 +49,12 @@ class DeviceLayout:
 
     @property
     def is_primary(self) -> bool:
-        """Whether this process writes what is written once."""
+        """Whether this process writes the files of the run."""
         return jax.process_index() == 0
 
     @property
     def process_shard(self) -> tuple[int, int]:
-        """Number of this process, and of processes."""
+        """Index of this process, and the number of processes."""
         return jax.process_index(), jax.process_count()
 
     @cached_property
@@ -67,21 +67,21 @@ class DeviceLayout:
 
     @property
     def replicated(self) -> NamedSharding:
-        """The placement of an array of which each device has a copy."""
+        """The sharding of an array that is replicated on all devices."""
         return NamedSharding(self.mesh, PartitionSpec())
 
     def replicate(self, tree: Any) -> Any:
         """Copy arrays, the same in every process, to every device."""
 
         def copy(x):
-            # A copy, for what is left in place would be lost by donation.
+            # A copy: an array that is already in place would be lost by donation.
             x = np.array(x)
             return jax.make_array_from_callback(x.shape, self.replicated, x.__getitem__)
 
         return _on_arrays(copy, tree)
 
     def shard_batch(self, tree: Any) -> Any:
-        """Bring this process' share of a batch to its devices, divided among them."""
+        """Split this process's part of a batch among its devices."""
         if self.strategy == "pmap":
             devices = len(self.mesh.local_devices)
             return jax.tree.map(
@@ -93,10 +93,10 @@ class DeviceLayout:
         )
 
     def state_sharding(self, leaf: Any) -> NamedSharding:
-        """Where a leaf of the optimizer's state lives: by its shape alone.
+        """Return the sharding of a leaf of the optimizer's state, given its shape.
 
-        The longest axis that the devices divide is divided among them; a leaf that has
-        none is kept everywhere.
+        The longest axis that the number of devices divides is sharded; a leaf without
+        one is replicated.
         """
         if not self.shard_optimizer or not hasattr(leaf, "shape"):
             return self.replicated
@@ -108,7 +108,7 @@ class DeviceLayout:
         return NamedSharding(self.mesh, PartitionSpec(*axes))
 
     def scatter(self, tree: Any) -> Any:
-        """Give each device its part of trees like the optimizer's state, if asked to.
+        """Shard trees like the optimizer's state, if `shard_optimizer` is set.
 
         Used inside a compiled function; the identity otherwise.
         """
@@ -118,13 +118,13 @@ class DeviceLayout:
         return lax.with_sharding_constraint(tree, shardings)
 
     def gather(self, tree: Any) -> Any:
-        """Undo `scatter`: every device gets all of it."""
+        """Undo `scatter`: replicate a tree on every device."""
         if not self.shard_optimizer:
             return tree
         return lax.with_sharding_constraint(tree, self.replicated)
 
     def init_opt_state(self, init: Callable[[Any], Any], params: Any) -> Any:
-        """Make an optimizer's state for placed parameters, each part where it lives."""
+        """Initialize an optimizer's state, sharded, for parameters on the devices."""
         if self.strategy == "pmap":
             return self.replicate(init(params))
         shardings = jax.tree.map(self.state_sharding, jax.eval_shape(init, params))
@@ -137,19 +137,19 @@ class DeviceLayout:
         donate: bool = False,
         batch: int | None = None,
     ) -> Callable[..., Any]:
-        """Compile a function for these arguments, once and for all.
+        """Compile a function for these arguments, ahead of time.
 
         Args:
           function: Called with the arguments; under pmap on each device, where its
             results must be the same on all. With `donate` it returns a pair whose first
-            part is like the first argument.
-          *arguments: Placed arrays, or trees of them, as every call will have them.
-          donate: Whether the first argument's buffers are given up for the results.
-          batch: Which argument, if any, comes from `shard_batch`.
+            element is like the first argument.
+          *arguments: Arrays on the devices, or trees of them, as in every later call.
+          donate: Whether to donate the first argument's buffers to the results.
+          batch: The index of the argument that comes from `shard_batch`, if any.
 
         Returns:
-          The compiled function. Under jit it refuses arguments of other shapes or
-          dtypes, so it cannot compile anew; under pmap it compiles when it is called.
+          The compiled function. Under jit it rejects arguments of other shapes or
+          dtypes instead of recompiling; under pmap it compiles at the first call.
         """
         donated = (0,) if donate else ()
         if self.strategy == "jit":
@@ -159,7 +159,7 @@ class DeviceLayout:
                 out = (kept, self.replicated)
             jitted = jax.jit(function, donate_argnums=donated, out_shardings=out)
             return jitted.lower(*arguments).compile()
-        # pmap wants something that it may split.
+        # pmap needs an argument with a mapped axis.
         numbers = jnp.arange(len(self.mesh.local_devices))
         axes: list[int | None] = [None] * len(arguments)
         if batch is not None:
@@ -176,7 +176,7 @@ class DeviceLayout:
         return lambda *arguments: mapped(*arguments, numbers)
 
     def local_shard(self, tree: Any) -> Any:
-        """Take this device's share of arrays whose leading axis is the batch."""
+        """Take this device's part of arrays whose leading axis is the batch."""
         if self.strategy == "jit":
             sharding = NamedSharding(self.mesh, PartitionSpec(AXIS))
             return lax.with_sharding_constraint(tree, sharding)
@@ -198,8 +198,8 @@ class DeviceLayout:
     def pmean_grad(self, tree: Any) -> Any:
         """Return the parameters unchanged, their gradient averaged over devices.
 
-        Used inside the objective, so that whoever differentiates it, a line search
-        included, sees the same gradient on every device.
+        Used inside the objective, so that every derivative of it, as in a line search,
+        is the same on all devices.
         """
         return _share(tree) if self.strategy == "pmap" else tree
 
@@ -210,7 +210,7 @@ class DeviceLayout:
         return multihost_utils.broadcast_one_to_all(np.asarray(value))
 
     def run_on_primary(self, work: Callable[[], str]) -> str:
-        """Do something in the first process alone, and tell all what came of it.
+        """Do something in the first process only, and broadcast the result.
 
         Args:
           work: Returns a text.
@@ -219,8 +219,8 @@ class DeviceLayout:
           The text, in every process.
 
         Raises:
-          Exception: What the work raises in the first process; in the others a
-            UsageError with its message.
+          Exception: If the work raises, in the first process its exception, in the
+            others a UsageError with its message.
         """
         text, error = "", None
         if self.is_primary:
@@ -240,7 +240,7 @@ class DeviceLayout:
         return text
 
     def describe(self) -> Mapping[str, Any]:
-        """Say what the numbers are computed on, for the records."""
+        """Describe the devices, for the records."""
         device = jax.local_devices()[0]
         return {
             "platform": device.platform,

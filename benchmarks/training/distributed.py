@@ -1,4 +1,4 @@
-"""Several processes as one: a roll call, then jax.distributed."""
+"""Training in several processes: a roll call, then `jax.distributed`."""
 
 import asyncio
 import contextlib
@@ -20,17 +20,17 @@ _OWN = [
 ]
 _ARE_YOU_THERE = "are you there?"
 _SECONDS_BETWEEN_TRIES = 0.1
-# How long the others wait for a process at the end: the first draws the curves.
+# How long the others wait at the end for the first process, which draws the plots.
 _SECONDS_TO_END = 60
 
 
 def join(config: TrainConfig) -> None:
     """Connect this process to the others, before JAX is used for anything.
 
-    jax.distributed aborts every process, with a stack trace, if one of them is missing,
-    restarts or has the number of another. So the processes first call the roll on the
-    same port: process 0 waits until all the others are connected at the same time. A
-    process that restarts takes its former place.
+    `jax.distributed` aborts every process, with a stack trace, if one is missing,
+    restarts or has the index of another. So process 0 first calls the roll on the same
+    port: it waits until all others are connected at the same time. A process that
+    restarts takes its former place.
 
     Args:
       config: Its coordinator, num_processes, process_id and timeout, and all that the
@@ -38,7 +38,7 @@ def join(config: TrainConfig) -> None:
         Open MPI or the TPU pod, without a roll call.
 
     Raises:
-      UsageError: If not all have come together within the timeout.
+      UsageError: If not all processes connect within the timeout.
     """
     if config.coordinator is None:
         return
@@ -63,7 +63,7 @@ def join(config: TrainConfig) -> None:
 
 
 async def _call_roll(config: TrainConfig) -> str:
-    """Wait for all others; tell them, and return, what is wrong, "" if nothing."""
+    """Wait for all others; send them, and return, the problem, "" if there is none."""
     expected = set(range(1, config.num_processes or 0))
     present: dict[int, asyncio.StreamWriter] = {}
     there: set[int] = set()  # those of them that have answered the last question
@@ -131,7 +131,7 @@ async def _call_roll(config: TrainConfig) -> str:
 
 
 async def _answer(config: TrainConfig) -> str:
-    """Report to process 0; return what it says is wrong, "" if all are there."""
+    """Report to process 0; return the problem it sends, "" if there is none."""
     hello = {"process_id": config.process_id, "settings": _shared_settings(config)}
     now = asyncio.get_running_loop().time
     end = now() + config.timeout
@@ -167,7 +167,7 @@ async def _answer(config: TrainConfig) -> str:
 
 def _address(config: TrainConfig) -> tuple[str, int]:
     host, _, port = str(config.coordinator).rpartition(":")
-    return host.strip("[]"), int(port)  # an IPv6 address stands in brackets
+    return host.strip("[]"), int(port)  # IPv6 addresses are in brackets
 
 
 def _shared_settings(config: TrainConfig) -> dict[str, Any]:
@@ -191,7 +191,7 @@ def _send(peer: asyncio.StreamWriter, message: Any) -> None:
 
 
 async def _close(peer: asyncio.StreamWriter) -> None:
-    """Send what is still to be sent, and give the socket back."""
+    """Flush and close a socket."""
     peer.close()
     with contextlib.suppress(OSError):  # the other side has gone
         await peer.wait_closed()

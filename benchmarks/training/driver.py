@@ -15,15 +15,15 @@ from benchmarks.training.trainer import Trainer
 
 
 class Trained(NamedTuple):
-    """What has come of all runs.
+    """The results of all runs.
 
     Attributes:
-      folder: Where their records are.
+      folder: The folder of their records.
       runs: By the optimizer's label, for each seed the records of the epochs.
-      diverged: A sentence for each run that ended early.
+      diverged: One sentence for each run that ended early.
       preempted: What was saved when SIGTERM ended the program, else None.
       is_primary: Whether this process prints and draws.
-      settings: Those of the runs, as config.json has them.
+      settings: The settings of the runs, as in config.json.
     """
 
     folder: Path
@@ -37,9 +37,9 @@ class Trained(NamedTuple):
 def train_all(config: TrainConfig) -> Trained:
     """Train with each optimizer and seed, and write the records.
 
-    A run whose loss is not finite ends there; the others go on.
+    A run whose loss is not finite ends there; the others continue.
     """
-    # Before the processes join: one that fails afterwards keeps the others waiting.
+    # Before the processes connect: one that fails later keeps the others waiting.
     setup.resolve_hyperparams(config)
     source = data.find_for(config)
     parts = setup.find_parts(config, source)
@@ -56,14 +56,14 @@ def train_parts(
     parts: setup.Parts,
     about: Mapping[str, Any],
 ) -> Trained:
-    """Train what was found.
+    """Train with the given data, network and optimizers.
 
     Args:
       config: The settings.
       source: The data set.
-      layout: Where to run.
+      layout: The devices.
       parts: The network, the optimizers, loss and metric.
-      about: What else config.json says.
+      about: Further entries of config.json.
     """
     rows = parts.optimizers
     recipes = setup.resolve_hyperparams(config, rows)

@@ -1,4 +1,4 @@
-"""Epochs of a data set: one scan where it is on the devices, else step by step."""
+"""Epochs of a data set: one scan if it is on the devices, else step by step."""
 
 import dataclasses
 import itertools
@@ -15,7 +15,7 @@ from benchmarks.training.config import TrainConfig
 from benchmarks.training.monitoring import Progress
 from benchmarks.training.step import Metrics, Programs, TrainState
 
-# How often, in steps, a streamed epoch may be saved.
+# Number of steps between possible saves of a streamed epoch.
 PAUSE = 50
 
 # Takes a state, which it consumes, and a part of an epoch; returns the state after it
@@ -24,7 +24,7 @@ Train = Callable[[TrainState, Any], tuple[TrainState, Metrics]]
 
 
 class DivergedError(Exception):
-    """A loss that is not finite; the message says since when."""
+    """A loss that is not finite; the message says in which step."""
 
 
 class TrainingMetrics:
@@ -32,14 +32,13 @@ class TrainingMetrics:
 
     Args:
       epoch: Its number, from 1.
-      progress: Where what is reached is shown.
-      batch_size: Examples of a step.
-      begun: Those that were fetched before the run was resumed within the epoch, if it
-        was.
+      progress: The progress bar.
+      batch_size: Examples per step.
+      begun: The metrics of earlier steps, if the run was resumed within the epoch.
 
     Attributes:
       epoch: Its number.
-      values: The metrics of each step that were fetched, by name.
+      values: The metrics of each step that have been fetched, by name.
     """
 
     def __init__(
@@ -56,12 +55,12 @@ class TrainingMetrics:
         self._waiting: Metrics | None = None
 
     def add(self, metrics: Metrics) -> None:
-        """Take the metrics of a part, and fetch those of the one before."""
+        """Add the metrics of a part, and fetch those of the previous one."""
         self.fetch()
         self._waiting = metrics
 
     def fetch(self) -> None:
-        """Wait for the metrics that were taken last.
+        """Wait for the metrics that were added last.
 
         Raises:
           DivergedError: If a loss is not finite.
@@ -98,13 +97,13 @@ class ScannedEpochs:
     Args:
       config: The settings.
       dataset: The data set.
-      programs: What to compile.
+      programs: The functions to compile.
 
     Attributes:
-      batch_size: Examples that are computed at a time, over all devices.
-      steps: How many such batches an epoch has.
-      stride: How many are in a part of it: all.
-      save_every: After how many of them a run may be saved: all.
+      batch_size: Examples per batch, over all devices.
+      steps: Batches per epoch.
+      stride: Batches per part of an epoch: all.
+      save_every: Batches between possible saves: all.
     """
 
     def __init__(self, config: TrainConfig, dataset: data.Dataset, programs: Programs):
@@ -156,19 +155,19 @@ class ScannedEpochs:
 
 
 class StreamedEpochs:
-    """A data set of which each process reads its share, while the devices work.
+    """A data set of which each process reads its part, while the devices work.
 
     Args:
       config: The settings.
-      source: Where the stream is from.
+      source: The source of the stream.
       stream: The data set.
-      programs: What to compile.
+      programs: The functions to compile.
 
     Attributes:
-      batch_size: Examples that are computed at a time, over all devices.
-      steps: How many such batches an epoch has.
-      stride: How many are in a part of it: one.
-      save_every: After how many of them a run may be saved within an epoch.
+      batch_size: Examples per batch, over all devices.
+      steps: Batches per epoch.
+      stride: Batches per part of an epoch: one.
+      save_every: Batches between possible saves within an epoch.
     """
 
     stride = 1
@@ -249,7 +248,7 @@ def make_epoch_runner(
     contents: data.Dataset | data.Stream,
     programs: Programs,
 ) -> ScannedEpochs | StreamedEpochs:
-    """Make the feed that suits a data set."""
+    """Return the feed for a data set in memory, or for a stream."""
     if isinstance(contents, data.Stream):
         return StreamedEpochs(config, source, contents, programs)
     return ScannedEpochs(config, contents, programs)

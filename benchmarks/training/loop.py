@@ -16,20 +16,20 @@ from benchmarks.training.resume import RunResult, find_progress
 from benchmarks.training.step import Metrics, TrainState
 from benchmarks.training.trainer import Prepared, Trainer
 
-# How good a state within an epoch is, which nobody has measured.
+# The goodness of a state within an epoch, which is not evaluated.
 _NEVER_BEST = -1e300
 
 
 class Job(NamedTuple):
-    """A run under way.
+    """A run in progress.
 
     Attributes:
       trainer: What it shares with other runs.
       name: The optimizer.
       seed: The seed.
-      checkpoints: Where it is saved.
-      preemption: Says when to stop.
-      log: Where it is recorded and shown.
+      checkpoints: Its checkpoints.
+      preemption: Whether to stop.
+      log: Its records and progress bar.
     """
 
     trainer: Trainer
@@ -41,14 +41,14 @@ class Job(NamedTuple):
 
 
 class Epoch(NamedTuple):
-    """A trained epoch, which the devices may not have finished yet.
+    """An epoch of training, which the devices may not have finished yet.
 
     Attributes:
-      number: The first one is 1.
+      number: Its number, from 1.
       training: The metrics of its steps.
-      measured: Those after it, by the name of the split.
-      learning_rate: That of its last step; NaN if it has none.
-      shown: What the optimizer is doing, for the records.
+      measured: The metrics after it, by split.
+      learning_rate: The learning rate of its last step; NaN if there is none.
+      shown: Diagnostics of the optimizer, for the records.
     """
 
     number: int
@@ -61,18 +61,18 @@ class Epoch(NamedTuple):
 def run_one(
     trainer: Trainer, name: str, seed: int, folder: Path, preemption: Preemption
 ) -> RunResult:
-    """Do one run, or what is left of it, and write its records and checkpoints.
+    """Do or resume one run, and write its records and checkpoints.
 
     Args:
       trainer: What it shares with other runs.
       name: The optimizer.
       seed: The seed.
-      folder: Where records are written, and in a folder below it checkpoints.
-      preemption: Says when to stop.
+      folder: The folder for its records, and for checkpoints in a subfolder.
+      preemption: Whether to stop.
 
     Raises:
-      PreemptedError: When it was told to stop, after saving.
-      UsageError: If what the run has written before is damaged, naming it.
+      PreemptedError: If it was told to stop, after saving.
+      UsageError: If an existing record or checkpoint of the run is damaged.
     """
     config, layout, feed = trainer.config, trainer.layout, trainer.feed
     run = f"{file_name(name)}-seed{seed}"
@@ -117,9 +117,9 @@ def _train(job: Job, prepared: Prepared) -> None:
         shown = prepared.show(start, state, rate)
         epoch = Epoch(number, training, measured, rate, shown)
 
-        # Results are fetched while the devices compute the next epoch, so that they do
-        # not wait for the host; but at once where a checkpoint may come before that,
-        # for there is none without the records that lead to it.
+        # Results are fetched while the devices compute the next epoch, so that these do
+        # not wait for the host; but at once if a checkpoint may come before that, since
+        # a checkpoint must not be saved before the records that lead to it.
         if former is not None:
             _record(job, former)
         stop = job.preemption.requested()
@@ -141,14 +141,14 @@ def _train_epoch(
     step: int,
     training: TrainingMetrics,
 ) -> TrainState:
-    """Train to the end of an epoch, and save within it if that takes long.
+    """Train to the end of an epoch, and save within it if it takes long.
 
     Args:
       job: The run.
-      prepared: Has the compiled step.
-      state: Where to begin; it is consumed.
-      step: Its number.
-      training: Gets the metrics of the steps.
+      prepared: The compiled functions.
+      state: The initial state, which is donated.
+      step: Its step.
+      training: Collects the metrics of the steps.
 
     Returns:
       The state after the epoch.
@@ -173,7 +173,7 @@ def _train_epoch(
 
 
 def _record(job: Job, epoch: Epoch) -> float:
-    """Wait for the results of an epoch, write them, and say how good they are.
+    """Wait for the results of an epoch, write them, and return the goodness.
 
     Raises:
       DivergedError: If a loss is not finite.

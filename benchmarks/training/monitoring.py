@@ -1,4 +1,4 @@
-"""What is seen of a run: diagnostics for its records, progress bar, event files."""
+"""Monitoring of a run: diagnostics for its records, progress bar, event files."""
 
 import math
 import sys
@@ -23,7 +23,7 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 def make_diagnostics(
     opt_state: Any, p: float | None, corrected_b2: float | None
 ) -> Callable[..., dict[str, jax.Array]]:
-    """Make the function that reads what an optimizer of this kind has to show.
+    """Make the function that computes diagnostics of this kind of optimizer.
 
     Args:
       opt_state: A state of the optimizer.
@@ -79,22 +79,22 @@ def to_record(measured: dict[str, jax.Array]) -> dict[str, Any]:
 
 
 def in_notebook() -> bool:
-    """Whether this is a notebook, which shows a bar though it is no terminal."""
+    """Return whether this is a notebook: it shows a bar without a terminal."""
     module = sys.modules.get("IPython")  # it runs in one
     shell = module.get_ipython() if module else None
     return shell is not None and "IPKernelApp" in shell.config
 
 
 class Progress:
-    """A bar over the examples of a run; nothing where nobody watches.
+    """A progress bar over the examples of a run; hidden without a terminal.
 
     Args:
       label: The name of the run.
-      total: Training examples of the whole run, all epochs together.
+      total: Training examples of the whole run, in all epochs.
       schedule: The learning rate.
       batch_size: Examples per step of the optimizer.
       shown: Whether this process shows it.
-      name: The metric's in records; "" if there is none but the loss.
+      name: The metric's name in the records; "" if there is only the loss.
     """
 
     def __init__(
@@ -119,7 +119,7 @@ class Progress:
         )
 
     def begin_at(self, examples: int) -> None:
-        """Say how many examples were seen before the run was resumed."""
+        """Set how many examples were seen before the run was resumed."""
         self._bar.initial = self._bar.n = examples
 
     def advance(self, examples: int, metrics: Any) -> None:
@@ -136,7 +136,7 @@ class Progress:
         self._bar.update(examples)
 
     def tested(self, metrics: Any) -> None:
-        """Show what was last measured on the test or validation set from now on."""
+        """Show the latest metrics on the test or validation set from now on."""
         self._test = f", test {self._write(metrics)}"
 
     def _write(self, metrics: Any) -> str:
@@ -146,7 +146,7 @@ class Progress:
         return f"{metric if self._name else loss:.4g}"
 
     def close(self) -> None:
-        """Leave the bar as it stands."""
+        """Close the bar and leave it visible."""
         self._bar.close()
 
 
@@ -154,9 +154,9 @@ class Events:
     """The event file of one run.
 
     Args:
-      folder: Where it is written, beside those of the times before it was resumed; None
+      folder: Its folder, shared with the event files of earlier starts of the run; None
         to write nothing.
-      first_step: What earlier files have from this step on is not shown.
+      first_step: Events of earlier files from this step on are hidden.
     """
 
     def __init__(self, folder: Path | None, first_step: int):
@@ -167,7 +167,7 @@ class Events:
             self._writer = SummaryWriter(str(folder), purge_step=first_step)
 
     def write(self, record: Mapping[str, Any]) -> None:
-        """Write the numbers of a record, under the names they have there."""
+        """Write the numbers of a record under their names."""
         if self._writer is None:
             return
         for name, value in record.items():

@@ -1,4 +1,4 @@
-"""What is minimized and what is judged: cross-entropy and accuracy, or one's own."""
+"""Loss and metric of a run: cross-entropy and accuracy, or the user's own."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -16,9 +16,10 @@ class Objective(NamedTuple):
     """Loss and metric of a run.
 
     Attributes:
-      measure: Takes outputs and labels of a batch, returns both for each example.
-      name: That of the metric in records; "" if there is none but the loss.
-      sign: 1 if more of what counts is better, -1 if less is, as of the loss.
+      measure: A function of a batch's outputs and labels that returns both for each
+        example.
+      name: The metric's name in the records; "" if there is only the loss.
+      sign: 1 if a higher metric is better, -1 if a lower one is, as of the loss.
       is_own: Whether one of them is the user's own.
     """
 
@@ -28,23 +29,23 @@ class Objective(NamedTuple):
     is_own: bool = False
 
     def record(self, split: str, metrics: Metrics) -> dict[str, float]:
-        """Write the metrics of a split under the names they have in records."""
+        """Return the metrics of a split under their names in the records."""
         found = {f"{split}_loss": float(metrics.loss)}
         if self.name:
             found[f"{split}_{self.name}"] = float(metrics.accuracy)
         return found
 
     def goodness(self, metrics: Metrics) -> float:
-        """Return by what the best state is chosen: the higher the better."""
+        """Return the value that selects the best state: higher is better."""
         return self.sign * float(metrics.accuracy if self.name else metrics.loss)
 
     @property
     def judged(self) -> str:
-        """What runs are judged by, as records name it after the split."""
+        """The metric that runs are judged by, named in the records after the split."""
         return self.name or "loss"
 
     def read(self, record: Mapping[str, Any], split: str) -> float:
-        """Return how good the record of an epoch is: the higher the better."""
+        """Return `goodness` of the record of an epoch: higher is better."""
         return self.sign * record[f"{split}_{self.judged}"]
 
 
@@ -73,22 +74,22 @@ def make_objective(
     name: str = "",
     minimize: bool = False,
 ) -> Objective:
-    """Put a loss and a metric together.
+    """Combine a loss and a metric.
 
     Args:
-      loss: Takes outputs and labels of a batch, returns a loss for each example or for
-        each of its parts, which are averaged; None for the cross-entropy.
-      metric: Likewise what is judged; None for the accuracy, if there are classes.
+      loss: A function of a batch's outputs and labels that returns a loss for each
+        example, or for each of its parts, which are averaged; None for cross-entropy.
+      metric: Likewise; None for the accuracy, if there are classes.
       source: The data set.
-      name: That of the metric in records.
-      minimize: Whether less of the metric is better.
+      name: The metric's name in the records.
+      minimize: Whether a lower metric is better.
 
     Raises:
       UsageError: If the data set has no classes and there is no loss.
     """
     if loss is None and not source.classes:
         raise UsageError(
-            f"--dataset {source.name} holds targets that are no classes; give --loss, "
+            f"--dataset {source.name} holds targets, not classes; give --loss, "
             "as --loss optax:squared_error, or from Python loss=optax.squared_error."
         )
     if metric is not None:
@@ -114,7 +115,7 @@ def make_objective(
 def _per_example(
     argument: str, function: Callable[..., Any], outputs: jax.Array, labels: jax.Array
 ) -> jax.Array:
-    """Call a function of the user's own, and see that it returns what it must."""
+    """Call the user's own function, and check what it returns."""
     try:
         values = jnp.asarray(function(outputs, labels))
     except Exception as error:  # whatever the user's code raises

@@ -1,4 +1,4 @@
-"""SIGTERM, which clusters send before they take a machine away, as a flag."""
+"""SIGTERM, which clusters send before they preempt a machine, as a flag."""
 
 import signal
 from types import FrameType, TracebackType
@@ -8,13 +8,13 @@ from jax.experimental import multihost_utils
 
 
 class PreemptedError(Exception):
-    """The run was told to stop, and has saved where it stands."""
+    """The run was told to stop, and has saved a checkpoint."""
 
 
 class Preemption:
-    """Note a SIGTERM instead of dying of it, while the context lasts.
+    """Catch SIGTERM instead of terminating, within the context.
 
-    With several processes JAX notes it, and has all agree where they stop.
+    With several processes JAX catches it, and synchronizes where they stop.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What an epoch costs besides its steps, and a profile of JAX; nothing is kept."""
+"""The overhead of an epoch beyond its steps, and JAX's profile. Writes no records."""
 
 import dataclasses
 import statistics
@@ -23,7 +23,7 @@ from benchmarks.training.monitoring import Progress
 from benchmarks.training.step import TrainState
 from benchmarks.training.trainer import Trainer
 
-# An epoch is cut to so many steps where a whole one is out of the question.
+# Steps to measure if an epoch has more.
 _STREAMED_STEPS = 50
 _TRACED_STEPS = 10
 
@@ -31,12 +31,11 @@ _TRACED_STEPS = 10
 def profile(config: TrainConfig) -> int:
     """Measure the parts of an epoch with the first of the optimizers.
 
-    The candidates alternate in one process; each waits for its results. A part is the
-    median over the rounds. `bare` is as many steps on one batch that is there already;
-    `epoch` chooses, augments and normalises the batches and fetches the metrics;
-    `record` writes the line of an epoch; `evaluation` and the part of a checkpoint that
-    the training waits for are not counted as overhead, since an epoch need not have
-    them.
+    The parts alternate in one process; each waits for its results. The result is the
+    median over the rounds. `bare` is as many steps on one batch that is already on the
+    devices; `epoch` selects, augments and normalizes the batches and fetches the
+    metrics; `record` writes the line of an epoch. `evaluation` and the synchronous part
+    of a checkpoint are not counted as overhead, since not every epoch has them.
 
     Returns:
       The exit status, 0.

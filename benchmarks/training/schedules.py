@@ -15,11 +15,11 @@ def multi_stage(
     Args:
       learning_rate: The rate of the first stage.
       steps: Steps of the whole run.
-      milestones: Shares of the run, in (0, 1); the first step of a stage is the share
-        of the steps, rounded.
+      milestones: Fractions of the run, in (0, 1); the first step of a stage is the
+        fraction of the steps, rounded.
 
     Returns:
-      A schedule from the step's number, 0 at the first.
+      A schedule: a function of the number of previous steps.
     """
     factors: dict[int, float] = {}
     for share in milestones:  # in the shortest runs several fall on the same step
@@ -53,14 +53,14 @@ def make(
       name: Which.
       learning_rate: The rate of the first step.
       steps: Steps of the whole run.
-      milestones: Shares of the run, in (0, 1).
+      milestones: Fractions of the run, in (0, 1).
       final_share: In [0, 1]; for exponential and inverse-time above 0.
-      warmup: Share of the run, in [0, 1), in which the rate rises from 0 in a line. The
-        others then have the rest of the steps; the milestones of multi-stage stay where
-        they are.
+      warmup: Fraction of the run, in [0, 1), over which the rate rises linearly from 0.
+        The other schedules span the remaining steps; milestones of multi-stage do not
+        move.
 
     Returns:
-      A schedule from the step's number, 0 at the first.
+      A schedule: a function of the number of previous steps.
 
     >>> at = make("inverse-time", 0.1, steps=90, final_share=0.1)
     >>> [round(float(at(k)), 4) for k in (0, 10, 90)]

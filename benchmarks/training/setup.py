@@ -1,4 +1,4 @@
-"""Before a run: its devices, its optimizers' settings, and what cannot work."""
+"""Set-up of a run: devices, settings of the optimizers, and checks."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -18,7 +18,7 @@ from benchmarks.training.step import Measure
 
 
 class Parts(NamedTuple):
-    """What the settings of a run name, apart from its data.
+    """What the settings of a run refer to, except its data.
 
     Attributes:
       model: The network.
@@ -32,7 +32,7 @@ class Parts(NamedTuple):
 
 
 def find_parts(config: TrainConfig, source: data.Source) -> Parts:
-    """Look up all names in the settings of a run but that of the data set.
+    """Look up all names in the settings of a run except that of the data set.
 
     Args:
       config: The settings.
@@ -51,11 +51,11 @@ def find_parts(config: TrainConfig, source: data.Source) -> Parts:
 
 
 def describe(config: TrainConfig, source: data.Source) -> dict[str, Any]:
-    """Say what was trained on, and of the user's own things what they were.
+    """Describe the data set and the user's own objects, for config.json.
 
     Returns:
-      For config.json: of the data set the sizes, and of each own thing the name of its
-      file and the hash.
+      The sizes of the data set, and for each of the user's own objects the name and
+      hash of its source file.
     """
     names = (
         config.dataset,
@@ -68,7 +68,7 @@ def describe(config: TrainConfig, source: data.Source) -> dict[str, Any]:
 
 
 def describe_data(source: data.Source) -> dict[str, Any]:
-    """Say what a data set holds, for config.json."""
+    """Describe a data set, for config.json."""
     return {
         "kind": source.kind,
         "train_size": source.train_size,
@@ -84,16 +84,16 @@ def validate(
     layout: DeviceLayout,
     model: models.Model | None = None,
 ) -> None:
-    """Refuse what this data set, this network or these devices cannot do.
+    """Raise an error for settings that the data, network or devices do not support.
 
     Args:
       config: The settings.
       source: The data set.
-      layout: Where to run.
-      model: The network, if it is not to be looked up.
+      layout: The devices.
+      model: The network, if it need not be looked up.
 
     Raises:
-      UsageError: Saying what does not fit, and what would.
+      UsageError: If the settings are not supported.
     """
     if config.batch_size > source.train_size:
         raise UsageError(
@@ -129,10 +129,10 @@ def validate(
 def check_outputs(
     name: str, network: tuple[Any, Any], contents: Any, classes: int, measure: Measure
 ) -> None:
-    """Refuse a network, a loss or a metric that does not suit the data set.
+    """Raise an error for a network, loss or metric that does not fit the data set.
 
     Args:
-      name: What the network is called.
+      name: The name of the network.
       network: Its static part and the others.
       contents: A `data.Dataset`, or a stream, which is not looked at.
       classes: How many there are; 0 if a loss of the user's own takes anything.
@@ -188,10 +188,10 @@ def resolve_hyperparams(
 
 
 def set_up_devices(config: TrainConfig) -> DeviceLayout:
-    """Join the other processes, and find the devices to run on.
+    """Connect to the other processes, and find the devices to run on.
 
     Raises:
-      UsageError: If there are not as many.
+      UsageError: If there are fewer devices than requested.
     """
     distributed.join(config)
     if config.devices is not None and config.devices > jax.device_count():

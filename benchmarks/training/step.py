@@ -1,6 +1,6 @@
-"""What runs on the devices: a step, an epoch as one scan, an evaluation. All pure.
+"""The functions that run on the devices: step, epoch as one scan, evaluation. All pure.
 
-Everything that depends on the name of an optimizer has been decided before.
+They do not depend on which optimizer they are given.
 """
 
 import math
@@ -20,10 +20,10 @@ from benchmarks.training.devices import DeviceLayout
 
 
 class TrainState(NamedTuple):
-    """All that a step changes.
+    """Everything that a step changes.
 
     Attributes:
-      step: Steps taken, an int32 scalar; parts of accumulated batches count each.
+      step: Number of steps, an int32 scalar; each part of an accumulated batch counts.
       params: The weights.
       stats: The running statistics of BatchNorm.
       opt_state: The optimizer's state.
@@ -36,7 +36,7 @@ class TrainState(NamedTuple):
 
 
 class Metrics(NamedTuple):
-    """The loss, and the share that is predicted or another metric of the user's."""
+    """The loss, and the accuracy or the user's own metric."""
 
     loss: jax.Array
     accuracy: jax.Array
@@ -47,7 +47,7 @@ Measure = Callable[[jax.Array, jax.Array], Metrics]
 
 
 def measure(logits: jax.Array, labels: jax.Array) -> Metrics:
-    """Return each example's cross-entropy, and whether its class is predicted.
+    """Return the cross-entropy of each example, and whether it is classified correctly.
 
     Args:
       logits: Shape (n, classes), or (n, length, classes) for text.
@@ -67,8 +67,8 @@ class Programs:
 
     Attributes:
       graph: The static part of the network.
-      preprocessing: Makes its inputs.
-      layout: Where this runs.
+      preprocessing: Turns examples into its inputs.
+      layout: The devices.
       measure: The loss and the metric.
     """
 
@@ -85,13 +85,13 @@ class Programs:
         seed: jax.Array,
         shape: tuple[int, int],
     ) -> tuple[TrainState, Metrics]:
-        """Visit the training examples once in a new order, all inside one scan.
+        """Train for one epoch in a new order, in one scan.
 
         Args:
           tx: The optimizer.
           state: The state at the start of the epoch.
           split: The training split, whole.
-          seed: The run's, a scalar. With the epoch it determines order and draws.
+          seed: The run's seed, a scalar. With the epoch it determines order and draws.
           shape: Steps of the epoch and examples per step.
 
         Returns:
@@ -111,12 +111,11 @@ class Programs:
     def plan_epoch(
         self, key: jax.Array, size: int, shape: tuple[int, int]
     ) -> tuple[jax.Array, Draws]:
-        """Draw which examples an epoch visits in which order, and their augmentation.
+        """Draw the order of the examples in an epoch, and their augmentation.
 
-        The draws are for whole batches: they depend on the key alone, not on the
-        optimizer nor on the number of devices. The examples left over when the batch
-        size does not divide the set are not seen in this epoch; the next one leaves out
-        others.
+        The draws are for whole batches: they depend only on the key, not on the
+        optimizer or the number of devices. If the batch size does not divide the number
+        of examples, the epoch skips those left over; the next one skips others.
 
         Args:
           key: The epoch's random key.
@@ -147,14 +146,13 @@ class Programs:
     ) -> tuple[TrainState, Metrics]:
         """Take one step: the same for every optimizer.
 
-        Optimizers that search along a line get what they need: the value, the gradient
-        and the function, which is averaged over devices inside itself. Others ignore
-        them.
+        Optimizers with a line search need the value, the gradient and the function,
+        which averages over devices. Others ignore them.
 
         Args:
           tx: The optimizer.
-          state: What the step changes.
-          inputs: This device's share of the batch, as the network takes it.
+          state: The current state.
+          inputs: This device's part of the batch, preprocessed.
           labels: Its labels.
 
         Returns:
@@ -188,7 +186,7 @@ class Programs:
     ) -> Metrics:
         """Average over a split, each example counted once.
 
-        The last batch is filled up with copies of the last example that count nothing.
+        The last batch is padded with copies of the last example, which do not count.
 
         Args:
           weights: Parameters and running statistics.
@@ -212,7 +210,7 @@ class Programs:
     def evaluate_batch(
         self, weights: tuple[Any, Any], batch: tuple[Split, jax.Array]
     ) -> Metrics:
-        """Add up over a batch of a stream those examples that count."""
+        """Sum over the examples of a stream's batch that count."""
         return self.layout.sum(self._sum_over_batch(weights, *batch))
 
     def _sum_over_batch(

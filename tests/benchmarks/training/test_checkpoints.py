@@ -206,8 +206,8 @@ def test_whatever_is_damaged_is_refused_or_does_not_matter(copy, tmp_path, kind)
         except UsageError as error:
             message = str(error)
             assert message.startswith(f"the checkpoint {folder / '4'} is damaged")
-            assert "remove it to go on from the one before" in message
-            assert "begin anew with another --out" in message
+            assert "remove it to resume from the previous one" in message
+            assert "start over with another --out" in message
             assert "\n" not in message
             refused.append(name)
             shutil.rmtree(folder / "4")  # as it says

@@ -605,7 +605,7 @@ def test_damaged_checkpoint_is_named_and_the_one_before_will_do(
     assert main(command(out, *SMALL, *all_of_them)) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"error: the checkpoint {last} is damaged")
-    assert "remove it to go on from the one before" in error
+    assert "remove it to resume from the previous one" in error
     assert error.count("\n") == 1
     shutil.rmtree(last)
     assert main(command(out, *SMALL, *all_of_them)) == 0
