@@ -202,7 +202,7 @@ def _download(archive: Archive, path: Path, start: int) -> int:
 
 def _reason(error: BaseException) -> str:
     """Say what lies at the bottom of an error of the network."""
-    if isinstance(error, requests.HTTPError):
+    if isinstance(error, requests.HTTPError) and error.response is not None:
         return f"HTTP {error.response.status_code} {error.response.reason}"
     if isinstance(error, requests.Timeout):
         return f"no answer within {TIMEOUT} seconds"
