@@ -1,4 +1,4 @@
-"""The settings of the commands that have no folder of their own."""
+"""The settings of the smaller commands."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,25 +19,25 @@ class ListConfig:
         ]
     ] = "experiments"
     """experiments: what each shows, what to expect, its cost; gpu: commands for one
-    GPU, which resume when they were cut off; optimizers: formula, source and recipe of
-    each; models; initializers; datasets."""
+    GPU, which resume if interrupted; optimizers: formula, source and recipe of each;
+    models; initializers; datasets."""
 
 
 @dataclass(frozen=True)
 class PrepareConfig:
     """Download data sets and write them as TFDS does, without TensorFlow.
 
-    An interrupted download is continued by the next call; archives that are there
-    already are not fetched again.
+    The next call resumes an interrupted download; existing archives are not downloaded
+    again.
     """
 
     names: tyro.conf.Positional[tuple[str, ...]]
     """Which: cifar10, cifar100, mnist, fashion_mnist, svhn_cropped."""
     data_dir: Path | None = None
-    """Where the prepared sets go; by default where TFDS_DATA_DIR points, else
+    """Folder for the prepared data sets; by default TFDS_DATA_DIR, else
     ~/tensorflow_datasets."""
     download_dir: Path | None = None
-    """Where the archives go; by default downloads/ in that folder."""
+    """Folder for the archives; by default downloads/ in --data-dir."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +45,13 @@ class CompareConfig:
     """Show runs of any folders in one table and one plot, without judging claims."""
 
     runs: tyro.conf.Positional[tuple[Path, ...]]
-    """Folders of `train` or `sweep`, yours or those of the project's results; they stay
-    as they are."""
+    """Folders of `train` or `sweep`, yours or those of the project's results; they are
+    not modified."""
     out: Path = Path("compare.png")
     """The plot to write; by default compare.png in the current folder."""
 
     def __post_init__(self) -> None:
-        """Refuse nothing to compare, and a plot that Matplotlib cannot write."""
+        """Raise an error if there are no runs, or Matplotlib cannot write the plot."""
         if not self.runs:
             raise UsageError("compare needs the folders of one or more runs.")
         if self.out.suffix not in (".png", ".svg", ".pdf"):

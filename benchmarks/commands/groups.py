@@ -27,7 +27,7 @@ class Grouped:
 
     @classmethod
     def split(cls, config: TrainConfig) -> "Grouped":
-        """Divide the settings of a run into groups."""
+        """Split the settings of a run into groups."""
 
         def take(kind: Any) -> Any:
             names = [field.name for field in dataclasses.fields(kind)]
@@ -58,7 +58,7 @@ class GroupedSweep(SweepConfig):
 
     @classmethod
     def split(cls, config: SweepConfig) -> "GroupedSweep":
-        """Divide the settings of a sweep's runs into groups."""
+        """Split the settings of a sweep's runs into groups."""
         return cls(**{**vars(config), "train": Grouped.split(config.train)})
 
     def merge(self) -> SweepConfig:

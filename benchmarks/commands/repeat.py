@@ -15,15 +15,15 @@ from benchmarks.training.config import TrainConfig
 
 
 def read(command: str, kind: Any, path: Path) -> Any:
-    """Read the settings of a run, to do it again.
+    """Read the settings of a run, to repeat it.
 
     Args:
-      command: The command that does it.
+      command: The command to run.
       kind: The class of its settings.
       path: The folder of the run, or config.json in it.
 
     Returns:
-      The settings, but for folders and --resume.
+      The settings, except folders and --resume.
 
     Raises:
       UsageError: If it is not a run of this command.
@@ -59,7 +59,7 @@ def _write(value: Any) -> str:
 
 
 def _fill(kind: Any, content: Mapping[str, Any]) -> Any:
-    """Make settings of what config.json says; what it lacks keeps its default."""
+    """Make settings from config.json; missing ones keep their defaults."""
     hints = typing.get_type_hints(kind)
     known = [field.name for field in dataclasses.fields(kind)]
     values: dict[str, Any] = {}
@@ -80,7 +80,7 @@ def _parts(hint: Any) -> tuple[Any, ...]:
 
 
 def _tell_changes(config: Any, content: Mapping[str, Any]) -> None:
-    """Say what will not be as it was: the user's files."""
+    """Print which of the user's files have changed since the run."""
     if not content.get("own"):
         return
     from benchmarks import own
@@ -89,6 +89,6 @@ def _tell_changes(config: Any, content: Mapping[str, Any]) -> None:
     for name, former in content["own"].items():
         if now.get(name) != former:
             print(
-                f"note: {former['file']} of {name} is not what it was in that run.",
+                f"note: {former['file']} of {name} has changed since that run.",
                 file=sys.stderr,
             )

@@ -16,7 +16,7 @@ from benchmarks.training.preemption import PreemptedError, Preemption
 def run(config: SweepConfig) -> int:
     """Take part in a sweep until all its runs are done, print and write the results.
 
-    A run whose loss is not finite ends there; the others go on.
+    A run whose loss is not finite ends there; the others continue.
 
     Returns:
       The exit status: 0; 1 if a run diverged; 143 if SIGTERM ended the program.
@@ -44,7 +44,7 @@ def run(config: SweepConfig) -> int:
         except PreemptedError:
             print(
                 "stopped by SIGTERM and saved; the same command with "
-                f"--out {folder} --resume goes on.",
+                f"--out {folder} --resume continues.",
                 file=sys.stderr,
             )
             return 143

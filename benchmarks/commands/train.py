@@ -25,7 +25,7 @@ def run(config: TrainConfig) -> int:
     if trained.is_primary and trained.preempted is not None:
         print(
             f"stopped by SIGTERM and saved: {trained.preempted}. The same command with "
-            f"--out {folder} --resume goes on.",
+            f"--out {folder} --resume continues.",
             file=sys.stderr,
         )
     elif trained.is_primary:

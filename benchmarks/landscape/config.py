@@ -23,7 +23,7 @@ class LandscapeConfig:
     """
 
     surfaces: tuple[str, ...] = ("beale", "rosenbrock", "saddle", "ravine", "noisy")
-    """Which to draw, from: beale, rosenbrock, saddle, ravine, noisy."""
+    """The surfaces to draw, from: beale, rosenbrock, saddle, ravine, noisy."""
     optimizers: tuple[str, ...] = (
         "sgd",
         "momentum",
@@ -36,8 +36,8 @@ class LandscapeConfig:
         "padam-1/4",
         "padam-1/8",
     )
-    """Which to compare, from: sgd, momentum, nesterov, adagrad, rmsprop, adadelta,
-    adam, amsgrad, padam-1/4, padam-1/8."""
+    """The optimizers to compare, from: sgd, momentum, nesterov, adagrad, rmsprop,
+    adadelta, adam, amsgrad, padam-1/4, padam-1/8."""
     learning_rates: tuple[float, ...] = (
         1e-4,
         3e-4,
@@ -51,7 +51,7 @@ class LandscapeConfig:
         3.0,
         10.0,
     )
-    """What each optimizer tries."""
+    """The learning rates that each optimizer tries."""
     steps: int = 300
     """Steps of each trajectory."""
     seeds: int = 20
@@ -59,13 +59,13 @@ class LandscapeConfig:
     seed: int = 0
     """The first of the seeds."""
     gif: bool = True
-    """Write the animation, too."""
+    """Also write the animation."""
     out: Path | None = None
     """Folder for the records and the plots; must not hold anything yet. By default
     a new one under runs/, named landscape and the time."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be drawn."""
+        """Raise an error for settings that cannot be drawn."""
         check_each_once("--surfaces", self.surfaces)
         check_each_once("--optimizers", self.optimizers)
         check_each_once("--learning-rates", self.learning_rates)

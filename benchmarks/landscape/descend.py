@@ -141,9 +141,9 @@ def compare(
 def choose(losses: np.ndarray) -> int | None:
     """Return the learning rate whose loss is lowest in the mean of its logarithm.
 
-    The loss is taken above the minimum, over that at the start, and no better than a
-    millionth; where the gradient is noisy it is first averaged over the seeds. Unlike
-    the loss at the end this rewards speed, and cannot be won by chance.
+    The loss is relative to the minimum and to that at the start, and clipped below at
+    1e-6; with gradient noise it is first averaged over the seeds. Unlike the final
+    loss, this rewards speed, and does not depend on one lucky step.
 
     Args:
       losses: An array (learning rates, seeds, steps), above the minimum.
@@ -151,7 +151,7 @@ def choose(losses: np.ndarray) -> int | None:
     Returns:
       The index of the learning rate; None if all diverge.
     """
-    with np.errstate(over="ignore", invalid="ignore"):  # some do diverge
+    with np.errstate(over="ignore", invalid="ignore"):  # some diverge
         means = losses.mean(axis=1)
         scores = np.log10(means / means[:, :1] + 1e-6).mean(axis=1)
     scores = np.where(np.isfinite(scores), scores, np.inf)

@@ -7,15 +7,15 @@ import numpy as np
 
 
 class Surface(NamedTuple):
-    """A function of two variables and what to show of it.
+    """A function of two variables, and how to draw it.
 
     Attributes:
       title: Its name and its formula.
       function: Takes x and y, arrays of JAX or of NumPy.
-      start: Where every trajectory begins.
+      start: The start of every trajectory.
       minima: The points of the lowest value.
       window: (left, right, bottom, top) of the drawing.
-      noise: The deviation of what is added to each element of the gradient.
+      noise: Standard deviation of the noise added to each element of the gradient.
     """
 
     title: str

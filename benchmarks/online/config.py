@@ -34,7 +34,7 @@ class RegretConfig:
     """Which to play, from: linear, breast-cancer, digits, sparse, counterexample,
     phase-transition."""
     optimizers: tuple[str, ...] = ("sgd", "adagrad", "adam", "padam")
-    """Who plays, from: sgd, adagrad, adam (no maximum), padam."""
+    """The optimizers, from: sgd, adagrad, adam (no maximum), padam."""
     p: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)
     """Padam's exponents, in (0, 1/2]; 1/2 is AMSGrad."""
     learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -46,9 +46,9 @@ class RegretConfig:
     b1_decay: float = 0.9
     """λ, in (0, 1): the momentum's decay rate at step t is b1 λ^(t-1)."""
     steps: int = 3000
-    """Losses in a game, T."""
+    """Number of losses in a game, T."""
     seeds: int = 3
-    """Games with other draws, over which mean and spread are taken."""
+    """Number of games with different draws, for mean and spread."""
     seed: int = 0
     """The first of the seeds."""
     out: Path | None = None
@@ -56,7 +56,7 @@ class RegretConfig:
     a new one under runs/, named regret and the time."""
 
     def __post_init__(self) -> None:
-        """Refuse what the theorem or the games do not allow."""
+        """Raise an error for settings that the theorem or the games do not allow."""
         check_each_once("--games", self.games)
         check_each_once("--optimizers", self.optimizers)
         check_each_once("--p", self.p)

@@ -18,12 +18,12 @@ PERIOD, LARGE, SMALL = 101, 1010.0, -10.0
 
 
 def counterexample(p: tuple[float, ...]) -> Iterator[dict[str, Any]]:
-    """Play Reddi's game, in which an average of squares forgets what matters.
+    """Play Reddi's game, in which the moving average forgets rare large gradients.
 
     The loss is 1010 x once in 101 steps and -10 x otherwise, on [-1, 1]: over a period
     10 x, so -1 is best. Without the maximum v̂ shrinks between two large gradients, and
-    the many small steps up outdo the large one down, for p = 1/2 (Adam) as for every p
-    above 0.02. Rates: β1 = 0.9, β2 = 0.99 as in the reference, α_t = α/√t with
+    the many small steps up outweigh the large one down, for p = 1/2 (Adam) as for every
+    p above 0.02. β1 = 0.9 and β2 = 0.99 as in the reference, α_t = α/√t with
     α = 10 · 1010^(2p-1), which is α = 10 for gradients of at most 1.
 
     Args:
@@ -78,10 +78,10 @@ def phase_transition() -> Iterator[dict[str, Any]]:
     """Minimize a parabola with a fixed learning rate, for many p: p = 1/4 divides them.
 
     On f = λx²/2 with β1 = β2 = 0, x and -x form a cycle at r = (αλ^(1-2p)/2)^(1/(2p)).
-    With the maximum, whoever starts within r approaches it from below if p ≤ 1/4 and
-    stays there; above 1/4 the first steps lead beyond r, the maximum keeps that, and
-    the steps are short enough to converge ever after. Whoever starts beyond r
-    converges. Without the maximum the cycle attracts for every p < 1/2, from anywhere.
+    With the maximum and p ≤ 1/4, a start below r approaches r from below and stays
+    there. Above 1/4 the first steps overshoot r, the maximum remembers that, and from
+    then on the steps are short enough to converge. A start beyond r converges. Without
+    the maximum the cycle attracts every start, for every p < 1/2.
 
     Yields:
       A record for each p and each ``start``, with the maximum and without: the

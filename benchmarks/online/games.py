@@ -86,8 +86,8 @@ def digits(config: RegretConfig) -> Game:
 def sparse(config: RegretConfig) -> Game:
     """Logistic regression on 200 features of 0 or 1, the k-th present once in k times.
 
-    The labels are drawn from a logistic model with weights of ±1: the rare features
-    tell as much as the frequent ones, when they occur.
+    The labels are drawn from a logistic model with weights of ±1: a rare feature is as
+    informative as a frequent one when it occurs.
     """
     size = 200
     examples, labels = [], []
@@ -104,7 +104,7 @@ def sparse(config: RegretConfig) -> Game:
 def _classification(
     name: str, features: np.ndarray, labels: np.ndarray, config: RegretConfig
 ) -> Game:
-    """Present a data set in random order, over and over, a constant feature added."""
+    """Repeat a data set in random order, with a constant feature added."""
     features = np.column_stack([features, np.ones(len(features))])
     order = []
     for rng in _generators(config):
@@ -154,7 +154,7 @@ def _best_classifier(
         gradient = x.T @ residual[:, :-1] / len(x)
         return -log_probabilities[rows, labels].mean(), gradient.ravel()
 
-    with threadpool_limits(1):  # the products are small: sharing them costs far more
+    with threadpool_limits(1):  # the products are small: threads cost far more
         result = minimize(
             mean_loss,
             start.ravel(),

@@ -1,4 +1,4 @@
-"""Play online convex games: regret beside its bound.
+"""Play online convex games: regret and its bounds.
 
 The setting is that of the paper's theorem: losses arrive one at a time, the step is
 that of Algorithm 1 with α_t = α/√t and β1_t = β1 λ^(t-1), without bias correction or ε,
@@ -22,7 +22,7 @@ from padam_optax.projections import box, projected
 
 
 class Setting(NamedTuple):
-    """What an optimizer is told at step t; all but b2 are traced.
+    """The hyperparameters at step t; all except b2 are traced.
 
     Attributes:
       t: The step, from 1, a float.
@@ -47,7 +47,7 @@ class Setting(NamedTuple):
 # Onto a box the projection is the same in every metric, so those without v̂ have p=0.
 _BOX = box(-RADIUS, RADIUS)
 
-# Built anew at each step, with that step's rates: a state does not depend on them.
+# Rebuilt at each step with that step's hyperparameters: states do not depend on them.
 METHODS: dict[str, Callable[[Setting], optax.GradientTransformation]] = {
     "sgd": lambda now: projected(make("sgd", now.decayed), _BOX, p=0.0),
     "adagrad": lambda now: projected(
@@ -64,7 +64,7 @@ def _project(name: str, now: Setting) -> optax.GradientTransformation:
 
 
 class Sums(NamedTuple):
-    """What the bounds are made of, up to a step.
+    """The terms of the bounds, up to a step.
 
     Attributes:
       squares: Σ g² of each coordinate.
@@ -223,7 +223,7 @@ def _until(data: Any, seed: int, steps: int) -> Any:
 
 
 def compare(name: str, game: Game, config: RegretConfig) -> Iterator[dict[str, Any]]:
-    """Play a game with each optimizer and set its regret beside the bounds.
+    """Play a game with each optimizer, and compute its regret and the bounds.
 
     Args:
       name: The game's name, for the records.
@@ -233,9 +233,9 @@ def compare(name: str, game: Game, config: RegretConfig) -> Iterator[dict[str, A
     Yields:
       A record for each optimizer, exponent, learning rate and seed. ``regret``,
       ``bound`` and ``tight_bound`` are lists over the steps ``t``; the bounds are None
-      where no theorem gives one. ``gap`` is by how much the regret can be larger, the
-      best fixed point being found by a search. ``chosen`` marks the learning rate with
-      the smallest mean regret at the end.
+      if no theorem gives one. The regret may be larger by up to ``gap``, because the
+      best fixed point is found numerically. ``chosen`` marks the learning rate with the
+      smallest mean final regret.
     """
     t = checkpoints(config.steps)
     best = np.zeros((config.seeds, len(t)))

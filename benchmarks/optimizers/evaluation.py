@@ -1,7 +1,7 @@
-"""Which weights to evaluate, where they are not those that the gradient is taken at.
+"""The weights to evaluate, if they differ from those that are trained.
 
-A state says so by its type: that of Optax's schedule-free methods, or one with a field
-`eval_params`, a tree like the weights.
+The type of the state decides: that of Optax's schedule-free methods, or one with a
+field `eval_params`, a tree like the weights.
 """
 
 from collections.abc import Callable
@@ -25,14 +25,13 @@ class EvalParamsState(NamedTuple):
 
 
 def find_eval_params(opt_state: Any) -> Callable[[Any, Any], Any] | None:
-    """Find out at which weights an optimizer is to be evaluated.
+    """Return how to get the weights to evaluate from an optimizer's state.
 
     Args:
       opt_state: Its state, or the shapes of it.
 
     Returns:
-      A function of a state and the weights; None if these are to be evaluated
-      themselves.
+      A function of a state and the trained weights; None if these are to be evaluated.
     """
     if optax.tree.get_all_with_path(opt_state, "ScheduleFreeState"):
 
@@ -49,13 +48,13 @@ def find_eval_params(opt_state: Any) -> Callable[[Any, Any], Any] | None:
 def with_ema(
     transformation: optax.GradientTransformation, decay: float
 ) -> optax.GradientTransformationExtraArgs:
-    """Keep an exponential moving average of the weights, which is evaluated.
+    """Evaluate an exponential moving average of the weights.
 
-    It begins at the initial weights. The steps are those of the transformation.
+    It starts at the initial weights. The updates are those of the transformation.
 
     Args:
-      transformation: What makes the steps.
-      decay: Of the average, in [0, 1).
+      transformation: Any transformation.
+      decay: Decay rate of the average, in [0, 1).
 
     Raises:
       ValueError: If the decay is out of range.

@@ -1,4 +1,4 @@
-"""Optimizers of the user's own: a factory whose signature is the recipe."""
+"""The user's own optimizers: a factory whose signature is the recipe."""
 
 import inspect
 from collections.abc import Mapping
@@ -11,23 +11,23 @@ from benchmarks.errors import UsageError
 from benchmarks.optimizers.evaluation import keep_slow_weights
 from benchmarks.optimizers.types import Optimizer
 
-# Of a factory that has no default, as most of Optax's.
+# For a factory without a default, as most of Optax's.
 LEARNING_RATE = 1e-3
 
 
 def describe(name: str) -> Optimizer:
-    """Make the row of an optimizer that is not in the table.
+    """Return the table entry of an optimizer that is not in the table.
 
     Args:
-      name: module:factory, with settings after commas if there are any. The factory
-        returns a transformation; or it is one.
+      name: module:factory, optionally followed by settings after commas. The factory
+        returns a transformation, or is one.
 
     Returns:
-      The row. Its recipe has the parameters of the factory whose defaults are numbers,
-      texts, booleans or None, and the learning rate.
+      The entry. Its recipe has the learning rate and the parameters of the factory
+      whose defaults are numbers, strings, booleans or None.
 
     Raises:
-      UsageError: If there is no such factory, or it needs what nobody gives.
+      UsageError: If there is no such factory, or a required argument is missing.
 
     Examples:
       >>> from benchmarks.optimizers.factories import describe
@@ -65,11 +65,11 @@ def describe(name: str) -> Optimizer:
 
 
 def from_transformation(name: str, transformation: Any) -> Optimizer:
-    """Make the row of a transformation that is ready: it has no recipe.
+    """Return the table entry of a transformation, which has no recipe.
 
     Args:
-      name: What it is called.
-      transformation: One of Optax's kind.
+      name: Its name.
+      transformation: An Optax transformation.
     """
     return Optimizer(
         name,
@@ -92,10 +92,10 @@ def _may_vary(known: Mapping[str, inspect.Parameter]) -> bool:
 
 
 def _call(name: str, factory: Any, settings: Mapping[str, Any]) -> Any:
-    """Build the transformation, and see that it is one."""
+    """Build the transformation, and check that it is one."""
     try:
         made = factory(**settings)
-    except Exception as error:  # whatever the user's function raises
+    except Exception as error:  # the user's function may raise anything
         hint = ""
         if callable(settings.get("learning_rate")) and "function" in str(error):
             hint = (

@@ -1,4 +1,4 @@
-"""An optimizer by its name: its row, its recipe, the transformation."""
+"""Look up an optimizer by name: its entry, its recipe, the transformation."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -17,7 +17,7 @@ def lookup(name: str) -> Optimizer:
 
     Args:
       name: A key of OPTIMIZERS; or module:factory of a function that returns a
-        transformation, as optax:lion, with settings after commas if there are any.
+        transformation, as optax:lion, optionally followed by settings after commas.
 
     Raises:
       UsageError: If it does not exist.
@@ -41,10 +41,10 @@ def recipe(
     Args:
       name: Its name.
       changes: The settings to replace.
-      row: The optimizer, if it is not to be looked up.
+      row: The optimizer, if it need not be looked up.
 
     Raises:
-      UsageError: If the optimizer has no such setting, saying which it has.
+      UsageError: If the optimizer has no such setting.
     """
     row = lookup(name) if row is None else row
     for setting in changes:
@@ -74,15 +74,15 @@ def build(
     Args:
       name: Its name.
       settings: Its recipe, from `recipe`.
-      schedule: Takes the place of the recipe's learning rate, if that may vary.
-      run: The run it is made for.
-      row: The optimizer, if it is not to be looked up.
+      schedule: Replaces the recipe's learning rate, if that may vary.
+      run: The run it is built for.
+      row: The optimizer, if it need not be looked up.
 
     Returns:
       The transformation.
 
     Raises:
-      UsageError: If a setting is refused, with the optimizer's own words.
+      UsageError: If the optimizer rejects a setting, with its message.
     """
     row = lookup(name) if row is None else row
     arguments = dict(settings)
@@ -97,7 +97,7 @@ def build(
 
 
 def make(name: str, learning_rate: Any, **changes: Any) -> optax.GradientTransformation:
-    """Build an optimizer of the table for something else than training a network.
+    """Build an optimizer of the table for anything but training a network.
 
     Args:
       name: A key of OPTIMIZERS.

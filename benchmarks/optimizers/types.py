@@ -1,4 +1,4 @@
-"""What an optimizer of the benchmarks is."""
+"""The table entry of an optimizer."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ import optax
 
 
 class Run(NamedTuple):
-    """What an optimizer may need to know of the run it is made for.
+    """What an optimizer may need to know about its run.
 
     Attributes:
       steps: Steps of the whole run.
@@ -21,19 +21,19 @@ class Run(NamedTuple):
 
 
 class Optimizer(NamedTuple):
-    """One row of the table.
+    """An optimizer of the benchmarks.
 
     Attributes:
       label: The name in tables and plots.
-      formula: What a step does, in a line; g is the gradient, decay * θ added, if the
-        recipe has decay.
-      source: Who writes it so.
+      formula: The update in one line; g is the gradient, plus decay * θ if the recipe
+        has decay.
+      source: The source of the formula.
       recipe: The settings of a run on CIFAR: the builder's arguments by name.
-      build: Takes the recipe, with a schedule in place of the learning rate if it has
-        one, and, as `run`, the Run if needs_run is set.
-      needs_run: Whether it does.
+      build: Takes the recipe as keywords, with a schedule for the learning rate if
+        there is one, and the Run as ``run`` if needs_run is set.
+      needs_run: Whether ``build`` takes the Run.
       corrects_before_max: Whether its running maximum is that of v/(1-b2^t).
-      takes_schedule: Whether its learning rate may vary; otherwise it gets a number.
+      takes_schedule: Whether its learning rate may vary; otherwise it is a number.
     """
 
     label: str

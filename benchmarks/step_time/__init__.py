@@ -1,1 +1,1 @@
-"""What a step of an optimizer takes."""
+"""The cost of an optimizer's step."""

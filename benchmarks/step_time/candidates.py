@@ -1,4 +1,4 @@
-"""What is measured: the optimizers, and the trees of parameters they step on."""
+"""The measured optimizers, and the trees of parameters that they update."""
 
 import re
 from collections.abc import Callable

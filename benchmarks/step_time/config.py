@@ -15,11 +15,11 @@ from benchmarks.errors import (
 
 @dataclass(frozen=True)
 class SpeedConfig:
-    """Measure what a step of each optimizer takes, in time and in memory.
+    """Measure the time and memory of a step of each optimizer.
 
-    All candidates of a tree of parameters are compiled alike, with their buffers
-    donated, and take turns in one process; several steps pass between two looks at the
-    clock. Compared are ratios within a turn.
+    All candidates for a tree of parameters are compiled in the same way, with donated
+    buffers, and alternate in one process; a measurement covers several steps. Results
+    are ratios within a turn.
     """
 
     trees: tuple[str, ...] = (
@@ -33,7 +33,7 @@ class SpeedConfig:
     """Trees of parameters: leaf-N is one of N numbers, leaves-N are N of 64; or a
     network: resnet18, vgg16, wrn16-4, resnet50-imagenet, ...; or transformer."""
     optimizers: tuple[str, ...] = ()
-    """Which to compare with adam, by the names in the table; by default all."""
+    """Which to compare with adam, by their names in the table; by default all."""
     growth: bool = False
     """Measure instead how the cost grows: steps of adam, amsgrad and padam on a leaf of
     1e4 to 1e8 numbers and on 1 to 3000 leaves of 64; and the state on each of 1, 2, 4,
@@ -49,7 +49,7 @@ class SpeedConfig:
     a new one under runs/, named speed and the time."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be measured."""
+        """Raise an error for settings that cannot be measured."""
         check_each_once("--trees", self.trees)
         if self.optimizers:
             check_each_once("--optimizers", self.optimizers)

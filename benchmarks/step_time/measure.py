@@ -1,4 +1,4 @@
-"""What a step of each optimizer takes: time, compilation, memory traffic, state."""
+"""The cost of an optimizer's step: time, compilation, memory traffic, state."""
 
 import gc
 import re
@@ -50,12 +50,12 @@ def measure_shares(tree: str) -> Iterator[dict[str, Any]]:
 
 
 class Candidate:
-    """An optimizer compiled for a tree, with a state of its own.
+    """An optimizer compiled for a tree, with its own state.
 
     Args:
       tx: The optimizer.
       params: The tree; it is copied.
-      gradients: What every step is given.
+      gradients: The gradients of every step.
     """
 
     def __init__(self, tx: Any, params: Any, gradients: Any):
@@ -84,7 +84,7 @@ class Candidate:
         return (time.perf_counter() - started) / steps
 
     def describe(self, numbers: int) -> dict[str, Any]:
-        """Return what the compiled program says of itself."""
+        """Return XLA's cost analysis of the compiled program."""
         cost = self.compiled.cost_analysis() or {}
         return {
             "compile_seconds": self.compile_seconds,
@@ -114,7 +114,7 @@ def count_kernels(text: str) -> int:
 def measure(
     tree: str, names: Sequence[str], config: SpeedConfig
 ) -> Iterator[dict[str, Any]]:
-    """Let the candidates take turns on a tree.
+    """Measure the candidates on a tree, alternating.
 
     Args:
       tree: Its name.

@@ -1,4 +1,4 @@
-"""What a run is made of: frozen dataclasses, checked before any work starts."""
+"""The settings of a run: frozen dataclasses, checked before any work starts."""
 
 import itertools
 from dataclasses import dataclass, fields
@@ -35,7 +35,7 @@ class TrainConfig(
     """
 
     def __post_init__(self) -> None:
-        """Refuse whatever no data set and no device could make possible."""
+        """Raise an error for settings that no data set and no device supports."""
         check_at_least("--epochs", self.epochs, 1)
         check_at_least("--batch-size", self.batch_size, 1)
         check_at_least("--accumulate", self.accumulate, 1)
@@ -109,9 +109,7 @@ class TrainConfig(
         if not self.resume:
             check_out(self.out)
         elif self.out is None:
-            raise UsageError(
-                "--resume needs --out, the folder of the run to go on with."
-            )
+            raise UsageError("--resume needs --out, the folder of the run to resume.")
 
     @property
     def evaluated(self) -> Literal["validation", "test"]:

@@ -1,4 +1,4 @@
-"""What is written and shown of a run while it trains: records, event file, bar."""
+"""The log of a run while it trains: records, event file, progress bar."""
 
 import time
 from pathlib import Path
@@ -18,15 +18,15 @@ class RunLog:
 
     Args:
       trainer: What the run shares with others.
-      label: What the bar calls it.
-      path: The file of its records. Those after the checkpoint where the run goes on
-        are dropped.
-      records: Those until then.
+      label: Its name in the progress bar.
+      path: The file of its records. Those after the checkpoint from which the run
+        resumes are deleted.
+      records: The records up to that checkpoint.
       schedule: The learning rate.
 
     Attributes:
-      result: What has come of the run so far.
-      progress: The bar.
+      result: The result of the run so far.
+      progress: The progress bar.
     """
 
     def __init__(
@@ -67,17 +67,17 @@ class RunLog:
         self._events.close()
 
     def begin_at(self, step: int) -> None:
-        """Say how many steps were taken before; from now on time counts."""
+        """Set the number of previous steps, and start the clock."""
         self.progress.begin_at(step * self._batch_size)
         self._last = time.perf_counter()
 
     def seconds_since_last(self) -> float:
-        """Return the time since this was asked last, or since the beginning."""
+        """Return the time since the previous call, or since the beginning."""
         last, self._last = self._last, time.perf_counter()
         return self._last - last
 
     def write(self, record: dict[str, Any], judged: Metrics) -> None:
-        """Write the record of an epoch, and show by what it is judged."""
+        """Write the record of an epoch, and show its metric."""
         self.result.records.append(record)
         if self._writes:
             run_dir.append(self._path, record)

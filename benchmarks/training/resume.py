@@ -1,4 +1,4 @@
-"""Take a run up again where it stands, if it had the same settings."""
+"""Resume a run from its latest checkpoint, if its settings are the same."""
 
 import dataclasses
 import json
@@ -16,10 +16,10 @@ from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
 
 @dataclass(frozen=True)
 class RunResult:
-    """What has come of a run.
+    """The result of a run.
 
     Attributes:
-      records: Those of its epochs.
+      records: The records of its epochs.
       stopped: Why it ended early; None if it did not.
     """
 
@@ -28,10 +28,10 @@ class RunResult:
 
 
 def read_result(path: Path) -> RunResult:
-    """Read what a run has written, nothing if it has not begun.
+    """Read the records of a run; there are none if it has not started.
 
     Raises:
-      UsageError: If it is damaged, naming it.
+      UsageError: If the file is damaged.
     """
     try:
         lines = run_dir.read(path) if path.exists() else []
@@ -45,16 +45,16 @@ def read_result(path: Path) -> RunResult:
 def find_progress(
     path: Path, checkpoints: Checkpoints, epochs: int, steps_per_epoch: int
 ) -> tuple[RunResult, bool]:
-    """Find out how far a run has come.
+    """Find the progress of a run.
 
     Args:
       path: The file of its records.
-      checkpoints: Where it was saved.
-      epochs: How many it shall have.
-      steps_per_epoch: As the checkpoints count them.
+      checkpoints: Its checkpoints.
+      epochs: The number of epochs it should have.
+      steps_per_epoch: Steps per epoch, as the checkpoints count them.
 
     Returns:
-      What it has recorded until its latest checkpoint, and whether it is over.
+      Its records up to the latest checkpoint, and whether it is finished.
 
     Raises:
       UsageError: If the records do not lead to the checkpoint, or are damaged.
@@ -78,7 +78,7 @@ def find_progress(
 def open_run(
     out: Path | None, name: str, config: Mapping[str, Any], resume: bool
 ) -> Path:
-    """Create the folder of a run, or find it to go on with, and write its settings.
+    """Create the folder of a run, or open it to resume, and write its settings.
 
     Args:
       out: The folder the user asked for, or None for a new one under runs/.
@@ -109,10 +109,10 @@ def open_run(
 
 
 def check_settings(kept: Path, config: Mapping[str, Any]) -> None:
-    """Refuse to go on with a run that had other settings.
+    """Raise an error if the run to resume had other settings.
 
-    Settings that did not exist when the run was made had their defaults. How an
-    optimizer is described does not matter.
+    Settings that did not exist when the run was made had their defaults. The
+    descriptions of optimizers do not matter.
 
     Args:
       kept: The config.json of the run.

@@ -1,4 +1,4 @@
-"""What the runs to be compared share: data, networks, optimizers, programs."""
+"""What compared runs share: data, networks, optimizers, compiled functions."""
 
 import functools
 import math
@@ -29,11 +29,11 @@ class Prepared(NamedTuple):
 
     Attributes:
       schedule: Its learning rate.
-      train: Takes a state, which it consumes, and a part of an epoch; returns the state
-        after it and the metrics of its steps, without waiting for them.
-      show: Takes initial parameters, a state and the learning rate; returns what the
-        optimizer is doing, for the records.
-      weights: Takes a state, and returns the parameters and statistics to evaluate.
+      train: A function of a state, which is donated, and a part of an epoch; returns
+        the state after it and the metrics of its steps, asynchronously.
+      show: A function of the initial parameters, a state and the learning rate; returns
+        diagnostics of the optimizer.
+      weights: Returns the parameters and statistics of a state to evaluate.
     """
 
     schedule: optax.Schedule
@@ -43,13 +43,13 @@ class Prepared(NamedTuple):
 
 
 class Trainer:
-    """Data, initial weights and compiled programs, each made once.
+    """Data, initial weights and compiled functions, each made once.
 
     Args:
       config: The settings, checked.
       source: The data set.
-      layout: Where to run.
-      parts: What the settings name; by default it is looked up.
+      layout: The devices.
+      parts: Network, optimizers, loss and metric; by default they are looked up.
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class Trainer:
         return graph, tuple(weights)
 
     def initial_weights(self, seed: int) -> tuple[Any, Any]:
-        """Make the parameters and statistics that all runs with a seed begin with."""
+        """Make the initial parameters and statistics of all runs with a seed."""
         if seed not in self._weights:
             self._weights = {seed: self.layout.replicate(self._build(seed)[1])}
         return self._weights[seed]
@@ -127,7 +127,7 @@ class Trainer:
         )
 
     def find_optimizer(self, name: str, seed: int) -> optax.GradientTransformation:
-        """Build the optimizer of a run, if that was not done before."""
+        """Return the optimizer of a run, built at the first call."""
         if (name, seed) not in self._optimizers:
             steps = self.config.epochs * self.steps_per_epoch
             tx = optimizers.build(
@@ -146,8 +146,8 @@ class Trainer:
     def prepare(self, name: str) -> Prepared:
         """Compile what the runs with an optimizer need.
 
-        Runs with other seeds use it too: a seed enters an optimizer by its initial
-        state alone.
+        Runs with other seeds use it too: a seed affects only the initial state of an
+        optimizer.
         """
         if name not in self._prepared:
             seed = self.config.seed
@@ -161,15 +161,15 @@ class Trainer:
         return self._prepared[name]
 
     def measure(self, weights: tuple[Any, Any], last: bool) -> dict[str, Metrics]:
-        """Evaluate weights, without waiting for it.
+        """Evaluate weights asynchronously.
 
         Args:
           weights: Parameters and statistics.
-          last: Whether they are the final ones, which are measured on the whole
-            training set too, if it is in memory.
+          last: Whether they are final. Final weights are also evaluated on the training
+            set, if it is in memory.
 
         Returns:
-          The metrics by the name of the split in the records.
+          The metrics by split, named as in the records.
         """
         measured = {self.config.evaluated: self.evaluate(weights)}
         if last and self.source.resident:

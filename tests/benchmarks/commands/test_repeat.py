@@ -65,7 +65,7 @@ def test_a_file_that_has_changed_is_told(tmp_path, capsys):
     config = json.loads(json.dumps(dataclasses.asdict(TrainConfig()), default=str))
     run = write(tmp_path / "run", "train", {**config, "own": own})
     parse(["train", "--from", str(run)])
-    assert "math.py of math:hypot is not what it was" in capsys.readouterr().err
+    assert "math.py of math:hypot has changed since" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)

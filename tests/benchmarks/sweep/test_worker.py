@@ -254,7 +254,7 @@ def test_sigterm_between_runs_stops_the_worker(tmp_path, monkeypatch, capsys):
     pretend_to_train(monkeypatch, stop)
     assert command.run(make_config(tmp_path / "sweep")) == 143
     assert len(done) == 1
-    assert "--resume goes on" in capsys.readouterr().err
+    assert "--resume continues" in capsys.readouterr().err
 
 
 def test_a_worker_that_died_before_its_first_sign_of_life_is_found(

@@ -232,7 +232,7 @@ def test_sigterm_saves_and_exits_and_the_run_goes_on(tmp_path, cache, whole):
     epoch = size(out) - EPOCHS
     assert errors == (
         f"stopped by SIGTERM and saved: santa-sss, seed 0, after epoch {epoch}. The "
-        f"same command with --out {out} --resume goes on.\n"
+        f"same command with --out {out} --resume continues.\n"
     )
     steps = records(out)["santa-sss-seed0.jsonl"][-1]["step"]
     assert checkpoints(out)["santa-sss-seed0"] == [steps]
