@@ -1,22 +1,98 @@
 """The claims of the table on Gu's slides, for any experiment that repeats it."""
 
+from collections.abc import Iterable, Mapping
+
 from benchmarks.experiments.types import GU, SOUTHAMPTON, Comparison
 
-_SGD, _ADAM, _AMSGRAD, _PADAM = "momentum", "adam", "amsgrad", "padam"
 FALLING_P_IS_BETTER = (
     "A p that falls while the rate rises ends better than the best constant p"
 )
-SAY = {_SGD: "SGD with momentum", _ADAM: "Adam", _AMSGRAD: "AMSGrad"}
+SAY = {
+    "momentum": "SGD with momentum",
+    "adam": "Adam",
+    "amsgrad": "AMSGrad",
+    "padam": "Padam",
+}
+# What is claimed of two optimizers, which these are, how their quantity compares, and
+# the family.
+Row = tuple[str, str, str, str, str]
+
+_FAST = "{}'s train loss after a quarter is at least as low as {}'s"
+_GAINS = "After the first decay {} gains less than {}"
+_TABLE: tuple[Row, ...] = (
+    ("{} ends at least as good as {}", "padam momentum", "at least as good", "end", ""),
+    ("{} ends better than {}", "padam adam", "better", "end", "order"),
+    ("{} ends better than {}", "padam amsgrad", "better", "end", "order"),
+    ("{} ends worse than {}", "adam momentum", "worse", "end", "order"),
+    ("{} ends worse than {}", "amsgrad momentum", "worse", "end", "order"),
+    ("{} is ahead of {} after a quarter", "padam momentum", "better", "quarter", ""),
+)
+# Written when the records of small runs existed.
+_LATER: tuple[Row, ...] = (
+    (
+        "{}'s train loss after a quarter is below SGD's",
+        *("padam momentum", "better", "early_loss", "speed"),
+    ),
+    (_FAST, "padam adam", "at least as good", "early_loss", "speed"),
+    (_FAST, "padam amsgrad", "at least as good", "early_loss", "speed"),
+    (
+        "{} is faster than {}: a lower train loss after a quarter",
+        *("amsgrad adam", "better", "early_loss", "speed"),
+    ),
+    ("{} ends better than {}", "amsgrad adam", "better", "end", ""),
+    (_GAINS, "adam momentum", "worse", "gain", "gain"),
+    (_GAINS, "amsgrad momentum", "worse", "gain", "gain"),
+    (
+        "After the first decay {} gains more than {}",
+        *("padam adam", "better", "gain", "gain"),
+    ),
+)
+
+
+def claim_rows(
+    experiment: str,
+    rows: Iterable[Row],
+    runs: Mapping[str, str],
+    scale: str,
+    source: str = GU,
+    *,
+    existed: bool = False,
+) -> list[Comparison]:
+    """Make the claims of a table about the runs of one experiment.
+
+    Args:
+      experiment: Its name.
+      rows: The table.
+      runs: Optimizer and settings of those that have other ones than their name there.
+      scale: The column of the table of claims.
+      source: Who claims it.
+      existed: Whether the records existed when the rows were written.
+    """
+    claims = []
+    for claim, pair, relation, quantity, family in rows:
+        first, second = pair.split()
+        claims.append(
+            Comparison(
+                claim.format(SAY[first], SAY[second]),
+                source,
+                f"{experiment}/{runs.get(first, first)}",
+                f"{experiment}/{runs.get(second, second)}",
+                relation,
+                quantity,
+                scale,
+                f"{experiment} {family}" if family else "",
+                after_results=existed,
+            )
+        )
+    return claims
 
 
 def claim_table(
     experiment: str,
     scale: str,
+    runs: Mapping[str, str] | None = None,
     *,
-    padam: str = _PADAM,
-    amsgrad: str = _AMSGRAD,
-    end: str = "end",
-    quarter: str = "quarter",
+    five_epochs: bool = False,
     existed: bool = False,
 ) -> list[Comparison]:
     """List the claims of the slides' tables for one experiment.
@@ -24,110 +100,19 @@ def claim_table(
     Args:
       experiment: Its name.
       scale: The column of the table of claims.
-      padam: Its optimizer and settings there.
-      amsgrad: The same of AMSGrad.
-      end: What counts at the end.
-      quarter: What counts after a quarter.
+      runs: See `claim_rows`.
+      five_epochs: Whether accuracies are means of five epochs.
       existed: Whether the records existed when the rows on train loss and on the gain
         after the first decay were written.
     """
-    runs = {_SGD: _SGD, _ADAM: _ADAM, _AMSGRAD: amsgrad, _PADAM: padam}
-
-    def row(
-        claim: str,
-        first: str,
-        second: str,
-        relation: str,
-        quantity: str = end,
-        family: str = "",
-        late: bool = False,
-    ) -> Comparison:
-        return Comparison(
-            claim,
-            GU,
-            f"{experiment}/{runs[first]}",
-            f"{experiment}/{runs[second]}",
-            relation,
-            quantity,
-            scale,
-            f"{experiment} {family}" if family else "",
-            after_results=late and existed,
-        )
-
-    def late(*args: object) -> Comparison:
-        return row(*args, late=True)  # pyright: ignore[reportArgumentType]
-
-    loss, gain = "early_loss", "gain"
-    fast = "Padam's train loss after a quarter is at least as low as"
+    named = {"end": "last_five", "quarter": "quarter_five"} if five_epochs else {}
+    first, later = (
+        [(*row[:3], named.get(row[3], row[3]), row[4]) for row in table]
+        for table in (_TABLE, _LATER)
+    )
     return [
-        row(
-            "Padam ends at least as good as SGD with momentum",
-            _PADAM,
-            _SGD,
-            "at least as good",
-        ),
-        *(
-            row(f"Padam ends better than {SAY[x]}", _PADAM, x, "better", end, "order")
-            for x in (_ADAM, _AMSGRAD)
-        ),
-        *(
-            row(
-                f"{SAY[x]} ends worse than SGD with momentum",
-                x,
-                _SGD,
-                "worse",
-                end,
-                "order",
-            )
-            for x in (_ADAM, _AMSGRAD)
-        ),
-        row(
-            "Padam is ahead of SGD with momentum after a quarter",
-            _PADAM,
-            _SGD,
-            "better",
-            quarter,
-        ),
-        late(
-            "Padam's train loss after a quarter is below SGD's",
-            _PADAM,
-            _SGD,
-            "better",
-            loss,
-            "speed",
-        ),
-        *(
-            late(f"{fast} {SAY[x]}'s", _PADAM, x, "at least as good", loss, "speed")
-            for x in (_ADAM, _AMSGRAD)
-        ),
-        late(
-            "AMSGrad is faster than Adam: a lower train loss after a quarter",
-            _AMSGRAD,
-            _ADAM,
-            "better",
-            loss,
-            "speed",
-        ),
-        late("AMSGrad ends better than Adam", _AMSGRAD, _ADAM, "better"),
-        *(
-            late(
-                f"After the first decay {SAY[x]} gains less than SGD with momentum",
-                x,
-                _SGD,
-                "worse",
-                gain,
-                "gain",
-            )
-            for x in (_ADAM, _AMSGRAD)
-        ),
-        late(
-            "After the first decay Padam gains more than Adam",
-            _PADAM,
-            _ADAM,
-            "better",
-            gain,
-            "gain",
-        ),
+        *claim_rows(experiment, first, runs or {}, scale),
+        *claim_rows(experiment, later, runs or {}, scale, existed=existed),
     ]
 
 

@@ -10,12 +10,11 @@ from benchmarks.experiments.settings import (
 )
 from benchmarks.experiments.slides import (
     FALLING_P_IS_BETTER,
-    SAY,
     claim_choice_of_p,
+    claim_rows,
     claim_table,
 )
 from benchmarks.experiments.types import (
-    GU,
     PACKAGE,
     SOUTHAMPTON,
     Comparison,
@@ -56,15 +55,9 @@ def make_subset() -> dict[str, Experiment]:
             tune="learning_rate",
             finals=8,
             claims=(
-                *claim_table(
-                    "subset",
-                    "subset",
-                    padam="padam p=best",
-                    amsgrad="padam p=0.5",
-                    end="last_five",
-                    quarter="quarter_five",
-                ),
-                *_claim_subset(),
+                *claim_table("subset", "subset", _SUBSET_RUNS, five_epochs=True),
+                *claim_rows("subset", _BEYOND_THE_TABLE, _SUBSET_RUNS, "subset"),
+                *claim_choice_of_p("subset", "subset", "last_five"),
             ),
         ),
         **_varying_p(),
@@ -192,125 +185,56 @@ def _varying_p() -> dict[str, Experiment]:
     return rows
 
 
-def _claim_subset() -> list[Comparison]:
-    """List the claims of the main experiment beyond those of the slides' table."""
-    better = [
-        Comparison(
-            f"At train accuracy above 99 %, {SAY[x]} has a lower test accuracy than "
-            "SGD with momentum",
-            GU,
-            f"subset/{runs}",
-            "subset/momentum",
-            "worse",
-            "fitted",
-            "subset",
-            "subset fitted",
-        )
-        for x, runs in (("adam", "adam"), ("amsgrad", "padam p=0.5"))
-    ]
-    equal = [
-        Comparison(
-            f"At equal train loss {SAY[x]} has a lower test accuracy than SGD with "
-            "momentum",
-            GU,
-            f"subset/{runs}",
-            "subset/momentum",
-            "worse",
-            "equal_loss",
-            "subset",
-            "subset equal loss",
-        )
-        for x, runs in (("adam", "adam"), ("amsgrad", "padam p=0.5"))
-    ]
-    return [
-        *better,
-        *equal,
-        Comparison(
-            "At equal train loss Padam has a test accuracy at least as good as SGD "
-            "with momentum",
-            GU,
-            "subset/padam p=best",
-            "subset/momentum",
-            "at least as good",
-            "equal_loss",
-            "subset",
-            "subset equal loss",
-        ),
-        Comparison(
-            "Padam reaches 90 % of what SGD with momentum has before its first decay "
-            "in fewer epochs",
-            GU,
-            "subset/padam p=best",
-            "subset/momentum",
-            "better",
-            "epochs_to_90",
-            "subset",
-        ),
-        *claim_choice_of_p("subset", "subset", "last_five"),
-    ]
+# Whose runs stand for Padam and AMSGrad in subset.
+_SUBSET_RUNS = {"padam": "padam p=best", "amsgrad": "padam p=0.5"}
+_FITTED = "At train accuracy above 99 %, {} has a lower test accuracy than {}"
+_EQUAL = "At equal train loss {} has a lower test accuracy than {}"
+_BEYOND_THE_TABLE = (
+    (_FITTED, "adam momentum", "worse", "fitted", "fitted"),
+    (_FITTED, "amsgrad momentum", "worse", "fitted", "fitted"),
+    (_EQUAL, "adam momentum", "worse", "equal_loss", "equal loss"),
+    (_EQUAL, "amsgrad momentum", "worse", "equal_loss", "equal loss"),
+    (
+        "At equal train loss {} has a test accuracy at least as good as {}",
+        *("padam momentum", "at least as good", "equal_loss", "equal loss"),
+    ),
+    (
+        "{} reaches 90 % of what {} has before its first decay in fewer epochs",
+        *("padam momentum", "better", "epochs_to_90", ""),
+    ),
+)
+
+# Southampton's findings, in their recipe: constant rate, decay 0.005.
+_LOWER = "{} ends with a lower train loss than {} (constant rate)"
+_BELOW = "{}'s train loss is below {}'s after a quarter (constant rate)"
+_AS_GOOD = "{} ends at least as good as {} (constant rate)"
+_FOUND = (
+    (_LOWER, "padam momentum", "better", "last_loss", "loss"),
+    (_LOWER, "padam adam", "better", "last_loss", "loss"),
+    (_LOWER, "padam amsgrad", "better", "last_loss", "loss"),
+    (_BELOW, "padam adam", "better", "early_loss", "early"),
+    (_BELOW, "padam amsgrad", "better", "early_loss", "early"),
+    (_AS_GOOD, "adam momentum", "at least as good", "last_five", "late"),
+    (_AS_GOOD, "amsgrad momentum", "at least as good", "last_five", "late"),
+)
 
 
 def _claim_southampton() -> list[Comparison]:
-    """List Southampton's findings, in their recipe: constant rate, decay 0.005."""
     name = "subset-southampton"
-
-    def row(
-        claim: str, first: str, second: str, relation: str, what: str, family: str
-    ) -> Comparison:
-        return Comparison(
-            f"{claim} (constant rate)",
-            SOUTHAMPTON,
-            f"{name}/{first}",
-            f"{name}/{second}",
-            relation,
-            what,
-            "subset",
-            f"{name} {family}",
-        )
-
-    padam = "padam p=0.125"
+    runs = {"padam": "padam p=0.125"}
     return [
+        *claim_rows(name, _FOUND, runs, "subset", SOUTHAMPTON),
         *(
-            row(
-                f"Padam ends with a lower train loss than {SAY[x]}",
-                padam,
-                x,
-                "better",
-                "last_loss",
-                "loss",
-            )
-            for x in ("momentum", "adam", "amsgrad")
-        ),
-        *(
-            row(
-                f"Padam's train loss is below {SAY[x]}'s after a quarter",
-                padam,
-                x,
-                "better",
-                "early_loss",
-                "early",
-            )
-            for x in ("adam", "amsgrad")
-        ),
-        *(
-            row(
-                f"{SAY[x]} ends at least as good as SGD with momentum",
-                x,
-                "momentum",
-                "at least as good",
-                "last_five",
-                "late",
-            )
-            for x in ("adam", "amsgrad")
-        ),
-        *(
-            row(
-                f"p = 1/16 ends better than p = {say} at learning rate 0.1",
-                "padam p=0.0625",
-                f"padam p={p}",
+            Comparison(
+                f"p = 1/16 ends better than p = {say} at learning rate 0.1 (constant "
+                "rate)",
+                SOUTHAMPTON,
+                f"{name}/padam p=0.0625",
+                f"{name}/padam p={p}",
                 "better",
                 "last_five",
-                "p",
+                "subset",
+                f"{name} p",
             )
             for say, p in (("1/8", "0.125"), ("1/4", "0.25"))
         ),
