@@ -7,9 +7,8 @@ from rich.console import Console
 from tqdm import tqdm
 
 from benchmarks import run_dir
-from benchmarks.errors import check_name
 from benchmarks.landscape.config import LandscapeConfig
-from benchmarks.landscape.descend import OPTIMIZERS, compare
+from benchmarks.landscape.descend import compare
 from benchmarks.landscape.surfaces import SURFACES, panel
 from benchmarks.reporting.plots import landscape as landscape_plots
 from benchmarks.training.devices import DeviceLayout
@@ -21,10 +20,6 @@ def run(config: LandscapeConfig) -> int:
     Returns:
       The exit status, 0.
     """
-    for name in config.surfaces:
-        check_name("--surfaces", name, SURFACES)
-    for name in config.optimizers:
-        check_name("--optimizers", name, OPTIMIZERS)
     devices = DeviceLayout(count=1).describe()
     folder = run_dir.begin(
         config.out, "landscape", asdict(config), devices, config.seed

@@ -6,10 +6,26 @@ from pathlib import Path
 from benchmarks.errors import (
     check_at_least,
     check_each_once,
+    check_name,
     check_out,
     check_rates,
     check_seed,
 )
+from benchmarks.landscape.surfaces import SURFACES
+
+# Rows of the table of optimizers, with Optax's defaults where recipes differ.
+OPTIMIZERS: dict[str, tuple[str, dict[str, float]]] = {
+    "sgd": ("sgd", {}),
+    "momentum": ("momentum", {}),
+    "nesterov": ("nesterov", {}),
+    "adagrad": ("adagrad", {"eps": 0.0}),
+    "rmsprop": ("rmsprop", {}),
+    "adadelta": ("adadelta", {}),
+    "adam": ("adam", {"b2": 0.999}),
+    "amsgrad": ("amsgrad", {"b2": 0.999}),
+    "padam-1/4": ("padam-uncorrected", {"p": 1 / 4}),
+    "padam-1/8": ("padam-uncorrected", {"p": 1 / 8}),
+}
 
 
 @dataclass(frozen=True)
@@ -22,22 +38,10 @@ class LandscapeConfig:
     drawn.
     """
 
-    surfaces: tuple[str, ...] = ("beale", "rosenbrock", "saddle", "ravine", "noisy")
-    """The surfaces to draw, from: beale, rosenbrock, saddle, ravine, noisy."""
-    optimizers: tuple[str, ...] = (
-        "sgd",
-        "momentum",
-        "nesterov",
-        "adagrad",
-        "rmsprop",
-        "adadelta",
-        "adam",
-        "amsgrad",
-        "padam-1/4",
-        "padam-1/8",
-    )
-    """The optimizers to compare, from: sgd, momentum, nesterov, adagrad, rmsprop,
-    adadelta, adam, amsgrad, padam-1/4, padam-1/8."""
+    surfaces: tuple[str, ...] = tuple(SURFACES)
+    """The surfaces to draw."""
+    optimizers: tuple[str, ...] = tuple(OPTIMIZERS)
+    """The optimizers to compare."""
     learning_rates: tuple[float, ...] = (
         1e-4,
         3e-4,
@@ -68,6 +72,10 @@ class LandscapeConfig:
         """Raise an error for settings that cannot be drawn."""
         check_each_once("--surfaces", self.surfaces)
         check_each_once("--optimizers", self.optimizers)
+        for name in self.surfaces:
+            check_name("--surfaces", name, SURFACES)
+        for name in self.optimizers:
+            check_name("--optimizers", name, OPTIMIZERS)
         check_each_once("--learning-rates", self.learning_rates)
         check_rates(self.learning_rates)
         check_at_least("--steps", self.steps, 10)

@@ -14,22 +14,8 @@ import optax
 from jax import lax
 
 from benchmarks import optimizers
-from benchmarks.landscape.config import LandscapeConfig
+from benchmarks.landscape.config import OPTIMIZERS, LandscapeConfig
 from benchmarks.landscape.surfaces import Surface
-
-# Rows of the table of optimizers, with Optax's defaults where recipes differ.
-OPTIMIZERS: dict[str, tuple[str, dict[str, float]]] = {
-    "sgd": ("sgd", {}),
-    "momentum": ("momentum", {}),
-    "nesterov": ("nesterov", {}),
-    "adagrad": ("adagrad", {"eps": 0.0}),
-    "rmsprop": ("rmsprop", {}),
-    "adadelta": ("adadelta", {}),
-    "adam": ("adam", {"b2": 0.999}),
-    "amsgrad": ("amsgrad", {"b2": 0.999}),
-    "padam-1/4": ("padam-uncorrected", {"p": 1 / 4}),
-    "padam-1/8": ("padam-uncorrected", {"p": 1 / 8}),
-}
 
 
 def find(name: str) -> tuple[str, Callable[[Any], optax.GradientTransformation]]:
