@@ -130,17 +130,20 @@ def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
     def project(y: jax.Array, d: jax.Array) -> jax.Array:
         # Cholesky factors of A D⁻¹Aᵀ are NaN in float32 once the weights span eight
         # decades. A QR decomposition of D^(-1/2)Aᵀ, smallest weights first, is accurate
-        # to rounding for any weights; the second round removes the residual.
+        # to rounding for any weights.
         order = jnp.argsort(d.ravel())
         free = jnp.sqrt(1 / _relative(d)).ravel()[order]
         matrix = jnp.asarray(rows, y.dtype)[:, order]
         q, r = jnp.linalg.qr((matrix * free).T)
         x = y.ravel()[order]
+
+        def step(x: jax.Array) -> jax.Array:
+            excess = matrix @ x - jnp.asarray(rhs, y.dtype)
+            z = jax.scipy.linalg.solve_triangular(r, excess, trans=1)
+            return x - free * (q @ z)
+
         with jax.default_matmul_precision("highest"):
-            for _ in range(2):
-                excess = matrix @ x - jnp.asarray(rhs, y.dtype)
-                z = jax.scipy.linalg.solve_triangular(r, excess, trans=1)
-                x = x - free * (q @ z)
+            x = _twice(step, vary_like(x, free))
         return jnp.zeros_like(x).at[order].set(x).reshape(y.shape)
 
     return on_auto_axes(project)
@@ -364,12 +367,19 @@ def _along_normal(
         normal, offset = normal / scale, jnp.asarray(b, y.dtype) / scale
         direction = normal / _relative(d)
         direction /= jnp.sum(normal * direction)
-        x = y
-        for _ in range(2):  # the second round removes the rounding error of a large y
-            x = x - direction * part(jnp.sum(normal * x) - offset)
-        return x
+        x = vary_like(y, direction, offset)
+        return _twice(lambda x: x - direction * part(jnp.sum(normal * x) - offset), x)
 
     return project
+
+
+def _twice(step: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Take a step, and a second one that removes the rounding error of a large x.
+
+    In a loop, for the second has to see the very x that it corrects: XLA would compute
+    it once for the residual and once for the result, rounded in different ways.
+    """
+    return jax.lax.fori_loop(0, 2, lambda _, x: step(x), x)
 
 
 def _independent_rows(A: Any, b: Any) -> tuple[Any, Any]:
