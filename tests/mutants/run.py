@@ -205,7 +205,11 @@ def _report(fault: Fault, outcome: Outcome, seconds: float) -> None:
         print(f"                  by {tests}: {outcome.detail}", flush=True)
 
 
-def _prepare() -> None:
+def _prepare(root: Path) -> None:
+    # What a fault leaves as it is has been compiled by the tests of the sound tree.
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(root / "programs")
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
     sys.dont_write_bytecode = True  # the copy's files change within a second
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -229,9 +233,9 @@ def main(words: Sequence[str]) -> int:
             print(f"stale    {error}")
             stale += 1
 
-    _prepare()
     found = []
     with copy_of_tree() as root:
+        _prepare(root)
         tests = sorted({name for fault, _ in planted for name in fault.tests})
         sound = test(root, tests)
         if sound.kind != "survived":
