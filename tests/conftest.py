@@ -1,10 +1,13 @@
 """Eight CPU devices, strict dtype promotion and x64 on demand, for every test."""
 
 import atexit
+import gc
 import importlib
 import os
 import shutil
 import tempfile
+from importlib import metadata
+from pathlib import Path
 
 # A program is compiled once, for all processes and modules of this run of the tests.
 if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
@@ -15,9 +18,19 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True
     )
 
-# Before JAX is imported by anything.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# A test runs a program once or twice, so compile it fast rather than for speed; also in
+# processes that tests start.
+os.environ["XLA_FLAGS"] = " ".join(
+    [
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+        # JAX 0.12 has no other emitters, and refuses the flag.
+        "--xla_cpu_use_fusion_emitters=false"
+        if metadata.version("jaxlib").startswith(("0.6", "0.7", "0.8", "0.9", "0.10"))
+        else "",
+    ]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
@@ -32,19 +45,19 @@ def strict_promotion():
         yield
 
 
+def pytest_collection_finish():
+    """Let the garbage collector leave out what stays until the end."""
+    gc.collect()
+    gc.freeze()
+
+
 @pytest.fixture(autouse=True, scope="module")
 def few_programs():
-    """Give compiled programs back: a process may map only so many pieces of memory."""
+    """Give compiled programs back before they are too many pieces of memory to map."""
     yield
-    jax.clear_caches()
-
-
-@pytest.fixture
-def quick_compilation():
-    """Compile fast rather than for speed, where a program runs once or twice."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
+    maps = Path("/proc/self/maps")  # of Linux, which allows 65,530
+    if maps.exists() and maps.read_bytes().count(b"\n") > 20_000:
+        jax.clear_caches()
 
 
 # jax.enable_x64 came with JAX 0.8; the older name is deprecated since.

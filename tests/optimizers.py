@@ -23,6 +23,7 @@ from padam_optax.diagnostics import keep_initial_params
 from padam_optax.experimental import pack_small_leaves, quantize_state
 from padam_optax.projections import box, projected
 from padam_optax.state import reset_max_at
+from tests.marks import fast
 
 
 class Row(NamedTuple):
@@ -113,19 +114,22 @@ TABLE = {
 def with_property(word: str) -> pytest.MarkDecorator:
     """Run a test for each optimizer that has the property."""
     names = [name for name, row in TABLE.items() if word not in row.lacks]
-    return pytest.mark.parametrize("name", names)
+    return pytest.mark.parametrize("name", fast(names, *FAST))
 
 
 # The fast tests try these; the other rows wrap or vary them.
 FAST = ("padam", "padam, scheduled", "adagrad_norm", "projected", "8-bit")
-every_optimizer = pytest.mark.parametrize(
-    "name",
-    [pytest.param(x, marks=() if x in FAST else pytest.mark.slow) for x in TABLE],
-)
+every_optimizer = pytest.mark.parametrize("name", fast(TABLE, *FAST))
 
 
 def build(name: str, learning_rate: Any = 0.05) -> optax.GradientTransformation:
     return TABLE[name].make(learning_rate)
+
+
+def jitted(opt: optax.GradientTransformation) -> optax.GradientTransformationExtraArgs:
+    """Return the transformation as two programs, instead of one for each operation."""
+    init, update = jax.jit(opt.init), jax.jit(opt.update)
+    return optax.GradientTransformationExtraArgs(init, update)
 
 
 def make_params(name: str = "padam", dtype: Any = jnp.float32) -> Any:

@@ -13,7 +13,16 @@ from padam_optax.contrib import santa
 from padam_optax.experimental import dequantize_state, quantize_state
 from padam_optax.projections import l2_ball, projected
 from padam_optax.state import convert_state, reset_max, second_moment
-from tests.optimizers import TABLE, build, make_params, run
+from tests.marks import fast
+from tests.optimizers import (
+    FAST,
+    TABLE,
+    build,
+    every_optimizer,
+    jitted,
+    make_params,
+    run,
+)
 
 flax = pytest.importorskip("flax", reason="the library does not need Flax")
 nn = pytest.importorskip("flax.linen")
@@ -25,12 +34,13 @@ checkpoint = pytest.importorskip(
 )
 ocp = checkpoint.v1
 
-pytestmark = pytest.mark.usefixtures("quick_compilation", "standard_promotion")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 
-def test_states_survive_flax_and_orbax_bit_for_bit(tmp_path):
-    """Of all optimizers at once, and of Santa with keys of both kinds."""
-    states = {name: jax.tree.map(jnp.asarray, run(name).state) for name in TABLE}
+@pytest.mark.parametrize("names", fast([list(FAST), list(TABLE)], list(FAST)), ids=len)
+def test_states_survive_flax_and_orbax_bit_for_bit(tmp_path, names):
+    """Of optimizers at once, and of Santa with keys of both kinds."""
+    states = {name: jax.tree.map(jnp.asarray, run(name).state) for name in names}
     for i, key in enumerate([jax.random.key(0), jax.random.PRNGKey(0)]):
         states[f"santa {i}"] = santa(0.01, 10, 6, key).init({"w": jnp.arange(4.0)})
     template = jax.tree.map(jnp.zeros_like, states)
@@ -50,7 +60,7 @@ def test_states_survive_flax_and_orbax_bit_for_bit(tmp_path):
         check(checkpointer.restore(tmp_path / "v0", template))
 
 
-@pytest.mark.parametrize("name", TABLE)
+@every_optimizer
 def test_frozen_dicts_are_accepted(name):
     opt, params = build(name), flax.core.freeze(make_params(name))
     state = jax.eval_shape(opt.init, params)
@@ -60,7 +70,9 @@ def test_frozen_dicts_are_accepted(name):
 
 
 # One optimizer alone, and wrappers that read parameters, moments and trees.
-trained = pytest.mark.parametrize("name", ["padam", "projected", "8-bit"])
+trained = pytest.mark.parametrize(
+    "name", fast(["padam", "projected", "8-bit"], "projected")
+)
 
 
 @trained
@@ -132,7 +144,7 @@ READERS = {
 }
 
 
-DISTANT = optax.chain(diagnostics.keep_initial_params(), padam(0.1, b2=0.5))
+DISTANT = jitted(optax.chain(diagnostics.keep_initial_params(), padam(0.1, b2=0.5)))
 
 
 @pytest.mark.parametrize("name", READERS)
@@ -145,7 +157,7 @@ def test_states_and_parameters_of_nnx_are_read_as_plain_ones(name):
 
 
 def test_quantized_states_of_nnx_are_dequantized():
-    opt = quantize_state(padam(0.1), min_size=0)
+    opt = jitted(quantize_state(padam(0.1), min_size=0))
     (wrapped, _), (plain, _) = wrapped_and_plain(opt)
     check_equal_leaves(
         second_moment(dequantize_state(wrapped)), second_moment(dequantize_state(plain))
@@ -155,7 +167,7 @@ def test_quantized_states_of_nnx_are_dequantized():
 def test_a_projection_of_variables_returns_variables():
     model = nnx.Linear(3, 2, rngs=nnx.Rngs(0))
     params = nnx.state(model, nnx.Param)
-    opt = projected(padam(0.1), l2_ball(0.1), p=0.125, whole_tree=True)
+    opt = jitted(projected(padam(0.1), l2_ball(0.1), p=0.125, whole_tree=True))
     u, _ = opt.update(params, opt.init(params), params)
     chex.assert_trees_all_equal_structs(u, params)
     ends = jax.tree.leaves(optax.apply_updates(params, u))

@@ -18,9 +18,8 @@ from padam_optax.experimental import pack_small_leaves, quantize_state
 from padam_optax.projections import affine, box, l1_ball, l2_ball, projected, simplex
 from padam_optax.state import reset_max_at, second_moment
 from tests.conftest import enable_x64
+from tests.marks import fast
 from tests.meshes import set_mesh
-
-pytestmark = pytest.mark.usefixtures("quick_compilation")
 
 
 def onto(constraint, **settings):
@@ -43,21 +42,17 @@ OPTIMIZERS = {
     "reset": reset_max_at(padam(0.1), [1]),
     "distance": optax.chain(diagnostics.keep_initial_params(), padam(0.1)),
 }
-# The fast tests try one that has no norm, one that has, a constraint and codes.
-FAST = ("padam", "adagrad_norm", "simplex", "8-bit")
-
-
-def names_of(table):
-    return [pytest.param(x, marks=() if x in FAST else pytest.mark.slow) for x in table]
-
-
-every_optimizer = pytest.mark.parametrize("name", names_of(OPTIMIZERS))
+every_optimizer = pytest.mark.parametrize(
+    # One that has a norm, a constraint, and codes.
+    "name",
+    fast(OPTIMIZERS, "adagrad_norm", "simplex", "8-bit"),
+)
 zeros_have_types = pytest.mark.skipif(
     jax.__version_info__ < (0, 7),
     reason="zeros_like of JAX 0.6 drops varying axes and shardings, in any state",
 )
 MESHES = {"x": ((4,), P("x")), "x and y": ((4, 2), P("x", "y"))}
-every_mesh = pytest.mark.parametrize("mesh", MESHES)
+every_mesh = pytest.mark.parametrize("mesh", fast(MESHES, "x and y"))
 
 
 def make_mesh(name, kind=AxisType.Auto):
@@ -140,7 +135,9 @@ def test_shard_map_steps_in_each_shard_as_if_it_were_alone(name):
 
 
 @zeros_have_types
-@pytest.mark.parametrize("name", ["adagrad_norm", "simplex", "8-bit"])
+@pytest.mark.parametrize(
+    "name", fast(["adagrad_norm", "simplex", "8-bit"], "adagrad_norm")
+)
 def test_shard_map_over_one_axis_does_so_too(name):
     check_shard_map(name, "x")
 
@@ -260,13 +257,13 @@ def check_explicit_mesh(name, in_context):
 
 
 @zeros_have_types
-@pytest.mark.parametrize("name", names_of(EXPLICIT))
+@pytest.mark.parametrize("name", fast(EXPLICIT, "padam", "simplex"))
 def test_an_explicit_mesh_has_the_numbers_of_one_device(name):
     check_explicit_mesh(name, in_context=True)
 
 
 @zeros_have_types
-@pytest.mark.parametrize("name", ["simplex", "packed"])
+@pytest.mark.parametrize("name", fast(["simplex", "packed"], "packed"))
 def test_an_explicit_mesh_need_not_be_the_context(name):
     check_explicit_mesh(name, in_context=False)
 

@@ -11,15 +11,17 @@ import pytest
 import padam_optax
 from padam_optax import contrib, experimental, projections, state
 from padam_optax.state import _lookup
+from tests.optimizers import jitted
 
 PARAMS = {"w": jnp.arange(1.0, 5.0), "b": jnp.ones(2)}
 
 
 def after_steps(opt, params=PARAMS, steps=3):
-    opt_state = opt.init(params)
+    init, update = jitted(opt)
+    opt_state = init(params)
     for t in range(steps):
         g = jax.tree.map(lambda x, t=t: x / (1 + t), params)
-        _, opt_state = opt.update(g, opt_state, params)
+        _, opt_state = update(g, opt_state, params)
     return opt_state
 
 

@@ -19,7 +19,7 @@ from benchmarks.reporting import together
 from benchmarks.training import monitoring
 from padam_optax import padam
 
-pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 rng = np.random.default_rng(0)
 LABELS = rng.integers(0, 2, 40)

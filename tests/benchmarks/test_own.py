@@ -22,7 +22,7 @@ from benchmarks.sweep.config import SweepConfig
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.objective import make_objective
 
-pytestmark = pytest.mark.usefixtures("standard_promotion", "quick_compilation")
+pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 MODULE = '''
     """What a user might write."""

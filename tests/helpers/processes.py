@@ -1,6 +1,8 @@
 """What tests of several processes share."""
 
 import contextlib
+import os
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,16 @@ def reserve_port() -> Iterator[int]:
         held.bind(("", 0))
         held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         yield held.getsockname()[1]
+
+
+def environment(devices: int = 1) -> dict[str, str]:
+    """Return the environment of a process that is started with CPU devices of its own.
+
+    It compiles as the tests do (tests/conftest.py).
+    """
+    count = f"device_count={devices}"
+    flags = re.sub(r"device_count=\d+", count, os.environ["XLA_FLAGS"])
+    return {**os.environ, "JAX_PLATFORMS": "cpu", "XLA_FLAGS": flags}
 
 
 def wait_until(condition: Callable[[], Any], *processes: Popen) -> Any:

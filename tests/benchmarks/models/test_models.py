@@ -21,6 +21,7 @@ from tests.helpers.building import (
     size,
     tiny_shape,
 )
+from tests.marks import fast
 
 every_model = pytest.mark.parametrize(
     "name",
@@ -105,7 +106,7 @@ def dtypes(model):
 
 
 @every_model
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("dtype", fast([jnp.float32, jnp.bfloat16], jnp.bfloat16))
 def test_logits_and_parameters_are_float32_whatever_the_dtype(name, dtype):
     model = nnx.eval_shape(lambda: build(name, dtype=dtype))
     assert dtypes(model) == {"float32"}

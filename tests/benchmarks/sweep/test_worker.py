@@ -28,7 +28,7 @@ from benchmarks.training.config import TrainConfig
 from benchmarks.training.devices import DeviceLayout
 from benchmarks.training.preemption import PreemptedError
 from benchmarks.training.resume import RunResult
-from tests.helpers.processes import PATIENCE, wait_until
+from tests.helpers.processes import PATIENCE, environment, wait_until
 from tests.helpers.sweeps import GRID, make_config
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
@@ -103,18 +103,13 @@ sys.exit(run(make_config(out, heartbeat=2, **settings)))
 
 @pytest.mark.slow
 def test_two_workers_share_a_sweep_and_one_takes_up_what_the_killed_one_left(tmp_path):
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "",
-        "JAX_PLATFORMS": "cpu",
-        "PYTHONPATH": str(ROOT),
-    }
-
     processes = []
 
     def start(out, hang_at=0):
         command = [sys.executable, "-c", WORKER, str(out), str(hang_at)]
-        processes.append(subprocess.Popen(command, env=environment))
+        processes.append(
+            subprocess.Popen(command, env=environment() | {"PYTHONPATH": str(ROOT)})
+        )
         return processes[-1]
 
     out, calm = tmp_path / "shared", tmp_path / "calm"

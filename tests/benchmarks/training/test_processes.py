@@ -2,7 +2,6 @@
 
 import itertools
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 from benchmarks import __main__ as program
 from benchmarks import run_dir
 from benchmarks.training.preemption import Preemption
-from tests.helpers.processes import finish, reserve_port, wait_until
+from tests.helpers.processes import environment, finish, reserve_port, wait_until
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
@@ -31,11 +30,6 @@ def arguments(out, *options):
 def start():
     """Start two processes; whatever happens, end them."""
     started = []
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_force_host_platform_device_count=4",
-        "JAX_PLATFORMS": "cpu",
-    }
 
     def start(port, out, *options):
         command = [sys.executable, "-m", "benchmarks", *arguments(out, *options)]
@@ -43,7 +37,7 @@ def start():
         pair = [
             subprocess.Popen(
                 [*command, "--process-id", str(process)],
-                env=environment,
+                env=environment(devices=4),
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,

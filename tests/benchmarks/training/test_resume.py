@@ -45,14 +45,6 @@ def command(out, *options):
     return ["train", *options, "--out", str(out), "--resume"]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def compile_quickly():
-    """Compile fast rather than for speed, in every run that is compared."""
-    jax.config.update("jax_disable_most_optimizations", True)
-    yield
-    jax.config.update("jax_disable_most_optimizations", False)
-
-
 @pytest.fixture(autouse=True)
 def no_pictures(monkeypatch):
     """Leave out what takes longer than the training."""
@@ -61,15 +53,9 @@ def no_pictures(monkeypatch):
 
 def start(out, cache, *options):
     """Start the program; what it compiles is taken from the cache if it is there."""
-    environment = {
-        **os.environ,
-        "XLA_FLAGS": "--xla_backend_optimization_level=0",  # compiles in half the time
-        "JAX_COMPILATION_CACHE_DIR": str(cache),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES": "-1",
-    }
     return popen(
-        [sys.executable, "-m", "benchmarks", *command(out, *options)], environment
+        [sys.executable, "-m", "benchmarks", *command(out, *options)],
+        processes.environment() | {"JAX_COMPILATION_CACHE_DIR": str(cache)},
     )
 
 
@@ -323,9 +309,8 @@ sys.exit(main())
 @pytest.mark.parametrize("moment", ["save", "record", "half a record"])
 def test_killed_run_is_the_run_that_was_not(tmp_path, finished, moment):
     out = tmp_path / "run"
-    environment = {**os.environ, "JAX_DISABLE_MOST_OPTIMIZATIONS": "1"}
     words = [sys.executable, "-c", SUICIDE, moment, *command(out, *SMALL, *ALWAYS)]
-    assert finish(popen(words, environment))[0] == -signal.SIGKILL
+    assert finish(popen(words))[0] == -signal.SIGKILL
     assert size(out) == 2
     assert main(command(out, *SMALL, *ALWAYS)) == 0
     assert records(out) == records(finished)
