@@ -11,7 +11,8 @@ export MPLCONFIGDIR := $(XDG_CACHE_HOME)/matplotlib
 
 # Worker processes that share the tests. Beyond four, starting JAX costs more than it
 # saves.
-PYTEST := $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+WORKERS := -n auto --maxprocesses 4 --dist loadfile
+PYTEST := $(BIN)/python -m pytest $(WORKERS)
 
 .PHONY: train test test-all test-slow test-floor test-newest test-wheel mutants docs lint types \
         clean
@@ -38,17 +39,17 @@ mutants: $(VENV)/dev.stamp
 # The library's tests at exactly the oldest versions that pyproject.toml allows:
 # make test-floor PYTHON=python3.11
 test-floor:
-	./.ci/test-floor.sh "$(PYTHON)" "$(VENV)-floor"
+	./.ci/test-floor.sh "$(PYTHON)" "$(VENV)-floor" $(WORKERS)
 
 # All tests on another Python, with the newest versions that it gets:
 # make test-newest PYTHON=python3.13
 test-newest:
 	./.ci/install.sh "$(PYTHON)" "$(VENV)-newest" dev
-	$(VENV)-newest/bin/python -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(VENV)-newest/bin/python -m pytest $(WORKERS)
 
 # Build sdist and wheel; the library's tests against the wheel, in another folder.
 test-wheel:
-	./.ci/test-wheel.sh "$(PYTHON)" "$(VENV)-wheel"
+	./.ci/test-wheel.sh "$(PYTHON)" "$(VENV)-wheel" $(WORKERS)
 
 # The site, in docs/_build/html: warnings are errors, its pages are executed, examples of
 # docstrings are run, links within it are followed. No network is needed.
@@ -62,12 +63,15 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
+# The last of these asks a Python process where packages are, and without an answer, as on
+# a machine short of memory, goes on as if there were none: then it is run once more.
+VERIFY := PYTHONPATH=. $(BIN)/pyright --pythonpath $(BIN)/python --ignoreexternal \
+          --verifytypes padam_optax > $(VENV)/types.txt
 types: $(VENV)/dev.stamp
 	$(BIN)/pyright
 	$(BIN)/pyright -p .ci/pyright/benchmarks.json --pythonpath $(BIN)/python
 	$(BIN)/pyright -p .ci/pyright/tests.json --pythonpath $(BIN)/python
-	PYTHONPATH=. $(BIN)/pyright --pythonpath $(BIN)/python --ignoreexternal \
-	  --verifytypes padam_optax > $(VENV)/types.txt || { cat $(VENV)/types.txt; false; }
+	$(VERIFY) || $(VERIFY) || { cat $(VENV)/types.txt; false; }
 
 clean:
 	rm -rf $(VENV) $(VENV)-* dist docs/_build docs/api/generated runs .pytest_cache .ruff_cache .hypothesis

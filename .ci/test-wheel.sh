@@ -2,10 +2,11 @@
 # Build the sdist and, from it, the wheel. Install the wheel with what it declares and
 # what the tests import, nothing else, and run the sdist's tests against it in a folder
 # that holds no other copy of the library.
-# usage: test-wheel.sh PYTHON VENV
+# usage: test-wheel.sh PYTHON VENV [OPTION OF PYTEST...]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 python=$1 venv=$2
+shift 2
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
@@ -26,4 +27,4 @@ tar --extract --file dist/*.tar.gz --directory "$folder" --strip-components 1
 venv=$(cd "$venv" && pwd)
 rm -r "$folder/padam_optax"
 cd "$folder"
-"$venv/bin/python" -m pytest -n auto --maxprocesses 4 --pyargs padam_optax tests
+"$venv/bin/python" -m pytest "$@" --pyargs padam_optax tests
