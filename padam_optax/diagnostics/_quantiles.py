@@ -93,7 +93,7 @@ def spread_in_decades(
     Examples:
       >>> import jax.numpy as jnp
       >>> from padam_optax.diagnostics import spread_in_decades
-      >>> print(spread_in_decades(jnp.logspace(-6, 4, 11)))
+      >>> print(f"{spread_in_decades(jnp.logspace(-6, 4, 11)):.1f}")
       8.0
     """
 
