@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from subprocess import Popen
 from typing import Any
 
-PATIENCE = 300  # seconds; nothing waits as long unless something hangs
+PATIENCE = 1800  # seconds; nothing waits as long unless something hangs
 
 
 @contextlib.contextmanager
