@@ -97,10 +97,16 @@ def load_faults(path: Path = FAULTS) -> list[Fault]:
 
 
 class _Observer:
-    """A plugin of pytest that notes the first failure, and whether anything ran."""
+    """A plugin of pytest that notes the first failure, and whether anything ran.
+
+    Slow tests come last, so that a fast one catches the fault where it can.
+    """
 
     def __init__(self) -> None:
         self.outcome = Outcome("broken", detail="no test ran")
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        items.sort(key=lambda item: item.get_closest_marker("slow") is not None)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo[None]):
