@@ -16,6 +16,11 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+# Most of the time goes into compiling small programs that run once.
+os.environ.setdefault(
+    "XLA_FLAGS",
+    "--xla_backend_optimization_level=0 --xla_llvm_disable_expensive_passes=true",
+)
 
 import padam_optax  # noqa: E402
 
@@ -36,6 +41,7 @@ extensions = [
     "annotations",
     "evidence",
     "external_links",
+    "shared_kernels",
 ]
 exclude_patterns = ["_build", "_ext", "_templates", "Thumbs.db"]
 templates_path = ["_templates"]
@@ -77,13 +83,17 @@ nb_render_image_options = {"align": "center"}
 def _cache_folder() -> Path:
     """Return a folder named after the code that executed pages depend on."""
     digest = hashlib.sha256()
-    sources = [*sorted((ROOT / "padam_optax").rglob("*.py")), DOCS / "_ext/figures.py"]
+    sources = [DOCS / "_ext/figures.py"]
+    for folder in (ROOT / "padam_optax", ROOT / "benchmarks"):
+        sources += sorted(folder.rglob("*.py"))
     for path in sources:
         tree = ast.parse(path.read_text("utf-8"))
         for node in ast.walk(tree):  # texts of docstrings change no output
             if isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant):
                 node.value.value = ""
         digest.update(ast.dump(tree).encode())
+    for records in sorted((ROOT / "benchmarks/results").rglob("*.jsonl")):
+        digest.update(records.read_bytes())
     return DOCS / "_build" / "executed" / digest.hexdigest()[:12]
 
 
