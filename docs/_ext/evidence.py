@@ -1,7 +1,8 @@
 """Quote tables and figures of benchmarks/REPORT.md at build time.
 
 No result is typed into a page: ``{evidence}`` shows a table of a section of the report,
-``{result}`` one cell. Either fails the build when the report no longer holds it.
+``{result}`` one cell. Either fails the build when the report no longer holds it. The
+page "evidence" gets the whole report.
 """
 
 import re
@@ -14,6 +15,7 @@ from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 REPORT = Path(__file__).parents[2] / "benchmarks" / "REPORT.md"
+_FOLDER = "https://github.com/padam-optax/padam-optax/blob/main/benchmarks/"
 
 
 class Table(NamedTuple):
@@ -184,8 +186,24 @@ class Result(SphinxRole):
         return [nodes.inline("", table.rows[0][0], classes=["result"])], []
 
 
+def as_page(report: str) -> str:
+    """Return the report without its title, to stand in docs/: links lead elsewhere."""
+    body = report.partition("\n")[2]
+    body = re.sub(r"(!\[[^\]]*\]\()(plots/)", r"\1../benchmarks/\2", body)
+    return re.sub(r"(?<!!)(\[[^\]]*\]\()(?![a-z]+:|#|\.\./)", rf"\1{_FOLDER}", body)
+
+
+def insert_report(app: Sphinx, docname: str, source: list[str]) -> None:
+    """Put the report in the place of its mark."""
+    if docname == "evidence":
+        app.env.note_dependency(str(REPORT), docname=docname)
+        page = as_page(REPORT.read_text("utf-8"))
+        source[0] = source[0].replace("<!-- report -->", page)
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
-    """Register the directive and the role."""
+    """Register the directive, the role and the page."""
+    app.connect("source-read", insert_report)
     app.add_directive("evidence", Evidence)
     app.add_role("result", Result())
     return {"parallel_read_safe": True, "parallel_write_safe": True}
