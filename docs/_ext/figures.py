@@ -1,4 +1,4 @@
-"""The look of the figures that pages draw: one color for each p, text that scales."""
+"""The look of the figures that pages draw: the report's colors, text that scales."""
 
 import logging
 from typing import Any
@@ -6,8 +6,11 @@ from typing import Any
 import matplotlib.pyplot as plt
 from matplotlib_inline.backend_inline import set_matplotlib_formats
 
+from benchmarks.reporting.plots.style import color as color
+from benchmarks.reporting.plots.style import color_of_p
+
 # From adaptive to plain momentum, dark to light; readable without color by order.
-P_COLORS = {1 / 2: "#440154", 1 / 4: "#31688e", 1 / 8: "#35b779", 1 / 16: "#d8b01c"}
+P_COLORS = {p: color_of_p(p) for p in (1 / 2, 1 / 4, 1 / 8, 1 / 16)}
 P_NAMES = {1 / 2: "p = 1/2", 1 / 4: "p = 1/4", 1 / 8: "p = 1/8", 1 / 16: "p = 1/16"}
 
 logging.getLogger("matplotlib.font_manager").setLevel(logging.ERROR)
