@@ -58,6 +58,15 @@ def test_a_resumed_sharded_run_ends_as_one_that_was_not_stopped(run, tmp_path):
     assert rest.split("loss")[1] == whole.split("loss")[1]
 
 
+@pytest.mark.slow
+def test_a_resumed_nnx_run_ends_as_one_that_was_not_stopped(run, tmp_path):
+    whole = run("nnx_resume.py", tmp_path / "whole", 2)
+    run("nnx_resume.py", tmp_path / "parts", 1)
+    rest = run("nnx_resume.py", tmp_path / "parts", 2)
+    assert rest.startswith("epoch 2 ")  # not from the beginning
+    assert rest.strip() == whole.strip().splitlines()[-1]
+
+
 def test_the_next_step_after_pytorch_is_pytorchs(run, tmp_path):
     rng = np.random.default_rng(1)
     shapes = {"0.weight": (8, 4), "0.bias": (8,), "2.weight": (1, 8), "2.bias": (1,)}
