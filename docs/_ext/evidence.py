@@ -165,8 +165,6 @@ class Evidence(SphinxDirective):
         for node in parsed:
             if isinstance(node, nodes.table):
                 node["classes"].append("evidence")
-                if "claim" in table.header:
-                    node["classes"].append("claims")
             elif isinstance(node, nodes.paragraph):
                 node["classes"].append("provenance")
         return parsed
@@ -201,9 +199,19 @@ def insert_report(app: Sphinx, docname: str, source: list[str]) -> None:
         source[0] = source[0].replace("<!-- report -->", page)
 
 
+def mark_claims(app: Sphinx, doctree: nodes.document) -> None:
+    """Let tables of claims, the report's own too, have a wide first column."""
+    del app
+    for table in doctree.findall(nodes.table):
+        first = next(iter(table.findall(nodes.entry)), None)
+        if first is not None and first.astext() == "claim":
+            table["classes"].append("claims")
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Register the directive, the role and the page."""
     app.connect("source-read", insert_report)
+    app.connect("doctree-read", mark_claims)
     app.add_directive("evidence", Evidence)
     app.add_role("result", Result())
     return {"parallel_read_safe": True, "parallel_write_safe": True}
