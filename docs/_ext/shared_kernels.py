@@ -35,6 +35,8 @@ def execute_pages(app: Sphinx) -> None:
 
     A page that sets up JAX, such as the number of devices, gets a kernel of its own.
     """
+    if app.config.nb_execution_mode != "cache":
+        return
     cache = get_cache(app.config.nb_execution_cache_path)
     waiting: queue.SimpleQueue[tuple[str, Any]] = queue.SimpleQueue()
     for name in sorted(app.project.discover()):
