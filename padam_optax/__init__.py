@@ -19,7 +19,7 @@ from padam_optax._second_moments import (
     yogi_average,
 )
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 __all__ = [
     "contrib",
