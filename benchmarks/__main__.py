@@ -79,7 +79,11 @@ def _parse(arguments: list[str]) -> Any:
     if earlier is not None:
         default = repeat.read(command, kind, Path(earlier))
     if kind is SweepConfig:
-        rest = _gather("--grid", rest)
+        rest = _gather("--grid", _gather("--search", rest))
+        if any(
+            x.startswith("--search") for x in rest
+        ):  # in place of what an experiment tries
+            default = dataclasses.replace(default, grid=(), tune=None, finals=0)
     groups: Any = {TrainConfig: Grouped, SweepConfig: GroupedSweep}.get(kind)
     text = inspect.getdoc(kind) or ""
     if command in _REPEATABLE:

@@ -13,6 +13,8 @@ from benchmarks.settings import format_value
 from benchmarks.sweep.config import SweepConfig
 from benchmarks.training.config import TrainConfig
 
+_OF_SEARCHES = ("trials", "sampler", "pruner")
+
 
 def read(command: str, kind: Any, path: Path) -> Any:
     """Read the settings of a run, to repeat it.
@@ -30,9 +32,11 @@ def read(command: str, kind: Any, path: Path) -> Any:
     """
     folder = path.parent if path.name == "config.json" else path
     files = run_files.load(folder)
-    if files.kind != command:
+    # One of a sweep's runs is as one of train.
+    made_by = files.kind if files.kind != "sweep" or "grid" in files.config else "train"
+    if made_by != command:
         raise UsageError(
-            f"--from {path} is a run of {files.kind or 'no command'}, not of "
+            f"--from {path} is a run of {made_by or 'no command'}, not of "
             f"{command}; choose another folder or command."
         )
     if kind is not SweepConfig:
@@ -49,6 +53,8 @@ def read(command: str, kind: Any, path: Path) -> Any:
         tuple(f"{name}={values}" for name, values in grid.items()),
         files.config.get("tune"),
         files.config.get("finals", 0),
+        tuple(files.config.get("search", ())),
+        **{k: files.config[k] for k in _OF_SEARCHES if k in files.config},
     )
 
 

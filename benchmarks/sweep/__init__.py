@@ -1,1 +1,1 @@
-"""Grids of runs, shared by workers."""
+"""Grids and searches, whose runs workers share."""

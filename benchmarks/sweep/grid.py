@@ -65,16 +65,20 @@ class Run(NamedTuple):
       config: All it needs but its folder.
       stage: "tuning" if it helps to choose a setting, "final" if it has the chosen one;
         None in a sweep that tunes nothing.
+      folder: The name of its folder; by default it is made of all that it has.
     """
 
     optimizer: str
     point: Mapping[str, Value]
     config: TrainConfig
     stage: Literal["tuning", "final"] | None = None
+    folder: str = ""
 
     @property
     def name(self) -> str:
         """What its folder is called."""
+        if self.folder:
+            return self.folder
         parts = [f"{name}{format_value(value)}" for name, value in self.point.items()]
         text = "-".join([self.optimizer, *parts, f"seed{self.config.seed}"])
         return file_name(text)
@@ -93,9 +97,7 @@ def read_grid(config: SweepConfig) -> dict[str, tuple[Value | Relative, ...]]:
     Raises:
       UsageError: If a setting does not exist, or a value is not possible or not new.
     """
-    fixed = {
-        split_recipe(setting)[1].partition("=")[0] for setting in config.train.recipe
-    }
+    fixed = fixed_settings(config.train)
     grid: dict[str, tuple[Value | Relative, ...]] = {}
     for setting in config.grid:
         name, equals, texts = setting.partition("=")
@@ -105,7 +107,7 @@ def read_grid(config: SweepConfig) -> dict[str, tuple[Value | Relative, ...]]:
             )
         if name in fixed:
             raise UsageError(f"--grid and --recipe both set {name}; leave one out.")
-        read = _find_reader(name, config.train)
+        read = find_reader("--grid", name, config.train)
         values = []
         for text in texts.split(","):
             value = read(text)
@@ -118,10 +120,24 @@ def read_grid(config: SweepConfig) -> dict[str, tuple[Value | Relative, ...]]:
     return grid
 
 
-def _find_reader(
-    name: str, config: TrainConfig
+def fixed_settings(config: TrainConfig) -> set[str]:
+    """Return the settings of recipes that every run has."""
+    return {split_recipe(setting)[1].partition("=")[0] for setting in config.recipe}
+
+
+def find_reader(
+    argument: str, name: str, config: TrainConfig
 ) -> Callable[[str], Value | Relative | None]:
-    """Return what makes a value of a text, or None of one that is not possible."""
+    """Return what makes a value of a text, or None of one that is not possible.
+
+    Args:
+      argument: The option that names the setting, for the message.
+      name: The setting, of a run or of all its optimizers' recipes.
+      config: The runs.
+
+    Raises:
+      UsageError: If there is no such setting.
+    """
     fields = typing.get_type_hints(TrainConfig)
     if name in fields and name not in _NOT_IN_GRID:
         return lambda text: _read_as(fields[name], text)
@@ -131,7 +147,7 @@ def _find_reader(
         if name not in recipe:
             known = [field for field in fields if field not in _NOT_IN_GRID]
             raise UsageError(
-                f"--grid {name}: {optimizer} has no such setting; it has "
+                f"{argument} {name}: {optimizer} has no such setting; it has "
                 f"{', '.join(recipe)}; every run has {', '.join(known)}."
             )
         kinds.add(type(recipe[name]))

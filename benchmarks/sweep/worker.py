@@ -1,214 +1,181 @@
-"""Runs over a grid of settings, divided among workers; the only user of Optuna.
+"""A worker of a sweep, which takes one run after the other from a queue.
 
-A run is a trial that waits in the storage until a worker takes it. Trials that fail are
-not taken up again: every worker puts runs that have no other trial into the queue. Two
-may do so at once, for of a run's trials only the first that has not failed counts.
+A run is a trial of Optuna that waits in the storage until a worker takes it. Optuna's
+heartbeat finds workers that died; their trials are queued again.
 """
 
 import contextlib
 import dataclasses
-import fcntl
 import json
 import math
 import os
 import socket
 import time
-import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jax
 import optuna
-import sqlalchemy
 from optuna.distributions import (
+    BaseDistribution,
     CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
 from optuna.trial import FrozenTrial, Trial, TrialState
-from sqlalchemy import event, exc
+from sqlalchemy import exc
 
-from benchmarks import data, optimizers, run_dir, run_files
-from benchmarks.errors import UsageError
+from benchmarks import run_dir, run_files
 from benchmarks.settings import file_name
-from benchmarks.sweep import tuning
+from benchmarks.sweep import grid as grids
+from benchmarks.sweep import search, study, tuning
 from benchmarks.sweep.config import SweepConfig
-from benchmarks.sweep.grid import Grid, Run
-from benchmarks.training import loop, resume, setup
-from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
-from benchmarks.training.devices import DeviceLayout
-from benchmarks.training.objective import Objective, find_objective
-from benchmarks.training.preemption import PreemptedError, Preemption
+from benchmarks.sweep.grid import Run
+from benchmarks.sweep.runs import SECONDS_BETWEEN_LOOKS, Runner
+from benchmarks.sweep.storage import Storage, find_url, lost_connection, open_storage
+from benchmarks.training import setup
+from benchmarks.training.log import StoppedError, Watch
+from benchmarks.training.objective import Objective
+from benchmarks.training.preemption import PreemptedError
 from benchmarks.training.resume import RunResult
-from benchmarks.training.trainer import Trainer
 
-_SECONDS_BETWEEN_LOOKS = 0.2
+_PRUNED = "pruned"
 
-_Space = FloatDistribution | IntDistribution | CategoricalDistribution
-
-
-def check(runs: Mapping[str, Run], layout: DeviceLayout) -> None:
-    """Refuse now what would end a run at its start."""
-    sources = Sources()
-    for run in runs.values():
-        config = run.config
-        recipe = setup.resolve_hyperparams(config)[run.optimizer]
-        sizes = optimizers.Run(steps=1, num_examples=1, seed=0)
-        optimizers.build(run.optimizer, recipe, lambda count: 0.1, sizes)
-        finals = (False,) if run.stage == "tuning" else ()
-        for validate in (config.validate, *finals):
-            own = dataclasses.replace(config, validate=validate)
-            source = sources.find(own)
-            setup.find_parts(own, source)
-            setup.validate(own, source, layout)
+_retry = optuna.storages.RetryHeartbeatStaleTrialCallback
 
 
-class Sources:
-    """Data sets that were found, each once."""
+def make_workers(config: SweepConfig, runner: Runner) -> "list[Worker]":
+    """Join the studies of a sweep: one of a grid, or one for each optimizer's search.
 
-    def __init__(self) -> None:
-        self._found: dict[Any, data.Source] = {}
+    Raises:
+      UsageError: If the storage cannot be used, or has other studies of these names.
+    """
+    with runner.lock("storage"):  # Optuna makes tables, and then their indices
+        run_files.restore(runner.folder)
+        url = find_url(config, runner.folder)
+        storage = open_storage(url, config.heartbeat)
+        names = config.train.optimizers
+        if not config.search or len(names) == 1:
+            return [Worker(config, runner, storage)]
+        workers: list[Worker] = []
+        for name in names:
+            own = dataclasses.replace(
+                config.train, optimizers=(name,), out=None, resume=False
+            )
+            title = f"{config.study}-{file_name(name)}"
+            one = dataclasses.replace(config, train=own, study=title)
+            workers.append(Worker(one, runner, storage))
+        return workers
 
-    def find(self, config: TrainConfig) -> data.Source:
-        """Find the data set of a run, as its options select and change it."""
-        changes = (config.examples, config.validate, config.side, config.label_noise)
-        key = (config.dataset, *changes)
-        if key not in self._found:
-            self._found[key] = data.find_for(config)
-        return self._found[key]
+
+def work(workers: "Sequence[Worker]", folder: Path) -> None:
+    """Take runs until all are done; wait for other workers only at the end.
+
+    Raises:
+      PreemptedError: If it was told to stop.
+    """
+    for wait in (False, True):
+        for worker in workers:
+            worker.work(wait, lambda: write_results(workers, folder))
+
+
+def write_results(workers: "Sequence[Worker]", folder: Path) -> list[dict[str, Any]]:
+    """Write the state and result of each run to sweep.jsonl, and return them."""
+    results = [line for worker in workers for line in worker.results()]
+    path = folder / "sweep.jsonl"
+    temporary = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}.tmp")
+    temporary.write_text("".join(json.dumps(line) + "\n" for line in results))
+    temporary.replace(path)
+    return results
+
+
+def write_settings(
+    config: SweepConfig, workers: "Sequence[Worker]", runner: Runner
+) -> None:
+    """Write the common settings, once for each storage and folder.
+
+    Published records keep their header; that of the resumed sweep is added to it.
+    """
+    folder, attributes = runner.folder, workers[0].study.user_attrs
+    with runner.lock("settings"):
+        written = (folder / "header.json").exists()
+        if written and attributes.get("described"):
+            return
+        common = config.train
+        first = next(iter(workers[0].runs.values()))
+        settings = {
+            **dataclasses.asdict(common),
+            **study.describe(config),
+            **({"trials": config.trials} if config.search else {}),
+            **setup.describe(common, runner.sources.find(first.config)),
+        }
+        run_dir.write_json(folder / "config.json", settings)
+        run_dir.write_header(folder, runner.header(common.seed))
+        workers[0].study.set_user_attr("described", True)
 
 
 class Worker:
-    """One of those who carry out a sweep.
+    """A worker on one study.
 
     Args:
-      config: The sweep.
-      grid: The values of each setting.
-      folder: Where each run has its folder.
-      layout: Where to run.
-      preemption: Says when to stop.
+      config: The sweep; a search has one optimizer.
+      runner: Trains the runs.
+      storage: The storage of the study.
     """
 
-    def __init__(
-        self,
-        config: SweepConfig,
-        grid: Grid,
-        folder: Path,
-        layout: DeviceLayout,
-        preemption: Preemption,
-    ):
+    def __init__(self, config: SweepConfig, runner: Runner, storage: Storage):
         self.config = config
-        self.grid = grid
-        self.folder = folder
-        self.layout = layout
-        self.preemption = preemption
+        self.runner = runner
+        self.storage = storage
         self.grace = 3 * config.heartbeat
-        with self._lock("storage"):  # Optuna makes tables, and then their indices
-            run_files.restore(folder)
-            self.study = self._open()
+        self.grid = grids.read_grid(config)
+        self.space = search.read_space(config)
+        self.study = study.open_study(config, storage, self._make_sampler())
         self.runs = self._plan(self._find_trials())
         self._silent: dict[int, float] = {}
-        self._sources = Sources()
-        self._trainer: tuple[Any, Trainer] | None = None
+        self._whole: set[str] = set()  # names of runs with all records on this disk
 
-    def _open(self) -> optuna.Study:
-        """Create the study or join it, if it is of the same sweep."""
-        storage = _open_storage(_url(self.config, self.folder), self.config.heartbeat)
-        study = optuna.create_study(
-            storage=storage,
-            sampler=optuna.samplers.RandomSampler(),
-            study_name=self.config.study,
-            direction="maximize",
-            load_if_exists=True,
-        )
-        settings = dataclasses.asdict(self.config.train)
-        settings = {k: v for k, v in settings.items() if k not in CIRCUMSTANCES}
-        settings |= self._describe()
-        settings["recipes"] = setup.resolve_hyperparams(self.config.train)
-        settings = json.loads(json.dumps(settings, default=str))
-        # In this order, for another worker may be writing its settings, then trials.
-        is_new = not study.get_trials(deepcopy=False)
-        former = study.user_attrs.get("settings")
-        if former is None and is_new:
-            study.set_user_attr("settings", settings)
-            return study
-        former = former or {}
-        different = [
-            f"{key} was {former.get(key)}, is {settings.get(key)}"
-            for key in sorted({*former, *settings})
-            if former.get(key) != settings.get(key)
-        ]
-        if different:
-            raise UsageError(
-                f"the study {self.config.study!r} in this storage had other settings: "
-                f"{'; '.join(different)}. Give the same ones, or another --study, or "
-                "another --out; or remove the storage, to go on with the runs that fit."
-            )
-        return study
+    def _make_sampler(self, trial: int = 0) -> optuna.samplers.BaseSampler:
+        name = self.config.sampler if self.config.search else "random"
+        return search.make_sampler(name, self.config.train.seed, trial)
 
-    def _describe(self) -> dict[str, Any]:
-        """Describe the grid, and what is tuned."""
-        common = self.config.train
-        seeds = range(common.seed, common.seed + common.seeds)
-        grid = {"optimizer": common.optimizers, **self.grid, "seed": list(seeds)}
-        return {"grid": grid, "tune": self.config.tune, "finals": self.config.finals}
+    def work(self, wait: bool = True, after_run: Callable[[], Any] = list) -> None:
+        """Take one run after the other until none is left.
 
-    def write_settings(self) -> None:
-        """Write what all runs have in common, once for each storage.
-
-        A folder of records that came without a storage keeps its header; how it went on
-        stands beside it.
-        """
-        with self._lock("settings"):
-            written = (self.folder / "header.json").exists()
-            if written and self.study.user_attrs.get("described"):
-                return
-            common, first = self.config.train, next(iter(self.runs.values()))
-            settings = {
-                **dataclasses.asdict(common),
-                **self._describe(),
-                **setup.describe(common, self._sources.find(first.config)),
-            }
-            run_dir.write_json(self.folder / "config.json", settings)
-            run_dir.write_header(self.folder, self._header(common.seed))
-            self.study.set_user_attr("described", True)
-
-    def work(self) -> None:
-        """Take one run after the other until none is left or under way.
+        Args:
+          wait: Whether to wait for runs that other workers have in progress.
+          after_run: Called after each run.
 
         Raises:
-          PreemptedError: When it was told to stop.
+          PreemptedError: If it was told to stop.
         """
         while True:
-            self._give_up_the_dead()
-            trials = self.adopt()
-            if self.runs.keys() - trials.keys():
-                with self._lock("queue"):  # spares Optuna's tables the doubles
-                    trials = self._find_trials()
-                    for name in self.runs:
-                        if name not in trials:
-                            self._enqueue(name)
-                trials = self._find_trials()
-            states = {trials[name].state for name in self.runs if name in trials}
-            if TrialState.WAITING in states:
-                self._take_one()
-                self.write_results()
-            elif TrialState.RUNNING in states:
-                time.sleep(_SECONDS_BETWEEN_LOOKS)
-            elif self.runs.keys() <= trials.keys():
-                return
-            if self.preemption.requested():
+            try:
+                self._give_up_the_dead()
+                trials = self.fill_queue()
+                states = {trials[name].state for name in self.runs}
+                if TrialState.WAITING in states:
+                    self._take_one()
+                    after_run()
+                elif TrialState.RUNNING in states and wait:
+                    time.sleep(SECONDS_BETWEEN_LOOKS)
+                else:
+                    return
+            except (optuna.exceptions.StorageInternalError, exc.SQLAlchemyError) as e:
+                if not lost_connection(e):
+                    raise
+                time.sleep(SECONDS_BETWEEN_LOOKS)  # then wait for the server
+            if self.runner.preemption.requested():
                 raise PreemptedError("between two runs")
 
-    def adopt(self) -> dict[str, FrozenTrial]:
-        """Find all runs that are needed, and add to the study those done elsewhere.
+    def fill_queue(self) -> dict[str, FrozenTrial]:
+        """Queue all planned runs, and add finished ones to the study.
 
-        These are the runs whose folder has the records of every epoch, or the reason
-        why they ended early, but no checkpoints: as published records are.
+        Published records are finished runs: their folder has all records and no
+        checkpoints.
 
         Returns:
-          The trial that counts of each run that has one.
+          The trial of each run.
 
         Raises:
           UsageError: If one of them had other settings.
@@ -216,19 +183,47 @@ class Worker:
         while True:
             trials = self._find_trials()
             self.runs = self._plan(trials)
-            if not any(
-                name not in trials and self._find_finished(name) for name in self.runs
-            ):
+            if self.runs.keys() <= trials.keys():
                 return trials
-            with self._lock("queue"):
+            with self.storage.lock():
                 trials = self._find_trials()
+                failed = self._find_trials((TrialState.FAIL,))
                 for name in self.runs:
-                    result = self._find_finished(name) if name not in trials else None
-                    if result is not None:
-                        self._add(name, result)
+                    if name not in trials:
+                        self._queue(name, failed.get(name))
+
+    def _queue(self, name: str, failed: FrozenTrial | None) -> None:
+        run = self.runs[name]
+        done = None if self.config.search else self.runner.find_finished(run)
+        if done is not None:
+            self._add(name, done)
+        elif failed is not None:
+            _retry()(self.study, failed)
+        else:
+            fixed = {} if self.config.search else _settings(run)
+            self.study.enqueue_trial(fixed, user_attrs=self._notes(name))
+
+    def _add(self, name: str, result: RunResult) -> None:
+        """Add a finished run to the study."""
+        run, stopped = self.runs[name], result.stopped
+        self.study.add_trial(
+            optuna.trial.create_trial(
+                state=TrialState.PRUNED if stopped else TrialState.COMPLETE,
+                value=None if stopped else self._value(run, result.records[-1]),
+                params=_settings(run),
+                distributions=self._spaces(name),
+                user_attrs={
+                    **self._notes(name),
+                    **study.store(result, self.runner.read_header(run)),
+                },
+            )
+        )
 
     def _plan(self, trials: Mapping[str, FrozenTrial]) -> dict[str, Run]:
-        """List the runs that are needed after these."""
+        """List the planned runs, given the trials so far."""
+        if self.config.search:
+            drawn = {name: trial.params for name, trial in trials.items()}
+            return search.plan(self.config, self.space, drawn)
         scores = {}
         for name, trial in trials.items():
             if trial.state.is_finished() and trial.user_attrs.get("stage") == "tuning":
@@ -236,240 +231,163 @@ class Worker:
         return tuning.plan(self.config, self.grid, scores)
 
     def _score(self, trial: FrozenTrial) -> float:
-        """Say how good a finished run that tunes is, the higher the better."""
+        """Return the score of a finished tuning run; higher is better."""
         about, stopped = trial.user_attrs, trial.state == TrialState.PRUNED
         if self.config.train.metric is not None or not about["classes"]:
             return -math.inf if stopped else float(trial.value or 0.0)
         record = None if stopped else about["record"]
         return tuning.score(record, about["classes"], about["kind"] != "text")
 
-    def _find_finished(self, name: str) -> RunResult | None:
-        """Return what has come of a run that is over, None if it is not."""
-        run, folder = self.runs[name], self.folder / name
-        if (folder / "checkpoints").exists() or not (folder / "config.json").exists():
-            return None
-        path = folder / f"{file_name(run.optimizer)}-seed{run.config.seed}.jsonl"
-        result = resume.read_result(path)
-        if result.stopped is None and len(result.records) < run.config.epochs:
-            return None
-        resume.check_settings(folder / "config.json", self._settings(name))
-        return result
-
-    def _add(self, name: str, result: RunResult) -> None:
-        """Add a run that was done elsewhere to the study."""
-        stopped, kept = result.stopped, result.records
-        params = self._params(name)
-        self.study.add_trial(
-            optuna.trial.create_trial(
-                state=TrialState.PRUNED if stopped else TrialState.COMPLETE,
-                value=None if stopped else self._value(name, kept[-1]),
-                params={key: value for key, (value, _) in params.items()},
-                distributions={key: space for key, (_, space) in params.items()},
-                user_attrs={
-                    **self._notes(name),
-                    "record": kept[-1] if kept else None,
-                    "stopped": stopped,
-                },
-            )
-        )
-
-    def _find_trials(self) -> dict[str, FrozenTrial]:
-        """Return the trial that counts of each run that has one."""
+    def _find_trials(
+        self,
+        states: tuple[TrialState, ...] = (
+            TrialState.WAITING,
+            TrialState.RUNNING,
+            TrialState.COMPLETE,
+            TrialState.PRUNED,
+        ),
+    ) -> dict[str, FrozenTrial]:
+        """Return the latest trial of each run in the given states."""
         trials: dict[str, FrozenTrial] = {}
-        for trial in self.study.get_trials(deepcopy=False):
+        for trial in self.study.get_trials(deepcopy=False, states=states):
             name: Any = trial.user_attrs.get("run")
-            if name is not None and trial.state != TrialState.FAIL:
-                trials.setdefault(name, trial)
+            if name is not None:
+                trials[name] = trial
         return trials
 
-    def _enqueue(self, name: str) -> None:
-        params = self._params(name)
-        self.study.enqueue_trial(
-            {key: value for key, (value, _) in params.items()},
-            user_attrs=self._notes(name),
-        )
-
     def _notes(self, name: str) -> dict[str, Any]:
-        """Say what a trial is for, and what its value is measured by."""
+        """Return the attributes by which a trial is found and scored."""
         run = self.runs[name]
-        source = self._sources.find(run.config)
+        source = self.runner.sources.find(run.config)
         about = {"classes": source.classes, "kind": source.kind}
         return {"run": name, "stage": run.stage, **about}
 
-    def _value(self, name: str, record: Mapping[str, Any]) -> float:
-        run = self.runs[name]
-        return self._find_objective(run).read(record, run.config.evaluated)
+    def _value(self, run: Run, record: Mapping[str, Any]) -> float:
+        return self.runner.objective(run).read(record, run.config.evaluated)
 
-    def _find_objective(self, run: Run) -> Objective:
-        return find_objective(run.config, self._sources.find(run.config))
+    def _spaces(self, name: str) -> dict[str, BaseDistribution]:
+        """Return the distributions of a run's settings; numbers of a grid are fixed.
 
-    def _params(self, name: str) -> dict[str, tuple[Any, _Space]]:
-        """Return a run's settings as Optuna shows them: each has one possible value.
-
-        Values may be added while a sweep tunes, and Optuna lets choices not change.
+        Optuna does not allow the choices of a study to change.
         """
         run = self.runs[name]
-        settings = {"optimizer": run.optimizer, **run.point, "seed": run.config.seed}
-        choices = {"optimizer": self.config.train.optimizers, **self.grid}
-        params: dict[str, tuple[Any, _Space]] = {}
-        for key, value in settings.items():
+        if self.config.search:
+            return search.distributions(run.optimizer, self.space)
+        choices: dict[str, Any] = {
+            "optimizer": self.config.train.optimizers,
+            **self.grid,
+        }
+        spaces: dict[str, BaseDistribution] = {}
+        for key, value in _settings(run).items():
             if isinstance(value, float):
-                params[key] = value, FloatDistribution(value, value)
+                spaces[key] = FloatDistribution(value, value)
             elif isinstance(value, int) and not isinstance(value, bool):
-                params[key] = value, IntDistribution(value, value)
+                spaces[key] = IntDistribution(value, value)
             else:
-                params[key] = value, CategoricalDistribution(choices[key])
-        return params
+                spaces[key] = CategoricalDistribution(choices[key])
+        return spaces
 
     def _give_up_the_dead(self) -> None:
-        """Declare the trials failed whose workers give no sign of life."""
+        """Mark the trials of dead workers as failed."""
         optuna.storages.fail_stale_trials(self.study)
-        # Optuna does not find those whose worker died before it gave the first one.
+        # Optuna does not find a worker that died before its first heartbeat.
         now = time.monotonic()
         for trial in self.study.get_trials(
             deepcopy=False, states=(TrialState.RUNNING,)
         ):
             since = self._silent.setdefault(trial.number, now)
-            if "worker" not in trial.user_attrs and now - since > self.grace:
+            begun = trial.user_attrs.get("begun") == trial.number
+            if not begun and now - since > self.grace:
                 with contextlib.suppress(optuna.exceptions.UpdateFinishedTrialError):
                     self.study.tell(
                         trial.number, state=TrialState.FAIL, skip_if_finished=True
                     )
 
     def _take_one(self) -> None:
-        training = False
+        trained = False
 
         def carry_out(trial: Trial) -> Any:  # None fails, which Optuna allows
-            nonlocal training
+            nonlocal trained
             name: Any = trial.user_attrs.get("run")
-            counting = self._find_trials().get(name)
-            if counting is None or counting.number != trial.number:
-                return None  # a double, or made since the queue was empty: it fails
-            for setting, (value, space) in self._params(name).items():
-                if isinstance(space, FloatDistribution):
-                    trial.suggest_float(setting, value, value)
-                elif isinstance(space, IntDistribution):
-                    trial.suggest_int(setting, value, value)
-                else:
-                    trial.suggest_categorical(setting, space.choices)
+            if name not in self.runs:  # another worker may have planned it
+                self.runs = self._plan(self._find_trials())
+            if name not in self.runs:
+                return None  # the queue was empty, or the run is not planned any more
             trial.set_user_attr("worker", f"{socket.gethostname()} {os.getpid()}")
-            training = True
-            with self._lock(name):
-                result = self._train(name)
-            training = False
-            trial.set_user_attr(
-                "record", result.records[-1] if result.records else None
-            )
+            trial.set_user_attr("begun", trial.number)
+            self.study.sampler = self._make_sampler(trial.number)
+            drawn = search.suggest(trial, self._spaces(name))
+            run = self.runs[name]
+            if self.config.search:
+                run = search.plan(self.config, self.space, {name: drawn})[name]
+            with self.runner.lock(name):
+                result = self.runner.train(run, self._report(trial, run))
+            trained = True
+            for key, value in study.store(result, self.runner.read_header(run)).items():
+                trial.set_user_attr(key, value)
             if result.stopped is not None:
-                trial.set_user_attr("stopped", result.stopped)
                 raise optuna.TrialPruned
-            return self._value(name, result.records[-1])
+            return self._value(run, result.records[-1])
 
         try:
             self.study.optimize(carry_out, n_trials=1)
         except (ValueError, AssertionError):
-            # So Optuna objects if others have given up this worker, after it was
-            # suspended, say. Whoever has the run now finds its records.
-            if training:
+            # Optuna raises these if another worker marked the trial as failed, for
+            # example while this one was suspended. The next one finds the records.
+            if not trained:
                 raise
 
-    def _train(self, name: str) -> RunResult:
-        """Do one run, or what is left of it."""
-        run, folder = self.runs[name], self.folder / name
-        print(name, flush=True)
-        config = dataclasses.replace(run.config, out=folder, resume=True)
-        resume.open_run(folder, config.dataset, self._settings(name), resume=True)
-        run_dir.write_header(folder, self._header(config.seed))
-        trainer = self._find_trainer(run, config)
-        return loop.run_one(
-            trainer, run.optimizer, config.seed, folder, self.preemption
-        )
+    def _report(self, trial: Trial, run: Run) -> Watch:
+        """Return a function that reports epochs to Optuna, and may prune the run."""
 
-    def _settings(self, name: str) -> dict[str, Any]:
-        """Return what the config.json of a run says."""
-        run, folder = self.runs[name], self.folder / name
-        config = dataclasses.replace(run.config, out=folder, resume=True)
-        row = optimizers.lookup(run.optimizer)
-        recipe = setup.resolve_hyperparams(config)[run.optimizer]
-        described = {
-            run.optimizer: {"label": row.label, "formula": row.formula, **recipe}
-        }
-        return {
-            **dataclasses.asdict(config),
-            "recipes": described,
-            **setup.describe(config, self._sources.find(config)),
-        }
+        def watch(record: Mapping[str, Any]) -> None:
+            epoch = record["epoch"]
+            prune = False
+            with _forgiving():
+                trial.report(self._value(run, record), epoch)
+                prune = epoch < run.config.epochs and trial.should_prune()
+            if prune:
+                raise StoppedError(f"{_PRUNED} after epoch {epoch}")
 
-    def _header(self, seed: int) -> dict[str, Any]:
-        header = run_dir.header("sweep", self.layout.describe(), seed)
-        if self.config.storage:  # may hold a password
-            header["command"] = [
-                text.replace(self.config.storage, "...") for text in header["command"]
-            ]
-        return header
-
-    def _find_trainer(self, run: Run, config: TrainConfig) -> Trainer:
-        """Make a trainer, or take that of the last run if only the seed is another."""
-        key = run.optimizer, run.point, run.stage
-        if self._trainer is None or self._trainer[0] != key:
-            self._trainer = None  # free its memory first, programs included
-            jax.clear_caches()
-            source = self._sources.find(config)
-            self._trainer = key, Trainer(config, source, self.layout)
-        return self._trainer[1]
-
-    @contextlib.contextmanager
-    def _lock(self, name: str) -> Iterator[None]:
-        """Keep other workers of this disk out, those given up by mistake included."""
-        path = self.folder / ".locks" / name
-        path.parent.mkdir(exist_ok=True)
-        with path.open("w") as file:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError as error:
-                    if self.preemption.requested():
-                        raise PreemptedError("before a run") from error
-                    time.sleep(_SECONDS_BETWEEN_LOOKS)
-            yield
+        return watch
 
     @property
-    def judged(self) -> str:
-        """What the runs are judged by, as their records name it."""
-        return self._find_objective(next(iter(self.runs.values()))).judged
+    def objective(self) -> Objective:
+        """The loss and metric of the runs."""
+        return self.runner.objective(next(iter(self.runs.values())))
 
-    def write_results(self) -> list[dict[str, Any]]:
-        """Write what has come of each run to sweep.jsonl, and return it."""
+    def results(self) -> Iterator[dict[str, Any]]:
+        """Yield the result of each run; copy the records of other disks."""
         trials = self._find_trials()
-        results = []
         for name, run in self.runs.items():
-            objective = self._find_objective(run)
             trial = trials.get(name)
             notes = trial.user_attrs if trial else {}
-            results.append(
-                {
-                    "run": name,
-                    "optimizer": run.optimizer,
-                    "settings": dict(run.point),
-                    "seed": run.config.seed,
-                    "stage": run.stage,
-                    "state": _STATES[trial.state if trial else TrialState.WAITING],
-                    f"{run.config.evaluated}_{objective.judged}": (
-                        objective.sign * trial.value
-                        if trial and trial.value is not None
-                        else None
-                    ),
-                    "stopped": notes.get("stopped"),
-                    "record": notes.get("record"),
-                    "worker": notes.get("worker"),
-                }
-            )
-        path = self.folder / "sweep.jsonl"
-        temporary = path.with_suffix(f".{socket.gethostname()}-{os.getpid()}.tmp")
-        temporary.write_text("".join(json.dumps(line) + "\n" for line in results))
-        temporary.replace(path)
-        return results
+            state = trial.state if trial else TrialState.WAITING
+            if state.is_finished() and name not in self._whole:
+                self.runner.write_copy(
+                    run, study.restore(notes), notes.get("header", {})
+                )
+                self._whole.add(name)
+            stopped = notes.get("stopped")
+            objective = self.runner.objective(run)
+            yield {
+                "run": name,
+                "optimizer": run.optimizer,
+                "settings": dict(run.point),
+                "seed": run.config.seed,
+                "stage": run.stage,
+                "state": _PRUNED if _was_pruned(stopped) else _STATES[state],
+                f"{run.config.evaluated}_{objective.judged}": (
+                    objective.sign * trial.value
+                    if trial
+                    and state == TrialState.COMPLETE
+                    and trial.value is not None
+                    else None
+                ),
+                "stopped": stopped,
+                "record": notes.get("record"),
+                "worker": notes.get("worker"),
+            }
 
 
 _STATES = {
@@ -480,72 +398,22 @@ _STATES = {
 }
 
 
-def _url(config: SweepConfig, folder: Path) -> str:
-    return config.storage or f"sqlite:///{folder.absolute() / 'sweep.db'}"
-
-
-def _open_storage(url: str, heartbeat: int) -> optuna.storages.RDBStorage:
-    """Open a database, and make the tables if need be."""
-    optuna.logging.set_verbosity(optuna.logging.ERROR)
-    warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-    on_sqlite = url.startswith("sqlite")
-    options = {"connect_args": {"timeout": 60}} if on_sqlite else {}
-    for left in reversed(range(10)):
-        try:
-            storage = optuna.storages.RDBStorage(
-                url, options, heartbeat_interval=heartbeat, grace_period=3 * heartbeat
-            )
-            break
-        except ImportError as error:  # of the database's driver
-            raise optuna.exceptions.StorageInternalError(str(error)) from error
-        except exc.DBAPIError:
-            if not left:
-                raise
-            time.sleep(0.1)  # another worker may just be making the tables
-    if on_sqlite:
-        _make_transactions_exclusive(storage.engine)
-    return storage
-
-
-def _make_transactions_exclusive(engine: sqlalchemy.Engine) -> None:
-    """Let nobody write between what a transaction reads and what it writes.
-
-    Optuna asks for this with SELECT FOR UPDATE, which SQLite does not have: two workers
-    would take the same trial.
-    """
-
-    @event.listens_for(engine, "connect")
-    def leave_begin_to_us(connection: Any, record: Any) -> None:
-        connection.isolation_level = None
-
-    @event.listens_for(engine, "begin")
-    def begin(connection: Any) -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    engine.dispose()  # connections from before
+def _was_pruned(stopped: str | None) -> bool:
+    return stopped is not None and stopped.startswith(_PRUNED)
 
 
 @contextlib.contextmanager
-def storage_errors(config: SweepConfig) -> Iterator[None]:
-    """Tell in one line of a storage that does not answer, without its password."""
+def _forgiving() -> Iterator[None]:
+    """Ignore a report that fails; the result at the end counts."""
     try:
         yield
-    except (
-        optuna.exceptions.StorageInternalError,
-        exc.SQLAlchemyError,
-    ) as error:
-        cause = error.__cause__ or error
-        reason = " ".join(str(getattr(cause, "orig", None) or cause).split())[:200]
-        name = "sweep.db in --out"
-        if config.storage is not None:
-            try:
-                url = sqlalchemy.make_url(config.storage)
-            except exc.ArgumentError:
-                raise UsageError(
-                    "--storage must be a URL such as postgresql://user@host/name."
-                ) from error
-            name = f"--storage {url.render_as_string(hide_password=True)}"
-        raise UsageError(
-            f"{name} cannot be used ({reason}); once it can, the same command with "
-            "--out and --resume goes on."
-        ) from error
+    except optuna.exceptions.UpdateFinishedTrialError:
+        pass  # another worker marked the trial as failed
+    except (optuna.exceptions.StorageInternalError, exc.SQLAlchemyError) as error:
+        if not lost_connection(error):
+            raise
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """Return a run's settings as Optuna stores them."""
+    return {"optimizer": run.optimizer, **run.point, "seed": run.config.seed}

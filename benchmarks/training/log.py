@@ -1,6 +1,7 @@
 """The log of a run while it trains: records, event file, progress bar."""
 
 import time
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,12 @@ from benchmarks.training.monitoring import Events, Progress
 from benchmarks.training.resume import RunResult
 from benchmarks.training.step import Metrics
 from benchmarks.training.trainer import Trainer
+
+Watch = Callable[[Mapping[str, Any]], None]
+
+
+class StoppedError(Exception):
+    """Raised by `watch` to end a run; the message is the reason."""
 
 
 class RunLog:
@@ -23,6 +30,7 @@ class RunLog:
         resumes are deleted.
       records: The records up to that checkpoint.
       schedule: The learning rate.
+      watch: Called with each record, once it is written; it may raise StoppedError.
 
     Attributes:
       result: The result of the run so far.
@@ -36,11 +44,13 @@ class RunLog:
         path: Path,
         records: list[dict[str, Any]],
         schedule: optax.Schedule,
+        watch: Watch,
     ):
         config, feed = trainer.config, trainer.feed
         self._writes = trainer.layout.is_primary
         self._batch_size = feed.batch_size
         self._path = path
+        self._watch = watch
         self.result = RunResult(list(records))
         done = len(records)
         if self._writes:
@@ -68,6 +78,8 @@ class RunLog:
 
     def begin_at(self, step: int) -> None:
         """Set the number of previous steps, and start the clock."""
+        for record in self.result.records:
+            self._watch(record)
         self.progress.begin_at(step * self._batch_size)
         self._last = time.perf_counter()
 
@@ -83,6 +95,7 @@ class RunLog:
             run_dir.append(self._path, record)
         self._events.write(record)
         self.progress.tested(judged)
+        self._watch(record)
 
     def write_stop(self, name: str, seed: int, reason: str) -> None:
         """Write why the run ended early."""

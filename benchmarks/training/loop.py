@@ -10,7 +10,7 @@ from benchmarks.settings import file_name
 from benchmarks.training import monitoring
 from benchmarks.training.checkpoints import Checkpoints, open_checkpoints
 from benchmarks.training.epochs import DivergedError, TrainingMetrics
-from benchmarks.training.log import RunLog
+from benchmarks.training.log import RunLog, StoppedError, Watch
 from benchmarks.training.preemption import PreemptedError, Preemption
 from benchmarks.training.resume import RunResult, find_progress
 from benchmarks.training.step import Metrics, TrainState
@@ -59,7 +59,12 @@ class Epoch(NamedTuple):
 
 
 def run_one(
-    trainer: Trainer, name: str, seed: int, folder: Path, preemption: Preemption
+    trainer: Trainer,
+    name: str,
+    seed: int,
+    folder: Path,
+    preemption: Preemption,
+    watch: Watch = lambda record: None,
 ) -> RunResult:
     """Do or resume one run, and write its records and checkpoints.
 
@@ -69,6 +74,8 @@ def run_one(
       seed: The seed.
       folder: The folder for its records, and for checkpoints in a subfolder.
       preemption: Whether to stop.
+      watch: Called with the record of each epoch, including those before the latest
+        checkpoint; it may raise StoppedError to end the run.
 
     Raises:
       PreemptedError: If it was told to stop, after saving.
@@ -84,11 +91,12 @@ def run_one(
         prepared = trainer.prepare(name)
         label = f"{trainer.parts.optimizers[name].label:14}"
         label += f" seed {seed}" * (config.seeds > 1)
-        with RunLog(trainer, label, path, former.records, prepared.schedule) as log:
+        schedule, records = prepared.schedule, former.records
+        with RunLog(trainer, label, path, records, schedule, watch) as log:
             job = Job(trainer, name, seed, checkpoints, preemption, log)
             try:
                 _train(job, prepared)
-            except DivergedError as error:
+            except (DivergedError, StoppedError) as error:
                 log.write_stop(name, seed, str(error))
             return log.result
 

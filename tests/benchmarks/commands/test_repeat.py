@@ -42,6 +42,28 @@ def test_a_published_sweep_is_repeated():
     assert ["optimizer", *names, "seed"] == list(written["grid"])
 
 
+def test_a_search_and_one_of_its_runs_are_repeated(tmp_path):
+    train = TrainConfig(model="mlp", optimizers=("adam",))
+    given = ("learning_rate=1e-4:1:log", "batch_size=32:64")
+    config = SweepConfig(train, search=given, trials=7, sampler="qmc", pruner="asha")
+    about = {"grid": {"optimizer": ["adam"], "seed": [0]}}
+    searched = {"search": given, "trials": 7, "sampler": "qmc", "pruner": "asha"}
+    written = {**dataclasses.asdict(train), **about, **searched}
+    folder = write(tmp_path / "sweep", "sweep", written)
+    found = parse(["sweep", "--from", str(folder), "--study", "sweep"])
+    assert dataclasses.replace(found, study="sweep") == config
+    run = write(tmp_path / "adam-trial0", "sweep", dataclasses.asdict(train))
+    assert parse(["train", "--from", str(run)]) == train
+
+
+def test_a_search_replaces_the_grid_of_an_experiment():
+    assert parse(["sweep", "choice-of-p"]).grid
+    options = ["--search", "p=0.1:0.5", "--search", "learning_rate=0.01:1:log"]
+    found = parse(["sweep", "choice-of-p", *options])
+    assert found.search == ("p=0.1:0.5", "learning_rate=0.01:1:log")
+    assert (found.grid, found.tune, found.study) == ((), None, "choice-of-p")
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
