@@ -79,12 +79,13 @@ def test_a_resnet_is_stem_blocks_mean_and_dense_layer(large):
             [64, 64, 64, 128, 128, 256, 256, 512, 512],
             [2, 4, 6],
         ),
-        (
+        pytest.param(
             "resnet50-imagenet",
             224,
             [112, *[56] * 3, *[28] * 4, *[14] * 6, *[7] * 3],
             [64, *[256] * 3, *[512] * 4, *[1024] * 6, *[2048] * 3],
             [0, 3, 7, 13],
+            marks=pytest.mark.slow,
         ),
     ],
 )

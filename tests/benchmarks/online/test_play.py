@@ -11,6 +11,7 @@ from benchmarks.commands import regret as command
 from benchmarks.errors import UsageError
 from benchmarks.online import examples, games, play
 from benchmarks.online.config import RegretConfig
+from tests.marks import fast
 
 EXPONENTS = (0.5, 0.25, 0.125, 0.0625, 0.3)
 SMALL = RegretConfig(steps=200, seeds=2, p=EXPONENTS, learning_rates=(0.03, 0.3, 3.0))
@@ -103,7 +104,11 @@ def test_bound_has_the_three_terms_of_the_theorem():
 @pytest.mark.parametrize("b1", [pytest.param(0.0, marks=pytest.mark.slow), 0.9])
 @pytest.mark.parametrize(
     ("name", "steps"),
-    [("linear", 1000), ("breast-cancer", 200), ("sparse", 200), ("digits", 60)],
+    fast(
+        [("linear", 1000), ("breast-cancer", 200), ("sparse", 200), ("digits", 60)],
+        ("linear", 1000),
+        ("sparse", 200),
+    ),
 )
 def test_regret_is_below_both_bounds_for_every_exponent_and_learning_rate(
     name, steps, b1

@@ -30,6 +30,7 @@ from benchmarks.training.preemption import PreemptedError
 from benchmarks.training.resume import RunResult
 from tests.helpers.processes import PATIENCE, environment, wait_until
 from tests.helpers.sweeps import GRID, make_config
+from tests.marks import fast
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 ROOT = Path(__file__).resolve().parents[2]
@@ -430,7 +431,7 @@ def test_a_sweep_tunes_extends_the_grid_and_tests_the_best(
     assert "1 of 1 diverged" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("killed", [1, 3, 4])
+@pytest.mark.parametrize("killed", fast([1, 3, 4], 3))
 def test_a_tuning_sweep_goes_on_wherever_it_was_stopped(tmp_path, monkeypatch, killed):
     done = []
 

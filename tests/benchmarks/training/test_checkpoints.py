@@ -1,6 +1,7 @@
 """What is saved comes back, or is refused; on any devices."""
 
 import functools
+import itertools
 import shutil
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from benchmarks.paths import ROOT
 from benchmarks.training.checkpoints import Checkpoints
 from benchmarks.training.devices import AXIS, DeviceLayout
 from padam_optax import padam
+from tests.marks import fast
 
 pytestmark = [
     pytest.mark.usefixtures("standard_promotion"),
@@ -150,9 +152,11 @@ def test_state_and_notes_come_back(saved):
     ("accuracies", "keep", "left"),
     [
         ([0.1, 0.9, 0.3, 0.4, 0.5], 2, ["2", "4", "5"]),
-        ([0.9, 0.1, 0.3, 0.4, 0.5], 1, ["1", "5"]),
+        pytest.param([0.9, 0.1, 0.3, 0.4, 0.5], 1, ["1", "5"], marks=pytest.mark.slow),
         ([0.1, 0.2, 0.3, 0.4, 0.5], 2, ["4", "5"]),
-        ([0.1, 0.2, 0.3, 0.9, 0.5], 3, ["3", "4", "5"]),
+        pytest.param(
+            [0.1, 0.2, 0.3, 0.9, 0.5], 3, ["3", "4", "5"], marks=pytest.mark.slow
+        ),
         ([-1.0, 0.0, -1.0, -1.0, -1.0], 1, ["2", "5"]),
     ],
 )
@@ -297,8 +301,16 @@ def test_what_a_killed_process_was_deleting_is_removed(copy, left):
     assert names(copy) == ["4", "5"]
 
 
-@pytest.mark.parametrize("after", MODES)
-@pytest.mark.parametrize("before", MODES)
+@pytest.mark.parametrize(
+    ("before", "after"),
+    fast(
+        itertools.product(MODES, MODES),
+        ("one", "sharded"),
+        ("sharded", "pmap"),
+        ("pmap", "eight"),
+        ("eight", "one"),
+    ),
+)
 def test_checkpoint_moves_to_other_devices(tmp_path, before, after):
     save(tmp_path, 3, layout=MODES[before])
     layout = MODES[after]
