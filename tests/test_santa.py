@@ -150,7 +150,7 @@ def test_agrees_with_the_listing(x64, integrator, lam, exponent, derivative_term
     update, found = jax.jit(opt.update), []
     for _ in range(steps):
         mean_gradients = [
-            jnp.asarray(c * np.sin(x)) / N
+            jnp.asarray(c) * jnp.sin(x) / N
             for c, x in zip(curvatures, params, strict=True)
         ]
         updates, state = update(mean_gradients, state)
