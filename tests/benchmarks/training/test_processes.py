@@ -12,6 +12,7 @@ import pytest
 
 from benchmarks import __main__ as program
 from benchmarks import run_dir
+from benchmarks.paths import ROOT
 from benchmarks.training.preemption import Preemption
 from tests.helpers.processes import environment, finish, reserve_port, wait_until
 
@@ -27,17 +28,17 @@ def arguments(out, *options):
 
 
 @pytest.fixture(scope="module")
-def start():
-    """Start two processes; whatever happens, end them."""
+def start_pair():
+    """Start a command twice, as two processes; whatever happens, end them."""
     started = []
 
-    def start(port, out, *options):
-        command = [sys.executable, "-m", "benchmarks", *arguments(out, *options)]
-        command += ["--coordinator", f"127.0.0.1:{port}", "--num-processes", "2"]
+    def start(port, *command):
+        words = [sys.executable, *command]
         pair = [
             subprocess.Popen(
-                [*command, "--process-id", str(process)],
+                [*words, f"127.0.0.1:{port}", str(process)],
                 env=environment(devices=4),
+                cwd=ROOT,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 text=True,
@@ -48,10 +49,24 @@ def start():
         return pair
 
     with reserve_port() as port:
-        yield lambda *options: start(port, *options)
+        yield lambda *command: start(port, *command)
     for process in started:
         process.kill()
         process.communicate()
+
+
+@pytest.fixture(scope="module")
+def start(start_pair):
+    """Start the program as two processes."""
+    program = """
+import sys
+from benchmarks.__main__ import main
+
+*arguments, address, process = sys.argv[1:]
+several = ["--coordinator", address, "--num-processes", "2", "--process-id", process]
+sys.exit(main([*arguments, *several]))
+"""
+    return lambda out, *options: start_pair("-c", program, *arguments(out, *options))
 
 
 def finish_both(pair, status=0):
@@ -125,6 +140,66 @@ def test_two_processes_give_the_numbers_of_one_device(
     assert (devices["count"], devices["processes"]) == (8, 2)
     assert f"records: {out}" in first
     assert "records:" not in second
+
+
+# Writes how many devices there are, and which rows of Adam's moments each device here
+# keeps, before and after a step.
+SHARES = """
+import json, sys
+from pathlib import Path
+import jax, jax.numpy as jnp, numpy as np, optax
+from benchmarks.training import setup
+from benchmarks.training.config import TrainConfig
+
+folder, address, process = sys.argv[1:]
+layout = setup.set_up_devices(
+    TrainConfig(
+        coordinator=address, num_processes=2, process_id=int(process),
+        shard_optimizer=True,
+    )
+)
+tx = optax.adam(0.1)
+params = layout.replicate(jnp.zeros((64, 3)))
+state = layout.init_opt_state(tx.init, params)
+
+def rows(x):
+    return [[*s.index[0].indices(64)[:2], s.data.nbytes] for s in x.addressable_shards]
+
+before = rows(state[0].mu)
+signs = jnp.where(jnp.arange(64)[:, None] % 2, 1.0, -1.0)
+grads = layout.replicate(signs * jnp.ones(3))
+
+def step(pair, grads):
+    params, state = pair
+    updates, state = tx.update(layout.scatter(grads), state, layout.scatter(params))
+    params = layout.gather(optax.apply_updates(params, updates))
+    return (params, state), jnp.zeros(())
+
+(params, state), _ = layout.compile(step, (params, state), grads, donate=True)(
+    (params, state), grads
+)
+values = np.asarray(params.addressable_shards[0].data)
+found = [jax.device_count(), before, rows(state[0].nu), values.tolist()]
+Path(folder, f"{process}.json").write_text(json.dumps(found))
+"""
+
+
+@pytest.mark.slow
+def test_each_process_keeps_its_half_of_the_state(start_pair, tmp_path):
+    finish_both(start_pair("-c", SHARES, str(tmp_path)))
+    heard = [json.loads((tmp_path / f"{i}.json").read_text()) for i in range(2)]
+    bytes_of_8_rows = 8 * 3 * 4
+    for devices, *moments, values in heard:
+        assert devices == 8
+        for shares in moments:
+            assert len(shares) == 4
+            assert all(size == bytes_of_8_rows for *_, size in shares)
+        # Adam's first step is the rate times the sign of the gradient.
+        np.testing.assert_allclose(values[1::2], -0.1, rtol=1e-5)
+        np.testing.assert_allclose(values[::2], 0.1, rtol=1e-5)
+    for i in (1, 2):  # together they have each row once
+        rows = sorted((low, high) for found in heard for low, high, _ in found[i])
+        assert rows == [(x, x + 8) for x in range(0, 64, 8)]
 
 
 @pytest.mark.slow
