@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator
 from subprocess import Popen
 from typing import Any
 
-PATIENCE = 1800  # seconds; nothing waits as long unless something hangs
+# Seconds; nothing waits as long unless something hangs.
+PATIENCE = int(os.environ.get("TEST_PATIENCE", "1800"))
 
 
 @contextlib.contextmanager

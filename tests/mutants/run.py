@@ -216,6 +216,8 @@ def _prepare(root: Path) -> None:
     os.environ["JAX_COMPILATION_CACHE_DIR"] = str(root / "programs")
     os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
     os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+    # A fault that makes a test hang fails it before SECONDS are over.
+    os.environ["TEST_PATIENCE"] = "300"
     sys.dont_write_bytecode = True  # the copy's files change within a second
     os.environ["PYTHONDONTWRITEBYTECODE"] = "1"
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
