@@ -61,7 +61,11 @@ class Outcome(NamedTuple):
     def title(self) -> str:
         """What was trained."""
         config = self.config
-        title = f"{config['model']} on {config['dataset']}, {config['epochs']} epochs"
+        model, dataset, epochs = (
+            " and ".join(map(str, config.get("grid", {}).get(name, [config[name]])))
+            for name in ("model", "dataset", "epochs")
+        )
+        title = f"{model} on {dataset}, {epochs} epochs"
         plain = config.get("dtype", "float32") == "float32"
         return title if plain else f"{title}, {config['dtype']}"
 

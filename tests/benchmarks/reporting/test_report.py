@@ -205,6 +205,16 @@ def test_a_section_names_the_commits_and_versions_of_later_runs(results, report_
     ) in report_on(results)
 
 
+def test_the_title_names_all_networks_of_a_sweep(results, report_on):
+    runs = [("sgd", {"model": m}, 7, run_lines(0.5)) for m in ("lenet", "mlp")]
+    write_sweep(results / "two", CONFIG, runs)
+    path = results / "two" / "config.json"
+    config = json.loads(path.read_text())
+    config["grid"]["model"] = ["lenet", "mlp"]
+    run_dir.write_json(path, config)
+    assert "## two: lenet and mlp on digits, 4 epochs" in report_on(results)
+
+
 def test_published_figures_stand_beside_what_was_not_run_and_what_was(
     results, report_on
 ):
