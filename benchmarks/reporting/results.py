@@ -65,7 +65,7 @@ class Outcome(NamedTuple):
             " and ".join(map(str, config.get("grid", {}).get(name, [config[name]])))
             for name in ("model", "dataset", "epochs")
         )
-        title = f"{model} on {dataset}, {epochs} epochs"
+        title = f"{model} on {dataset}, {epochs} epoch{'s' * (epochs != '1')}"
         plain = config.get("dtype", "float32") == "float32"
         return title if plain else f"{title}, {config['dtype']}"
 

@@ -325,7 +325,8 @@ def published(name: str) -> Mapping[str, Sequence[str]]:
 def _stopped(outcome: Outcome) -> str:
     """Name the runs that ended early."""
     return "\n".join(
-        f"* {run.label}, seed {run.seed}, ended early: {run.stopped}."
+        f"* {outcomes.write_key((run.label, *run.settings.items()))}, seed {run.seed}, "
+        f"ended early: {run.stopped}."
         for run in outcome.runs
         if run.stopped
     )

@@ -56,7 +56,9 @@ def draw_heat_map(
             axes.text(
                 j,
                 i,
-                str(cell),
+                str(cell).replace(
+                    " (", "\n("
+                ),  # how many diverged, in a line of its own
                 ha="center",
                 va="center",
                 color="black" if bright or not cell.n else "white",

@@ -167,6 +167,7 @@ def test_tables_show_means_deviations_and_what_diverged(results, report_on):
     assert padam == ["Padam", "0.2500", *expected, "90.00±14.14"]
     assert rows(text, "SGD") == [["SGD", "1.0000", "37.50±17.68", "-", "-", "-", "-"]]
     assert "* SGD, seed 8, ended early: the loss is nan." in text
+    assert "* Padam, p = 1/8, seed 8, ended early: the loss is nan." in text
     ends = ["60.00±14.14", "60.00±14.14"]  # test and train accuracy are the same here
     assert p_quarter == ["Padam", "1/4", "10.00±0.00", *ends, "2"]
     # The one that diverged counts as guessing between ten classes.
@@ -212,7 +213,8 @@ def test_the_title_names_all_networks_of_a_sweep(results, report_on):
     config = json.loads(path.read_text())
     config["grid"]["model"] = ["lenet", "mlp"]
     run_dir.write_json(path, config)
-    assert "## two: lenet and mlp on digits, 4 epochs" in report_on(results)
+    run_dir.write_json(path, {**config, "epochs": 1})
+    assert "## two: lenet and mlp on digits, 1 epoch\n" in report_on(results)
 
 
 def test_published_figures_stand_beside_what_was_not_run_and_what_was(
