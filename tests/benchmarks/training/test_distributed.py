@@ -47,6 +47,14 @@ def arrivals(monkeypatch):
     return heard
 
 
+def next_of(arrivals):
+    """Wait for the next process that process 0 hears of, and return its number."""
+    try:
+        return arrivals.get(timeout=PATIENCE)
+    except queue.Empty:
+        pytest.fail("process 0 heard of no other process")
+
+
 def config(port, process, processes=2, timeout=PATIENCE, host="127.0.0.1", **settings):
     return TrainConfig(
         coordinator=f"{host}:{port}",
@@ -154,7 +162,7 @@ def test_all_hear_which_processes_are_missing(port, joined, arrivals, monkeypatc
 
     monkeypatch.setattr(asyncio, "wait_for", wait_for)
     results = [start(config(port, process, 4)) for process in (0, 2)]
-    assert arrivals.get(timeout=PATIENCE) == 2
+    assert next_of(arrivals) == 2
     time_is_up.set()
     for result in results:
         assert result().endswith("have not come: [1, 3].")
@@ -245,7 +253,7 @@ def test_process_that_restarts_joins_in_any_order(port, joined, arrivals, order)
             say_hello(port, number, 3).close()
         else:
             results.append(start(config(port, number, 3)))
-        assert arrivals.get(timeout=PATIENCE) == number
+        assert next_of(arrivals) == number
     assert [result() for result in results] == ["joined"] * 3
 
 
