@@ -102,7 +102,7 @@ CHANGES = (
     "The rule itself: until then a difference of the means larger than the larger "
     'standard deviation over the seeds counted, and "alike" counted as "at least as '
     'good". With three seeds it called equal optimizers different in 21 % of cases. '
-    "All rows were judged anew by the present rule, and those about two optimizers at "
+    "All rows were judged again by the present rule, and those about two optimizers at "
     "once were split.",
     "b0: a value counted if its test accuracy was within 5 points of the best; now its "
     "train loss decides, which is what the theorem is about.",

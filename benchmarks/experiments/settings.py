@@ -16,8 +16,8 @@ IMAGENET = TrainConfig(
     milestones=(0.3, 0.6, 0.9),
     dtype="bfloat16",
 )
-# What two processor cores train within an hour or two: the published network in small,
-# and smaller still where many settings are compared.
+# What two processor cores train within an hour or two: a small version of the
+# published network, and a smaller one where many settings are compared.
 SMALL = TrainConfig(dataset="cifar10", epochs=8, seeds=3)
 SMALLER = replace(SMALL, width=8, epochs=6, optimizers=("padam",), diagnostics=True)
 PLAIN = TrainConfig(

@@ -61,6 +61,38 @@ def make_subset() -> dict[str, Experiment]:
             ),
         ),
         **_varying_p(),
+        **_southampton(),
+        "subset-today": Experiment(
+            replace(
+                SUBSET,
+                optimizers=(
+                    "adamw",
+                    "yogi",
+                    "adabelief",
+                    "lion",
+                    "muon",
+                    "schedule-free",
+                ),
+            ),
+            "How does Padam compare with what is used today, at equal tuning? The "
+            "optimizers of Optax beside those of subset. The rate of schedule-free "
+            "stays constant, as is meant, and what is measured are its averages.",
+            "Nobody knows. AdamW and Muon above Adam.",
+            better=AT_THE_END,
+            limits=ONE_NETWORK + " Only the learning rate is tuned, no decay. The "
+            "statistics of BatchNorm are those of the weights schedule-free trains "
+            "with, not of their averages.",
+            grid=(FIVE_RATES,),
+            tune="learning_rate",
+            finals=8,
+            claims=_claim_today(),
+        ),
+    }
+
+
+def _southampton() -> dict[str, Experiment]:
+    """Build the report's own recipe in the setting of subset, and its figure 3."""
+    return {
         "subset-southampton": Experiment(
             replace(
                 SUBSET,
@@ -101,31 +133,6 @@ def make_subset() -> dict[str, Experiment]:
             grid=("learning_rate=0.01,0.001",),
             baseline=tuple(f"subset-southampton/{name}" for name in _THREE_P),
             claims=_claim_rates(),
-        ),
-        "subset-today": Experiment(
-            replace(
-                SUBSET,
-                optimizers=(
-                    "adamw",
-                    "yogi",
-                    "adabelief",
-                    "lion",
-                    "muon",
-                    "schedule-free",
-                ),
-            ),
-            "How does Padam compare with what is used today, at equal tuning? The "
-            "optimizers of Optax beside those of subset. The rate of schedule-free "
-            "stays constant, as is meant, and what is measured are its averages.",
-            "Nobody knows. AdamW and Muon above Adam.",
-            better=AT_THE_END,
-            limits=ONE_NETWORK + " Only the learning rate is tuned, no decay. The "
-            "statistics of BatchNorm are those of the weights schedule-free trains "
-            "with, not of their averages.",
-            grid=(FIVE_RATES,),
-            tune="learning_rate",
-            finals=8,
-            claims=_claim_today(),
         ),
     }
 

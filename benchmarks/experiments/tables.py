@@ -33,7 +33,7 @@ TABLES: dict[str, Experiment] = {
     "digits": Experiment(
         TrainConfig(),
         "That everything works, on data that comes along; with --seeds 5 the slides' "
-        "table in small.",
+        "table at small scale.",
         "None published.",
         claims=(
             *claim_table("digits", "digits", existed=True),
@@ -42,7 +42,7 @@ TABLES: dict[str, Experiment] = {
     ),
     "small-cifar10": Experiment(
         SMALL,
-        "The slides' table in small: is Padam quick at first and good at last?",
+        "The slides' table at small scale: is Padam quick at first and good at last?",
         "Padam ends as well as SGD with momentum, Adam and AMSGrad worse; after a "
         "quarter Padam is ahead of SGD. None published for this network.",
         limits=SHORT,

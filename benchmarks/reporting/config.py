@@ -20,7 +20,7 @@ class ReportConfig:
     out: Path = ROOT / "benchmarks"
     """Where the report and its plots go, over those that are there."""
     readme: Path | None = ROOT / "README.md"
-    """The file whose results, between two marks, are written anew; or None."""
+    """The file whose results, between two marks, are replaced; or None."""
 
     def __post_init__(self) -> None:
         """Refuse folders that are not there."""

@@ -179,7 +179,7 @@ def _plain(evaluated: str, name: str, *, more_is_better: bool) -> Measure:
         return line[f"{evaluated}_{name}"]
 
     def at_chance(classes: int) -> float:
-        return math.nan  # nobody knows
+        return math.nan  # unknown
 
     return Measure(title, title, read, read, at_chance, more_is_better)
 

@@ -21,7 +21,7 @@ class SweepConfig:
     """
 
     train: TrainConfig
-    """The runs, but for what the grid says."""
+    """The settings of the runs, except those in the grid."""
     grid: tuple[str, ...] = ()
     """Settings and their values, as p=0.25,0.125 learning_rate=0.1,0.01: of the
     optimizers' recipes, or of a run, as batch_size or model; *0.1 is a tenth of what

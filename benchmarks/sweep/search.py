@@ -95,7 +95,7 @@ def _read_range(
         isinstance(x, int | float | Relative) and not isinstance(x, bool)
         for x in (low, high)
     ):
-        raise UsageError(f"--search {given}: it is no number; list its values.")
+        raise UsageError(f"--search {given}: it is not a number; list its values.")
     integer = "int" in flags or (isinstance(low, int) and isinstance(high, int))
     if integer:
         low, high = _as_whole(given, low), _as_whole(given, high)
@@ -104,7 +104,7 @@ def _read_range(
 
 def _as_whole(given: str, end: Value | Relative) -> int:
     if isinstance(end, Relative | str) or end != int(end):
-        raise UsageError(f"--search {given}: {end} is no whole number.")
+        raise UsageError(f"--search {given}: {end} is not a whole number.")
     return int(end)
 
 

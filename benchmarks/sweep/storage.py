@@ -61,7 +61,7 @@ def find_url(config: SweepConfig, folder: Path) -> sqlalchemy.URL:
             )
     try:
         url = sqlalchemy.make_url(given)
-    except (exc.ArgumentError, ValueError):  # of a port that is no number
+    except (exc.ArgumentError, ValueError):  # the port is not a number
         raise UsageError(
             "--storage must be a URL such as postgresql://user@host/name, or env:NAME "
             "with the name of an environment variable that holds it."
@@ -119,7 +119,7 @@ class Storage(optuna.storages.RDBStorage):
         """Hold the lock on the queue, which only one worker at a time may change."""
         if self._lock_path is None:
             with self.engine.begin() as connection:
-                # A row that nobody changes, and that Optuna does not lock.
+                # A row that never changes, and that Optuna does not lock.
                 held = "SELECT version_info_id FROM version_info FOR UPDATE"
                 connection.exec_driver_sql(held).all()
                 yield
@@ -220,7 +220,7 @@ def _as_template(url: str) -> str:
 
 
 def _make_transactions_exclusive(engine: sqlalchemy.Engine) -> None:
-    """Let nobody write between what a transaction reads and what it writes.
+    """Let no other worker write between a transaction's reads and its writes.
 
     Optuna asks for this with SELECT FOR UPDATE, which SQLite does not have: two workers
     would take the same trial.
@@ -253,5 +253,5 @@ def storage_errors(config: SweepConfig) -> Iterator[None]:
                 reason = reason.replace(str(url.password), "***")
         raise UsageError(
             f"{name} cannot be used ({reason}); once it can, the same command with "
-            "--out and --resume goes on."
+            "--out and --resume continues."
         ) from None

@@ -13,7 +13,7 @@ from benchmarks.sweep import search
 from benchmarks.sweep.config import SweepConfig
 from benchmarks.training import setup
 from benchmarks.training.config import CIRCUMSTANCES
-from benchmarks.training.resume import RunResult
+from benchmarks.training.resume import RunResult, list_differences
 
 # The longest text that is stored as one attribute: MariaDB's TEXT has 64 KiB.
 _LONGEST = 30_000
@@ -53,17 +53,11 @@ def open_study(
     if former is None and is_new:
         study.set_user_attr("settings", settings)
         return study
-    former = former or {}
-    different = [
-        f"{key} was {former.get(key)}, is {settings.get(key)}"
-        for key in sorted({*former, *settings})
-        if former.get(key) != settings.get(key)
-    ]
-    if different:
+    if different := list_differences(former or {}, settings):
         raise UsageError(
             f"the study {config.study!r} in this storage had other settings: "
-            f"{'; '.join(different)}. Give the same ones, or another --study, or "
-            "another --out; or remove the storage, to go on with the runs that fit."
+            f"{different}. Give the same ones, or another --study, or another --out; "
+            "or remove the storage, to continue with the runs that fit."
         )
     return study
 

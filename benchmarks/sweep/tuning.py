@@ -129,7 +129,7 @@ def try_values(start: Sequence[Value], score: Callable[[float], float | None]) -
 
     Args:
       start: Two or more positive numbers.
-      score: How good a value is, the higher the better; None if nobody knows yet.
+      score: How good a value is, the higher the better; None if not known yet.
 
     Examples:
       >>> from benchmarks.sweep.tuning import try_values

@@ -1,4 +1,4 @@
-"""The overhead of an epoch beyond its steps, and JAX's profile. Writes no records."""
+"""The overhead of an epoch beyond its steps, and JAX's profile."""
 
 import dataclasses
 import statistics
@@ -47,18 +47,48 @@ def profile(config: TrainConfig) -> int:
     # Only one optimizer is built.
     config = dataclasses.replace(config, optimizers=(name,))
     trainer = Trainer(config, source, layout)
-    feed, weights = trainer.feed, trainer.initial_weights(config.seed)
+    feed = trainer.feed
     if isinstance(feed, epochs.StreamedEpochs):
         feed.steps_per_epoch = min(feed.steps_per_epoch, _STREAMED_STEPS)
         feed.steps = feed.steps_per_epoch * config.accumulate
-    tx, schedule = (
-        trainer.find_optimizer(name, config.seed),
-        trainer.make_schedule(name),
-    )
+    tx = trainer.find_optimizer(name, config.seed)
     state = trainer.initial_state(name, config.seed)
     bare = _compile_bare(feed, tx, state)
-    train = feed.compile_train(tx, state)
-    evaluate = trainer.evaluate
+    seconds, state = _measure_parts(trainer, name, bare, state)
+
+    folder = run_dir.create_folder(config.out, "profile")
+    median = {part: statistics.median(values) for part, values in seconds.items()}
+    overhead = (median["epoch"] + median["record"]) / median["bare"] - 1
+    result = {
+        "model": config.model,
+        "dataset": config.dataset,
+        "run": name,
+        "steps": feed.steps,
+        "batch_size": feed.batch_size,
+        "overhead": overhead,
+        "seconds": seconds,
+    }
+    run_dir.write_header(
+        folder, run_dir.header("profile", layout.describe(), config.seed)
+    )
+    run_dir.append(folder / "profile.jsonl", result)
+    _trace(feed, tx, state, folder / "trace")
+    Console().print(_table(result, median))
+    print(
+        f"data and bookkeeping add {overhead:.1%} to the bare steps.\n"
+        f"profile: {folder / 'trace'} (for TensorBoard, XProf or Perfetto)"
+    )
+    return 0
+
+
+def _measure_parts(
+    trainer: Trainer, name: str, bare: Callable[[TrainState], TrainState], state: Any
+) -> tuple[dict[str, list[float]], Any]:
+    """Return the seconds of each part of an epoch by round, and the last state."""
+    config, feed, evaluate = trainer.config, trainer.feed, trainer.evaluate
+    weights = trainer.initial_weights(config.seed)
+    schedule = trainer.make_schedule(name)
+    train = feed.compile_train(trainer.find_optimizer(name, config.seed), state)
     progress = Progress(name, 0, schedule, config.batch_size, shown=False)
 
     def train_epoch(state):
@@ -71,7 +101,7 @@ def profile(config: TrainConfig) -> int:
 
     with tempfile.TemporaryDirectory() as scratch:
         lines = Path(scratch) / "lines.jsonl"
-        checkpoints = Checkpoints(Path(scratch) / "checkpoints", layout, 1, 0.0)
+        checkpoints = Checkpoints(Path(scratch) / "checkpoints", trainer.layout, 1, 0.0)
 
         def record(state):
             line = {"run": name, "rate": float(schedule(int(state.step)))}
@@ -101,30 +131,7 @@ def profile(config: TrainConfig) -> int:
             if sum(seconds["bare"]) < 10:
                 rounds = 10
         checkpoints.close()
-
-    folder = run_dir.create_folder(config.out, "profile")
-    median = {part: statistics.median(values) for part, values in seconds.items()}
-    overhead = (median["epoch"] + median["record"]) / median["bare"] - 1
-    result = {
-        "model": config.model,
-        "dataset": config.dataset,
-        "run": name,
-        "steps": feed.steps,
-        "batch_size": feed.batch_size,
-        "overhead": overhead,
-        "seconds": seconds,
-    }
-    run_dir.write_header(
-        folder, run_dir.header("profile", layout.describe(), config.seed)
-    )
-    run_dir.append(folder / "profile.jsonl", result)
-    _trace(feed, tx, state, folder / "trace")
-    Console().print(_table(result, median))
-    print(
-        f"data and bookkeeping add {overhead:.1%} to the bare steps.\n"
-        f"profile: {folder / 'trace'} (for TensorBoard, XProf or Perfetto)"
-    )
-    return 0
+    return seconds, state
 
 
 def _time(work: Callable[[Any], Any], state: Any) -> tuple[float, Any]:

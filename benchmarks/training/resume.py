@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,16 +126,28 @@ def check_settings(kept: Path, config: Mapping[str, Any]) -> None:
         _without_descriptions({**defaults, **settings})
         for settings in (run_dir.read_json(kept), config)
     )
-    different = [
-        f"{key} was {former.get(key)}, is {wanted.get(key)}"
-        for key in sorted({*former, *wanted} - {*CIRCUMSTANCES, "data"})
-        if former.get(key) != wanted.get(key)
-    ]
-    if different:
+    if different := list_differences(former, wanted, {*CIRCUMSTANCES, "data"}):
         raise UsageError(
-            f"--resume: the run in {kept.parent} had other settings: "
-            f"{'; '.join(different)}. Give the same ones, or another --out."
+            f"--resume: the run in {kept.parent} had other settings: {different}. Give "
+            "the same ones, or another --out."
         )
+
+
+def list_differences(
+    former: Mapping[str, Any],
+    wanted: Mapping[str, Any],
+    without: Set[str] = frozenset(),
+) -> str:
+    """Name each setting that differs, with both values; "" if none does.
+
+    >>> list_differences({"epochs": 1, "seed": 0}, {"epochs": 2, "seed": 0})
+    'epochs was 1, is 2'
+    """
+    return "; ".join(
+        f"{key} was {former.get(key)}, is {wanted.get(key)}"
+        for key in sorted({*former, *wanted} - without)
+        if former.get(key) != wanted.get(key)
+    )
 
 
 def _without_descriptions(settings: Mapping[str, Any]) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _accuracy_at_equal_loss(
     del config
     curves = []
     for run in (first, second):
-        # Train loss falls but for noise: its running minimum is what was reached.
+        # Train loss falls, except for noise: its running minimum is what was reached.
         losses = list(itertools.accumulate((x["train_loss"] for x in run.lines), min))
         curves.append(
             (losses[::-1], [100 * x["test_accuracy"] for x in run.lines][::-1])
