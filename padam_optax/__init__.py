@@ -1,40 +1,31 @@
-"""Padam, partially adaptive momentum estimation, for Optax."""
+"""Padam, partially adaptive momentum estimation, for Optax.
+
+An argument outside its documented range raises ValueError, one of another type
+TypeError; ``Raises`` names other causes.
+"""
 
 from padam_optax import (
-    contrib,
-    diagnostics,
-    experimental,
-    projections,
-    schedules,
-    state,
+    contrib as contrib,
+    diagnostics as diagnostics,
+    experimental as experimental,
+    projections as projections,
+    schedules as schedules,
+    state as state,
 )
-from padam_optax._padam import padam, padamw
-from padam_optax._partial_adaptive import scale_by_partial_adaptive
+from padam_optax._padam import (
+    padam as padam,
+    padamw as padamw,
+)
+from padam_optax._partial_adaptive import (
+    scale_by_partial_adaptive as scale_by_partial_adaptive,
+)
 from padam_optax._second_moments import (
-    debias,
-    moving_average,
-    running_max,
-    square,
-    squared_deviation,
-    yogi_average,
+    debias as debias,
+    moving_average as moving_average,
+    running_max as running_max,
+    square as square,
+    squared_deviation as squared_deviation,
+    yogi_average as yogi_average,
 )
 
 __version__ = "0.2.0"
-
-__all__ = [
-    "contrib",
-    "debias",
-    "diagnostics",
-    "experimental",
-    "moving_average",
-    "padam",
-    "padamw",
-    "projections",
-    "running_max",
-    "scale_by_partial_adaptive",
-    "schedules",
-    "square",
-    "squared_deviation",
-    "state",
-    "yogi_average",
-]
