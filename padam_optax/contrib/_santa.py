@@ -1,5 +1,6 @@
 """Santa: stochastic gradient MCMC with simulated annealing, then momentum descent."""
 
+import functools
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
@@ -54,8 +55,7 @@ def santa(
     the momentum u, and a thermostat, the friction A of each element, increases where
     :math:`u^2` exceeds :math:`\eta/\beta_t` and decreases where it falls short. Then
     the noise stops and A is frozen: momentum descent in which every element keeps the
-    decay rate it has learned. With the mean gradient :math:`\bar g`, each step starts
-    with
+    decay rate it has learned. With the mean gradient :math:`\bar g`, a step starts with
 
     .. math::
         \begin{aligned}
@@ -97,8 +97,7 @@ def santa(
       and the square of a time step. Pass gradients of the mean loss, as to any
       optimizer, and divide a known learning rate by N: without preconditioner,
       refinement by Santa-E is heavy ball with learning rate :math:`\eta N` and momentum
-      1 - A; with it, :math:`\eta N/A` corresponds to the learning rate of
-      `optax.rmsprop`.
+      1 - A; with it, :math:`\eta N/A` is like a learning rate of `optax.rmsprop`.
     * The result *is* the update, including learning rate and sign. The loss must be the
       whole negative log posterior divided by N, so `optax.add_decayed_weights`, a
       Gaussian prior, goes before this transformation in a chain, not after it.
@@ -107,8 +106,7 @@ def santa(
       the kick of u and the step of :math:`\theta`.
     * The gradient is taken at :math:`\theta_{t-1}`, the current parameters, in both
       schemes, although SSS first moves :math:`\theta` by :math:`q_t u_{t-1}/2`.
-    * Exploration lasts for the ``burn_in`` calls with count 0, ..., burn_in - 1; the
-      paper's listing has one less.
+    * Exploration lasts for ``burn_in`` calls; the paper's listing has one less.
     * The noise exponent e is 3/2, as :math:`u = h p` and :math:`\eta = h^2` imply and
       as in the authors' programs; the printed listing has 1. Then the noise has twice
       the variance that u should have (without preconditioner): SSS settles at A = 0.88,
@@ -116,8 +114,7 @@ def santa(
     * A fluctuates by :math:`\sqrt{\eta/\beta_t}` around its mean, which is
       :math:`\sqrt\eta\, q` plus a term from gradient noise. So :math:`\beta` must be
       well above 1 when burn-in ends: an element with A < 0 diverges in refinement.
-    * A NaN gradient permanently poisons its own element: skip such steps with
-      `optax.apply_if_finite`.
+    * A NaN gradient poisons its own element for good: use `optax.apply_if_finite`.
 
     Randomness: the key is split into one for :math:`u_0` and one for the noise, which
     is folded with the count and then with the index of the leaf. The noise depends only
@@ -148,13 +145,11 @@ def santa(
 
     Returns:
       A transformation with state `SantaState`; ``optax.tree.get(state, "thermostat")``
-      is A. Updates have the gradients' dtype. Where a gradient is None, the update is
-      None and the state does not change.
+      is A. Updates have the gradients' dtype. Where a gradient is None, so is the
+      update, and the state does not change.
 
     Raises:
-      ValueError: If a number is outside its range or ``integrator`` is unknown.
-      TypeError: If a hyperparameter is not a number, ``key`` is neither a key nor an
-        integer, or a leaf is complex, integer or boolean.
+      TypeError: If a leaf is complex, integer or boolean.
 
     Examples:
       A thousand elements with mean loss (θ-3)²/200 and N = 100, so the energy is
@@ -187,19 +182,28 @@ def santa(
     """
     _check_key(key)
     learning_rate = _validation.learning_rate(learning_rate)
-    inverse_temperature = _check_inverse_temperature(inverse_temperature)
+    remedy = "1 samples the posterior; larger is colder. Use burn_in=0 for no noise."
+    if not callable(inverse_temperature):
+        inverse_temperature = _validation.positive(
+            "inverse_temperature", inverse_temperature, remedy
+        )
     friction = _validation.non_negative("friction", friction, "A usual value is 0.1.")
     burn_in = _validation.whole_number(
         "burn_in", burn_in, "It is the number of exploration steps; 0 only refines."
     )
-    constants = _Step(
+    if integrator not in _INTEGRATORS:
+        raise ValueError(
+            f"integrator must be 'sss' or 'euler', got {integrator!r}. The first is "
+            "Santa-SSS, the second Santa-E."
+        )
+    hyperparams = _Hyperparams(
         num_examples=_check_num_examples(num_examples),
         b2=_validation.decay_rate("b2", b2),
         eps=_validation.positive("eps", eps, "A usual value is 1e-5."),
         noise_exponent=_validation.non_negative(
             "noise_exponent", noise_exponent, "Use 1.5, or 1 for the printed listing."
         ),
-        integrate=_integrator(integrator),
+        integrate=_INTEGRATORS[integrator],
         derivative_term=derivative_term,
     )
 
@@ -207,37 +211,22 @@ def santa(
         _check_real(params)
         count = jnp.zeros([], jnp.int32)
         eta = learning_rate(count) if callable(learning_rate) else learning_rate
-        init_key, _ = jax.random.split(_as_key(key))
-        return _initial_state(params, count, eta, init_key, friction, precondition)
+        return _initial_state(params, count, eta, key, friction, precondition)
 
-    def explore(
-        eta: Any, beta: Any, updates: optax.Updates, state: SantaState
-    ) -> tuple[Any, ...]:
-        _, noise_key = jax.random.split(_as_key(key))
-        step_key = jax.random.fold_in(noise_key, state.count)
-        noise = _standard_normal(step_key, state.momentum)
-        step = constants._replace(eta=eta, beta=beta)
-        return _map_leaves(step, updates, state, noise)
+    # The same functions in every step, so that one outside of `jax.jit` compiles once.
+    explore = functools.partial(_step, hyperparams, key)
+    refine = functools.partial(_step, hyperparams, None)
 
-    def refine(
-        eta: Any, beta: Any, updates: optax.Updates, state: SantaState
-    ) -> tuple[Any, ...]:
-        step = constants._replace(eta=eta, beta=beta)
-        return _map_leaves(step, updates, state, None)
-
-    def update(
-        updates: optax.Updates, state: Any, params: optax.Params | None = None
-    ) -> tuple[optax.Updates, SantaState]:
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, SantaState]:
         del params
         check_inexact(updates, "updates")
         eta, beta = (
             h(state.count) if callable(h) else h
             for h in (learning_rate, inverse_temperature)
         )
+        # The branches get everything as operands: NumPy arrays (a restored state) in a
+        # closure are constants, which XLA may round differently.
         is_exploration = state.count < jnp.asarray(burn_in, jnp.int32)
-        # The branches are the same functions in every step, so that a step outside of
-        # `jax.jit` compiles once. They get everything as operands: NumPy arrays (a
-        # restored state) in a closure are constants, which XLA may round differently.
         new_updates, *statistics = jax.lax.cond(
             is_exploration, explore, refine, eta, beta, updates, state
         )
@@ -248,26 +237,22 @@ def santa(
 
 
 def _initial_state(
-    params: optax.Params,
-    count: jax.Array,
-    eta: Any,
-    key: jax.Array,
-    friction: Any,
-    precondition: bool,
+    params: Any, count: jax.Array, eta: Any, key: Any, friction: Any, precondition: bool
 ) -> SantaState:
+    init_key, _ = jax.random.split(_as_key(key))
     # Adding to zeros_like(params) gives u and A the sharding of the parameters.
     nothing = zeros_like(params)
     momentum = jax.tree.map(
         lambda zero, zeta: zero + jnp.sqrt(jnp.asarray(eta, zero.dtype)) * zeta,
         nothing,
-        _standard_normal(key, nothing),
+        _standard_normal(init_key, nothing),
     )
     thermostat = jax.tree.map(lambda x: x + as_hyperparam(friction, x.dtype), nothing)
     return SantaState(count, momentum, thermostat, nothing if precondition else None)
 
 
-class _Step(NamedTuple):
-    """The hyperparameters of one step; `_move` casts them to a leaf's dtype."""
+class _Hyperparams(NamedTuple):
+    """The hyperparameters of a step; `_move` casts them to a leaf's dtype."""
 
     num_examples: Any
     b2: Any
@@ -279,35 +264,40 @@ class _Step(NamedTuple):
     beta: Any = None
 
 
-def _map_leaves(
-    step: _Step, gradients: optax.Updates, state: SantaState, noise: Any
+def _step(
+    hyperparams: _Hyperparams, key: Any, eta: Any, beta: Any, updates: Any, state: Any
 ) -> tuple[Any, ...]:
-    """Return updates, u, A and v; refine without noise."""
-    leaves, structure = jax.tree.flatten(gradients, is_leaf=is_none)
-    trees = state.momentum, state.thermostat, state.nu, noise
+    """Return updates, u, A and v of all leaves; refine without a key."""
+    leaves, structure = jax.tree.flatten(updates, is_leaf=is_none)
+    noise = None
+    if key is not None:
+        _, noise_key = jax.random.split(_as_key(key))
+        step_key = jax.random.fold_in(noise_key, state.count)
+        noise = _standard_normal(step_key, state.momentum)
     columns = [
         [None] * len(leaves) if tree is None else structure.flatten_up_to(tree)
-        for tree in trees
+        for tree in (state.momentum, state.thermostat, state.nu, noise)
     ]
-    moved = [_move(step, *row) for row in zip(leaves, *columns, strict=True)]
-    updates, u, a, v = (structure.unflatten(row[i] for row in moved) for i in range(4))
+    move = functools.partial(_move, hyperparams._replace(eta=eta, beta=beta))
+    rows = list(map(move, leaves, *columns))
+    updates, u, a, v = (structure.unflatten(row[i] for row in rows) for i in range(4))
     return updates, u, a, None if state.nu is None else v
 
 
 def _move(
-    step: _Step, g: Any, u: jax.Array, a: jax.Array, v: Any, zeta: Any
+    h: _Hyperparams, g: Any, u: jax.Array, a: jax.Array, v: Any, zeta: Any
 ) -> tuple[Any, ...]:
     """Return update, u, A and v of one leaf."""
     if g is None:
         return None, u, a, v
     eta, beta, n, small, exponent = (
-        jnp.asarray(h, u.dtype)
-        for h in (step.eta, step.beta, step.num_examples, step.eps, step.noise_exponent)
+        jnp.asarray(x, u.dtype)
+        for x in (h.eta, h.beta, h.num_examples, h.eps, h.noise_exponent)
     )
     mean = jnp.asarray(g, u.dtype)
     q_old = q = jnp.ones([], u.dtype)
     if v is not None:
-        decay = as_hyperparam(step.b2, u.dtype)
+        decay = as_hyperparam(h.b2, u.dtype)
         q_old = jax.lax.rsqrt(small + jnp.sqrt(v))
         v = decay * v + (1 - decay) * jnp.square(mean)
         q = jax.lax.rsqrt(small + jnp.sqrt(v))
@@ -317,11 +307,11 @@ def _move(
     if zeta is not None:
         temperature = eta / beta  # the variance that u should have
         kick += jnp.sqrt(2 * eta**exponent / beta * q_old) * zeta
-        if step.derivative_term:
+        if h.derivative_term:
             least = 0.1 * jnp.sqrt(temperature) + jnp.finfo(u.dtype).tiny
             inverse = jnp.sign(u) / jnp.maximum(jnp.abs(u), least)
             kick += temperature * (1 - q_old / q) * inverse
-    velocity, u, a = step.integrate(u, a, kick, temperature)
+    velocity, u, a = h.integrate(u, a, kick, temperature)
     return (q * velocity).astype(jax.dtypes.result_type(g)), u, a, v
 
 
@@ -342,14 +332,7 @@ def _sss_step(
     return (u_old + u) / 2, u, _adapt(a, u, temperature, 0.5)
 
 
-def _integrator(name: str) -> Callable[..., tuple[jax.Array, ...]]:
-    integrators = {"sss": _sss_step, "euler": _euler_step}
-    if name not in integrators:
-        raise ValueError(
-            f"integrator must be 'sss' or 'euler', got {name!r}. The first is "
-            "Santa-SSS, the second Santa-E."
-        )
-    return integrators[name]
+_INTEGRATORS = {"sss": _sss_step, "euler": _euler_step}
 
 
 def _adapt(
@@ -357,13 +340,6 @@ def _adapt(
 ) -> jax.Array:
     """Return A after a fraction of a time step; constant without a temperature."""
     return a if temperature is None else a + fraction * (jnp.square(u) - temperature)
-
-
-def _check_inverse_temperature(value: Any) -> Any:
-    if callable(value):
-        return value
-    remedy = "1 samples the posterior; larger is colder. Use burn_in=0 for no noise."
-    return _validation.positive("inverse_temperature", value, remedy)
 
 
 def _check_num_examples(num_examples: Any) -> Any:
