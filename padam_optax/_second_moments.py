@@ -64,10 +64,8 @@ def squared_deviation() -> optax.GradientTransformationExtraArgs:
                 "momentum must be passed to the update of squared_deviation, got None. "
                 "Use it in second_moment of scale_by_partial_adaptive, which does so."
             )
-        return _tree.tree_map_with_none(
-            lambda g, m: None if g is None else _abs_square(g.astype(m.dtype) - m),
-            updates,
-            momentum,
+        return _tree.tree_map_present(
+            lambda g, m: _abs_square(g.astype(m.dtype) - m), updates, momentum
         )
 
     return _stateless(deviate)
@@ -89,17 +87,13 @@ def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransforma
     .. math::
         \nu_t = b_2 \nu_{t-1} + (1 - b_2) s_t, \qquad \nu_0 = 0
 
-    It has no bias correction: chain `debias` after it if wanted. Unlike `optax.ema`, it
-    is stored in at least float32.
+    For bias correction chain `debias` after it. It is stored in at least float32.
 
     Args:
       b2: Decay rate, in [0, 1).
 
     Returns:
       A transformation with state `MovingAverageState`.
-
-    Raises:
-      ValueError: If ``b2`` is outside [0, 1).
 
     Examples:
       >>> import jax.numpy as jnp
@@ -135,9 +129,6 @@ def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformati
     Returns:
       A transformation with state `MovingAverageState`.
 
-    Raises:
-      ValueError: If ``b2`` is outside [0, 1).
-
     Examples:
       >>> import jax.numpy as jnp
       >>> import padam_optax
@@ -167,7 +158,7 @@ def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtr
       own, so that the whole optimizer has one step count.
 
     Raises:
-      ValueError: If ``b2`` is outside [0, 1), or (in ``update``) ``count`` is missing.
+      ValueError: If ``count`` is missing (in ``update``).
 
     Examples:
       >>> import jax.numpy as jnp
@@ -188,8 +179,7 @@ def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtr
         if count is None:
             raise ValueError(
                 "count must be passed to the update of debias, got None. Pass the "
-                "number of updates including this one, as scale_by_partial_adaptive "
-                "does."
+                "number of updates, this one included; scale_by_partial_adaptive does."
             )
         # Rounded as in optax.tree.bias_correction.
         dtype = jax.dtypes.canonicalize_dtype(float)
@@ -261,9 +251,7 @@ def _accumulate(
         new = _tree.tree_map_with_none(
             lambda s, x: x if s is None else step(x, s.astype(x.dtype)), updates, old
         )
-        values = _tree.tree_map_with_none(
-            lambda s, x: None if s is None else x, updates, new
-        )
+        values = _tree.tree_map_present(lambda _, x: x, updates, new)
         return values, state_type(new)
 
     return optax.GradientTransformation(init, update)

@@ -47,10 +47,14 @@ def as_hyperparam(value: jax.typing.ArrayLike, dtype: jax.typing.DTypeLike) -> A
     return value if isinstance(value, float) else jnp.asarray(value, dtype)
 
 
+def by_parts(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
+    """Return f of x, or of both parts of a complex x, where infinity times 1 is NaN."""
+    return jax.lax.complex(f(x.real), f(x.imag)) if jnp.iscomplexobj(x) else f(x)
+
+
 def zeros_like(params: optax.Params) -> optax.Updates:
     """Return real zeros for a moment of each parameter, with its sharding."""
     check_inexact(params, "params")
-
     return jax.tree.map(
         lambda x: jnp.zeros_like(x, accumulator_dtype(jax.dtypes.result_type(x))),
         params,
@@ -65,6 +69,22 @@ def is_none(leaf: Any) -> bool:
 def tree_map_with_none(f: Callable[..., Any], updates: Any, *rest: Any) -> Any:
     """Map ``f`` over the leaves of the updates, None among them."""
     return jax.tree.map(f, updates, *rest, is_leaf=is_none)
+
+
+def tree_map_present(f: Callable[..., Any], updates: Any, *rest: Any) -> Any:
+    """Map ``f`` over the leaves of the updates that are not None; None stays None."""
+    return tree_map_with_none(
+        lambda g, *others: None if g is None else f(g, *others), updates, *rest
+    )
+
+
+def cast_like(tree: Any, like: Any) -> Any:
+    """Return a tree in the dtypes of another, with the leaves of that for None."""
+    return tree_map_with_none(
+        lambda x, y: y if x is None else jnp.asarray(x, jax.dtypes.result_type(y)),
+        tree,
+        like,
+    )
 
 
 def mask_leaves(mask: Any, params: optax.Params, like: Any) -> list[bool]:

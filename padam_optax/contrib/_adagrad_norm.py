@@ -8,14 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax.lax import stop_gradient
 
-from padam_optax import _validation
+from padam_optax import _tree, _validation
 from padam_optax._shard_map import reduce_over_axis, vary_like
-from padam_optax._tree import (
-    accumulator_dtype,
-    check_inexact,
-    compute_dtype,
-    tree_map_with_none,
-)
 
 
 class ScaleByAdagradNormState(NamedTuple):
@@ -60,8 +54,7 @@ def scale_by_adagrad_norm(
     The norm is that of the gradient that ``update`` receives. Under `jax.jit` with
     sharded parameters it is the global one. Under `jax.pmap` or `jax.shard_map`,
     average the gradients of replicated parameters first. Parameters that are sharded
-    inside `jax.shard_map` need ``axis_name``, or else each device has the norm and the
-    b of its own shards.
+    inside `jax.shard_map` need ``axis_name``, or each device has the b of its shards.
 
     Args:
       b0: b before the first step, in units of the gradient's norm; at least 0. A value
@@ -78,8 +71,7 @@ def scale_by_adagrad_norm(
       parameter has that precision. Updates have the gradients' dtype.
 
     Raises:
-      ValueError: If ``b0`` is negative or not finite.
-      TypeError: If ``b0`` is not a number, or a parameter is integer or boolean.
+      TypeError: If a parameter is integer or boolean.
 
     Examples:
       Gradients (3, 4) and then (0, 12), of norms 5 and 12, make b 5 and then 13:
@@ -102,31 +94,29 @@ def scale_by_adagrad_norm(
 
     def start(*params: Any) -> jax.Array:
         dtypes = [jax.dtypes.result_type(p) for p in params]
-        b = jnp.full([], b0, accumulator_dtype(jnp.float32, *dtypes))
+        b = jnp.full([], b0, _tree.accumulator_dtype(jnp.float32, *dtypes))
         return vary_like(b, *params, without=axis_name)
 
     def init(params: optax.Params) -> ScaleByAdagradNormState:
-        check_inexact(params, "params")
+        _tree.check_inexact(params, "params")
         return ScaleByAdagradNormState(
             jax.tree.map(start, params) if per_leaf else start(*jax.tree.leaves(params))
         )
 
     def update(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-    ) -> tuple[optax.Updates, ScaleByAdagradNormState]:
+        updates: Any, state: Any, params: Any = None
+    ) -> tuple[Any, ScaleByAdagradNormState]:
         del params
-        check_inexact(updates, "updates")
+        _tree.check_inexact(updates, "updates")
         b = state.root_sum_of_squares
         if not per_leaf:
             b = _grow(b, jax.tree.leaves(updates), axis_name)
-            scaled = tree_map_with_none(lambda g: _divide(g, b), updates)
+            scaled = _tree.tree_map_present(lambda g: _divide(g, b), updates)
         else:
-            b = tree_map_with_none(
+            b = _tree.tree_map_with_none(
                 lambda g, b: _grow(b, jax.tree.leaves(g), axis_name), updates, b
             )
-            scaled = tree_map_with_none(_divide, updates, b)
+            scaled = _tree.tree_map_present(_divide, updates, b)
         return scaled, ScaleByAdagradNormState(b)
 
     return optax.GradientTransformation(init, update)
@@ -141,10 +131,6 @@ def adagrad_norm(
 ) -> optax.GradientTransformation:
     r"""Gradient descent with the learning rate divided by the accumulated norm.
 
-    .. math::
-        b_k^2 = b_{k-1}^2 + \|g_k\|^2, \qquad
-        \theta_k = \theta_{k-1} - (\eta / b_k) \, g_k
-
     Equivalent to `scale_by_adagrad_norm`, which explains b, followed by
     `optax.scale_by_learning_rate`. No step is longer than the learning rate: one far
     below the distance to the minimum makes many steps for any b0.
@@ -153,16 +139,8 @@ def adagrad_norm(
       learning_rate: The learning rate, in units of the parameters, at least 0; or a
         schedule, called with 0 in the first step.
       b0: b before the first step, at least 0.
-      per_leaf: Whether each leaf has its own norm and b.
-      axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which
-        gradients are sharded.
-
-    Returns:
-      A transformation; ``optax.tree.get(state, "root_sum_of_squares")`` is b.
-
-    Raises:
-      ValueError: If ``learning_rate`` is None or negative, or ``b0`` is negative.
-      TypeError: If one of them is not a number.
+      per_leaf: As in `scale_by_adagrad_norm`.
+      axis_name: As in `scale_by_adagrad_norm`.
 
     Examples:
       On 50 x² + 5 y², whose gradient has L = 100, constant steps 1/b0 diverge for b0
@@ -222,17 +200,8 @@ def _grow(b: jax.Array, gradients: list[Any], axis_name: Any) -> jax.Array:
     return jnp.where(jnp.isfinite(peak), grown, b)
 
 
-def _divide(g: Any, b: jax.Array) -> jax.Array | None:
+def _divide(g: Any, b: jax.Array) -> jax.Array:
     """Return g/b in g's dtype; b is 0 only while every gradient was 0."""
-    if g is None:
-        return None
     g = jnp.asarray(g)
-    dtype = compute_dtype(g.dtype, b.dtype)
-    b = jnp.where(b > 0, b, 1).astype(accumulator_dtype(dtype))
-    if jnp.iscomplexobj(g):
-        quotient = jax.lax.complex(
-            g.real.astype(b.dtype) / b, g.imag.astype(b.dtype) / b
-        )
-    else:
-        quotient = g.astype(b.dtype) / b
-    return quotient.astype(g.dtype)
+    b = jnp.where(b > 0, b, 1).astype(_tree.accumulator_dtype(g.dtype, b.dtype))
+    return _tree.by_parts(lambda x: x.astype(b.dtype) / b, g).astype(g.dtype)
