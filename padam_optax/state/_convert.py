@@ -1,10 +1,5 @@
-"""Convert optimizer states: the moments of one optimizer in the state of another.
+"""Convert optimizer states: the moments of one optimizer in the state of another."""
 
-The target state comes from ``init``; everything in it except moments and step counts is
-left unchanged. Call these outside `jax.jit`.
-"""
-
-import functools
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -13,14 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from padam_optax.state._lookup import (
-    Moments,
-    Path,
-    find_maxima,
-    has_maximum,
-    map_fields,
-    map_moments,
-)
+from padam_optax.state._lookup import Moments, Path, find_maxima, map_fields, map_maxima
 
 
 def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptState:
@@ -31,16 +19,15 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
     steps are equal where both are the same method: `padam` with p = 1/2 is
     `optax.amsgrad` with ``bias_correction="before_max"``, or with ``"none"`` if neither
     corrects. Other pairs continue from the same moments, each in its own way. A maximum
-    of corrected moments has no exact conversion to one of uncorrected moments.
+    of corrected moments cannot become one of uncorrected moments. Call it outside jit.
 
     Args:
       state: A state with ``mu``, ``nu`` and ``nu_max``.
       template: ``opt.init(params)`` of the new optimizer, with the same fields. All its
-        fields named ``count``, including those of schedules, are set.
+        fields named ``count``, including those of schedules, are set; others stay.
 
     Returns:
-      A state with the template's structure, shapes, dtypes and shardings, in buffers of
-      its own.
+      A state like the template, dtypes and shardings included, in buffers of its own.
 
     Raises:
       ValueError: If a state lacks the moments, a leaf of the template has no
@@ -64,22 +51,21 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
       -0.03112 -0.09678
       -0.03112 -0.09678
     """
-    found: dict[tuple[str, str], Any] = {}
+    found: dict[str, Any] = {}
     counts: set[int] = set()
     for moments in find_maxima(state):
         counts.add(int(moments.count))
-        for name in _MOMENTS:
-            for path, leaf in jax.tree.leaves_with_path(getattr(moments, name)):
-                found[name, jax.tree_util.keystr(path)] = leaf
+        for path, leaf in jax.tree.leaves_with_path(moments._replace(count=None)):
+            found[jax.tree_util.keystr(path)] = leaf
 
-    def find(name: str, path: Path) -> Any:
-        key = name, jax.tree_util.keystr(path)
-        if key not in found:
+    def find(path: Path) -> Any:
+        if jax.tree_util.keystr(path) not in found:
+            name, where = _split(path)
             raise ValueError(
-                f"The state to convert must hold {name} of parameter {key[1]}, which "
+                f"The state to convert must hold {name} of parameter {where}, which "
                 "the template has; it does not. Are both states of the same parameters?"
             )
-        return found[key]
+        return found[jax.tree_util.keystr(path)]
 
     return _filled(template, counts, find, "")
 
@@ -113,9 +99,8 @@ def convert_torch_state(
       state_dict: ``optimizer.state_dict()`` with NumPy arrays for tensors. Its "state"
         maps keys to mappings with "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq".
       template: ``opt.init(params)`` of the new optimizer.
-      keys: A tree like the parameters with the key of each leaf in
-        ``state_dict["state"]``. PyTorch numbers parameters in the order of
-        ``model.parameters()``.
+      keys: A tree like the parameters with the key of each leaf in "state". PyTorch
+        numbers parameters in the order of ``model.parameters()``.
       layout: A function from the path of a leaf, as in "Conv_0/kernel", and PyTorch's
         array to the array in the layout here. Flax stores a convolution's kernel as
         (height, width, in, out), PyTorch as (out, in, height, width); a dense layer's
@@ -135,17 +120,13 @@ def convert_torch_state(
       >>> import numpy as np
       >>> import padam_optax
       >>> from padam_optax.state import convert_torch_state, second_moment
-      >>> state_dict = {
-      ...     "state": {
-      ...         0: {
-      ...             "step": 2,
-      ...             "exp_avg": np.array([[1.0, 2.0, 3.0]]),
-      ...             "exp_avg_sq": np.array([[1.0, 4.0, 9.0]]),
-      ...             "max_exp_avg_sq": np.array([[1.0, 16.0, 9.0]]),
-      ...         }
-      ...     },
-      ...     "param_groups": [{"lr": 0.1, "partial": 0.25, "params": [0]}],
+      >>> moments = {
+      ...     "step": 2,
+      ...     "exp_avg": np.array([[1.0, 2.0, 3.0]]),
+      ...     "exp_avg_sq": np.array([[1.0, 4.0, 9.0]]),
+      ...     "max_exp_avg_sq": np.array([[1.0, 16.0, 9.0]]),
       ... }
+      >>> state_dict = {"state": {0: moments}, "param_groups": [{"params": [0]}]}
       >>> opt = padam_optax.padam(0.1, p=0.25, bias_correction="official")
       >>> params = {"Dense_0": {"kernel": jnp.zeros((3, 1))}}
       >>> state = convert_torch_state(
@@ -164,8 +145,8 @@ def convert_torch_state(
     entries = state_dict["state"]
     steps: set[int] = set()
 
-    def find(name: str, path: Path) -> Any:
-        where = jax.tree_util.keystr(path)
+    def find(path: Path) -> Any:
+        name, where = _split(path)
         if where not in key_of:
             raise ValueError(
                 f"keys must name a key for parameter {where}, got none. It is a tree "
@@ -180,7 +161,7 @@ def convert_torch_state(
                 "zeros."
             )
         steps.add(int(np.asarray(entries[key]["step"])))
-        simple = jax.tree_util.keystr(path, simple=True, separator="/")
+        simple = jax.tree_util.keystr(path[1:], simple=True, separator="/")
         return layout(simple, np.asarray(entries[key][torch_name]))
 
     return _filled(
@@ -188,41 +169,33 @@ def convert_torch_state(
     )
 
 
-_MOMENTS = ("mu", "nu", "nu_max")
 _TORCH_NAMES = {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"}
 
 
 def _filled(
     template: optax.OptState,
     counts: set[int],
-    find: Callable[[str, Path], Any],
+    find: Callable[[Path], Any],
     remedy: str,
 ) -> optax.OptState:
     """Return the template with the result of ``find`` for each leaf of each moment."""
 
     def fill(moments: Moments) -> Moments:
-        if not has_maximum(moments):
-            return moments
-        return moments._replace(
-            **{
-                name: jax.tree_util.tree_map_with_path(
-                    functools.partial(fit, name), getattr(moments, name)
-                )
-                for name in _MOMENTS
-            }
-        )
+        trees = moments._replace(count=None)
+        filled = jax.tree_util.tree_map_with_path(fit, trees)
+        return filled._replace(count=moments.count)
 
-    def fit(name: str, path: Path, like: jax.Array) -> jax.Array:
-        found = find(name, path)
+    def fit(path: Path, like: jax.Array) -> jax.Array:
+        found = find(path)
         if np.shape(found) != np.shape(like):
+            name, where = _split(path)
             raise ValueError(
-                f"{name} of parameter {jax.tree_util.keystr(path)} must have shape "
-                f"{np.shape(like)}, got {np.shape(found)}.{remedy}"
+                f"{name} of parameter {where} must have shape {np.shape(like)}, got "
+                f"{np.shape(found)}.{remedy}"
             )
         return _placed(found, like)
 
-    find_maxima(template)  # for the error
-    filled = map_moments(fill, template)
+    filled = map_maxima(fill, template)
     # After the moments: `find` collects the steps.
     if len(counts) != 1:
         raise ValueError(
@@ -231,6 +204,11 @@ def _filled(
         )
     (count,) = counts
     return map_fields(lambda like: _placed(count, like), filled, "count")
+
+
+def _split(path: Path) -> tuple[str, str]:
+    """Return the name of the moment and the path of the parameter."""
+    return path[0].name, jax.tree_util.keystr(path[1:])
 
 
 def _placed(value: Any, like: Any) -> jax.Array:

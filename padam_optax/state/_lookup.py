@@ -20,13 +20,9 @@ Path = tuple[Any, ...]
 
 
 class Moments(NamedTuple):
-    """The moments of one optimizer and its number of updates.
+    """The number of updates and the moments of one optimizer.
 
-    Attributes:
-      count: Number of updates, a scalar, or None if there is none beside ``mu``.
-      mu: First moment, a tree.
-      nu: Second moment, a tree.
-      nu_max: Running maximum of the second moment, a tree, or None if there is none.
+    Where there is none beside ``mu``, ``count`` is None, and so is ``nu_max``.
     """
 
     count: Any
@@ -35,17 +31,17 @@ class Moments(NamedTuple):
     nu_max: Any
 
 
+MOMENTS = ("mu", "nu", "nu_max")  # trees, whose own fields are parameters
+
+
 def fields(state: optax.OptState, name: str) -> dict[Path, Any]:
     """Return path and value of each field of that name, parameters excluded."""
 
     def is_field(path: Path, _: Any) -> bool:
         *above, key = (getattr(key, "name", None) for key in path if _is_field(key))
-        return _is_field(path[-1]) and key == name and not set(above) & set(_TREES)
+        return _is_field(path[-1]) and key == name and not set(above) & set(MOMENTS)
 
     return dict(optax.tree.get_all_with_path(unwrap(state), name, is_field))
-
-
-_TREES = ("mu", "nu", "nu_max")  # whose own fields are parameters
 
 
 def _is_field(key: Any) -> bool:
@@ -74,18 +70,14 @@ def find_moments(state: optax.OptState) -> list[Moments]:
     ]
 
 
-def has_maximum(moments: Moments) -> bool:
+def _has_maximum(moments: Moments) -> bool:
     """Return whether the optimizer keeps a maximum, and a count beside it."""
     return moments.count is not None and moments.nu_max is not None
 
 
 def find_maxima(state: optax.OptState) -> list[Moments]:
-    """Return the moments of each optimizer that has a maximum, at least one.
-
-    Raises:
-      ValueError: If there is none, or it is quantized.
-    """
-    found = [moments for moments in find_moments(state) if has_maximum(moments)]
+    """Return the moments of each optimizer that has a maximum; raise if none has."""
+    found = [moments for moments in find_moments(state) if _has_maximum(moments)]
     if not found:
         raise ValueError(
             "The state must hold count, mu, nu and nu_max, as those of padam and "
@@ -102,6 +94,14 @@ def map_moments(
 ) -> optax.OptState:
     """Return the state with the moments of each optimizer replaced by ``f`` of them."""
     return _map_parts(f, state, find_moments)
+
+
+def map_maxima(
+    f: Callable[[Moments], Moments], state: optax.OptState
+) -> optax.OptState:
+    """Do `map_moments` where there is a maximum; raise as `find_maxima`."""
+    find_maxima(state)
+    return map_moments(lambda x: f(x) if _has_maximum(x) else x, state)
 
 
 def map_fields(f: Callable[[Any], Any], state: optax.OptState, name: str) -> Any:

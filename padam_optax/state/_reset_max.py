@@ -9,7 +9,7 @@ import numpy as np
 import optax
 
 from padam_optax import _validation
-from padam_optax.state._lookup import Moments, find_maxima, has_maximum, map_moments
+from padam_optax.state._lookup import Moments, find_maxima, map_maxima
 
 
 def reset_max(state: optax.OptState) -> optax.OptState:
@@ -19,12 +19,10 @@ def reset_max(state: optax.OptState) -> optax.OptState:
     largest gradients seen early in training (`diagnostics.fraction_where_max_active`
     measures how much), and a NaN or an infinity never leaves it. Where ``mu``, ``nu``
     or ``nu_max`` is not finite, all three are reset to 0. Such a coordinate then moves
-    as in a first step, but without the bias correction of one, because all coordinates
-    share the step count.
+    as in a first step, but without the bias correction of one: the count is shared.
 
     This repairs the optimizer state only: parameters that are already NaN must be
-    restored separately. To skip gradients that are not finite, see
-    `optax.apply_if_finite`.
+    restored separately. `optax.apply_if_finite` skips gradients that are not finite.
 
     A reset lets effective learning rates increase, which the convergence proofs
     exclude. With finitely many resets they hold from the last one on.
@@ -77,13 +75,10 @@ def reset_max_at(
         int32 scalar, to whether to reset, which may be traced.
 
     Returns:
-      A transformation with the optimizer's own state, so checkpoints stay valid when it
-      is added or removed.
+      A transformation with the optimizer's own state: checkpoints fit without it, too.
 
     Raises:
-      ValueError: If a number of updates is negative or not whole; in ``init``, if the
-        optimizer's state holds no ``mu``, ``nu`` and ``nu_max``.
-      TypeError: If one is not a number.
+      ValueError: In ``init``, if the state holds no ``mu``, ``nu`` and ``nu_max``.
 
     Examples:
       The third update forgets the spike of the first:
@@ -110,24 +105,16 @@ def reset_max_at(
         find_maxima(state)  # for the error
         return state
 
-    def update(
-        updates: optax.Updates,
-        state: optax.OptState,
-        params: optax.Params | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, optax.OptState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         return inner.update(updates, _reset(state, at), params, **extra_args)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
 
 def _one_of(counts: Collection[int]) -> Callable[[jax.Array], jax.Array]:
-    chosen = [
-        _validation.whole_number("at", count, "It counts the updates before the reset.")
-        for count in counts
-    ]
-    known = np.asarray(chosen, np.int32)
-    return lambda count: jnp.any(count == known)
+    remedy = "It counts the updates before the reset."
+    known = [_validation.whole_number("at", count, remedy) for count in counts]
+    return lambda count: jnp.any(count == np.asarray(known, np.int32))
 
 
 def _reset(state: optax.OptState, at: Callable[[Any], Any]) -> optax.OptState:
@@ -135,29 +122,19 @@ def _reset(state: optax.OptState, at: Callable[[Any], Any]) -> optax.OptState:
 
     def reset(moments: Moments) -> Moments:
         count, mu, nu, nu_max = moments
-        if not has_maximum(moments):
-            return moments
         when = at(count)
-        is_finite = jax.tree.map(
-            lambda m, v, v_max: jnp.isfinite(m) & jnp.isfinite(v) & jnp.isfinite(v_max),
-            mu,
-            nu,
-            nu_max,
-        )
 
+        def is_kept(m: jax.Array, v: jax.Array, v_max: jax.Array) -> jax.Array:
+            is_finite = jnp.isfinite(m) & jnp.isfinite(v) & jnp.isfinite(v_max)
+            return jnp.logical_not(when) | is_finite
+
+        # A `where` instead of a branch: it fuses with the update that follows.
         def restart(keep: jax.Array, x: jax.Array) -> jax.Array:
-            # A `where` instead of a branch: it fuses with the update that follows.
-            return jnp.where(jnp.logical_not(when) | keep, x, jnp.zeros_like(x))
+            return jnp.where(keep, x, jnp.zeros_like(x))
 
-        def drop(keep: jax.Array, v: jax.Array, v_max: jax.Array) -> jax.Array:
-            return jnp.where(when, restart(keep, v), v_max)
+        keep = jax.tree.map(is_kept, mu, nu, nu_max)
+        mu, nu = (jax.tree.map(restart, keep, tree) for tree in (mu, nu))
+        nu_max = jax.tree.map(lambda v, v_max: jnp.where(when, v, v_max), nu, nu_max)
+        return Moments(count, mu, nu, nu_max)
 
-        return Moments(
-            count,
-            mu=jax.tree.map(restart, is_finite, mu),
-            nu=jax.tree.map(restart, is_finite, nu),
-            nu_max=jax.tree.map(drop, is_finite, nu, nu_max),
-        )
-
-    find_maxima(state)  # for the error
-    return map_moments(reset, state)
+    return map_maxima(reset, state)
