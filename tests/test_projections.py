@@ -690,6 +690,16 @@ def test_whole_tree_is_one_vector():
     assert abs(np.abs(flat + expected).sum() - 1.5) < 1e-6
 
 
+def test_leaves_of_two_precisions_are_one_vector(x64):
+    params = {"a": jnp.array([0.5], jnp.float32), "b": jnp.array([0.5], jnp.float64)}
+    grads = jax.tree.map(lambda x, g: jnp.full_like(x, g), params, {"a": -1, "b": 1})
+    sgd = projected(optax.sgd(0.25), simplex(0.5), p=0, whole_tree=True)
+    updates, _ = _first_step(sgd, grads, params)
+    # From (0.75, 0.25) the nearest point with sum 1/2 is (0.5, 0).
+    assert updates == {"a": jnp.zeros(1, jnp.float32), "b": jnp.full(1, -0.5)}
+    assert (updates["a"].dtype, updates["b"].dtype) == (jnp.float32, jnp.float64)
+
+
 def test_each_leaf_is_in_its_own_set_otherwise():
     params, grads = _tree()
     wrapped = projected(padam(0.1), l1_ball(1.5), p=0.125)

@@ -1,21 +1,16 @@
-"""The projection of Algorithm 1: after each step, the nearest point of a convex set.
-
-The step is preconditioned by 1/d, so the projection must be taken in the norm weighted
-by the same d.
-"""
+"""The projection of Algorithm 1: after each step, the nearest point of a convex set."""
 
 from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax.core import Tracer
+from jax.flatten_util import ravel_pytree
 from jax.lax import stop_gradient
 
-from padam_optax import _validation
+from padam_optax import _tree, _validation
 from padam_optax._inverse_power import inverse_power, root
-from padam_optax._tree import accumulator_dtype, as_hyperparam, is_none, mask_leaves
 from padam_optax.projections._sets import Constraint, on_auto_axes
 from padam_optax.state._lookup import find_moments, rewrap, second_moment, unwrap
 
@@ -39,7 +34,8 @@ def projected(
         d &= (\sqrt{\hat v + \epsilon_{root}} + \epsilon)^{2p}
         \end{aligned}
 
-    where :math:`\hat v` is ``nu_max`` of the updated state or, if missing, ``nu``.
+    The step is preconditioned by 1/d, so the projection must be weighted by the same d.
+    Here :math:`\hat v` is ``nu_max`` of the updated state or, if missing, ``nu``.
     **Pass the p, eps and eps_root of the optimizer**: p is 1/2 for `optax.amsgrad` and
     `optax.adam`, and 0 for SGD, which needs no second moment. Do not substitute the
     Euclidean projection: on the unit simplex it can be wrong by as much as 1. Bias
@@ -68,8 +64,7 @@ def projected(
       eps_root: The optimizer's ``eps_root``.
       whole_tree: Whether all leaves, raveled and concatenated in the order of
         `jax.tree.leaves`, form one vector in the set; otherwise each leaf is one.
-      mask: The leaves that are constrained: a tree of bools like the parameters, a
-        prefix of one, or a function from the parameters to one. All if None.
+      mask: The leaves that are constrained, as in `padam`. All if None.
 
     Returns:
       A transformation with the optimizer's own state, so checkpoints stay valid when it
@@ -77,8 +72,7 @@ def projected(
 
     Raises:
       TypeError: If a constrained leaf is not real and floating (in ``update``).
-      ValueError: If p, eps or eps_root is out of range; in ``update``, if params is
-        missing or the state holds no second moment, or several.
+      ValueError: In ``update``, without params, or with no or several second moments.
 
     Examples:
       The first coordinate has gradients a hundred times the second's, so moving it back
@@ -109,12 +103,7 @@ def projected(
     is_weighted = callable(p) or isinstance(p, Tracer) or p > 0
     inner = optax.with_extra_args_support(optimizer)
 
-    def update(
-        updates: optax.Updates,
-        state: optax.OptState,
-        params: optax.Params | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, optax.OptState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         if params is None:
             raise ValueError(
                 "params must be passed to the update of projected, got None. A "
@@ -122,25 +111,23 @@ def projected(
             )
         power: Any = 2 * (p(_count(state)) if callable(p) else p)
         updates, state = inner.update(updates, state, params, **extra_args)
-        steps, structure = jax.tree.flatten(unwrap(updates), is_leaf=is_none)
+        steps, structure = jax.tree.flatten(unwrap(updates), is_leaf=_tree.is_none)
         points = structure.flatten_up_to(unwrap(params))
         vs = structure.flatten_up_to(_second_moment(state)) if is_weighted else steps
         index = [
             i
-            for i, is_chosen in enumerate(mask_leaves(mask, params, like=updates))
+            for i, is_chosen in enumerate(_tree.mask_leaves(mask, params, like=updates))
             if is_chosen and steps[i] is not None and jnp.size(steps[i]) > 0
             if not isinstance(vs[i], optax.MaskedNode)
         ]
         ys = [_end_of_step(points[i], steps[i]) for i in index]
+        ds = [jnp.ones_like(y) for y in ys]
         if is_weighted:
             ds = [
                 _weights(vs[i], power, eps, eps_root, y)
                 for i, y in zip(index, ys, strict=True)
             ]
-        else:
-            ds = [jnp.ones_like(y) for y in ys]
-        project = _project_as_one_vector if whole_tree else _project_each
-        xs = project(constraint, ys, ds)
+        xs = _project(constraint, whole_tree, ys, ds)
         for i, y, x in zip(index, ys, xs, strict=True):
             steps[i] = _step(jnp.asarray(points[i]), jnp.asarray(steps[i]), y, x)
         return rewrap(structure.unflatten(steps), like=updates), state
@@ -156,43 +143,32 @@ def _end_of_step(theta: Any, u: Any) -> jax.Array:
             f"Parameters must be real and floating to be projected, got {dtype}. "
             "Exclude them with mask."
         )
-    wide = accumulator_dtype(dtype)
+    wide = _tree.accumulator_dtype(dtype)
     return jnp.asarray(theta, wide) + jnp.asarray(u, wide)
 
 
 def _weights(v: Any, power: Any, eps: Any, eps_root: Any, y: jax.Array) -> jax.Array:
     """Return d in the shape and dtype of y."""
-    x = root(v.astype(y.dtype) + as_hyperparam(eps_root, y.dtype))
-    x = jnp.maximum(x + as_hyperparam(eps, y.dtype), jnp.finfo(y.dtype).tiny)
+    x = root(v.astype(y.dtype) + _tree.as_hyperparam(eps_root, y.dtype))
+    x = jnp.maximum(x + _tree.as_hyperparam(eps, y.dtype), jnp.finfo(y.dtype).tiny)
     return jnp.broadcast_to(1 / inverse_power(x, power), y.shape)
 
 
-def _project_each(
-    constraint: Constraint, ys: list[jax.Array], ds: list[jax.Array]
+def _project(
+    constraint: Constraint, whole_tree: bool, ys: list[jax.Array], ds: list[jax.Array]
 ) -> list[jax.Array]:
-    project = on_auto_axes(constraint)
-    return [project(y, d) for y, d in zip(ys, ds, strict=True)]
+    """Return the projections of all arrays, or the parts of that of all together."""
 
-
-def _project_as_one_vector(
-    constraint: Constraint, ys: list[jax.Array], ds: list[jax.Array]
-) -> list[jax.Array]:
-    """Apply the constraint to the concatenation of all arrays."""
-    if not ys:
-        return []
-
-    def project(ys: list[jax.Array], ds: list[jax.Array]) -> list[jax.Array]:
-        wide = accumulator_dtype(*(y.dtype for y in ys))
-        y, d = (
-            jnp.concatenate([z.ravel().astype(wide) for z in zs]) for zs in (ys, ds)
+    def project_together(ys: list[jax.Array], ds: list[jax.Array]) -> list[jax.Array]:
+        wide = _tree.accumulator_dtype(*(y.dtype for y in ys))
+        (y, unravel), (d, _) = (
+            ravel_pytree([z.astype(wide) for z in zs]) for zs in (ys, ds)
         )
-        ends = np.cumsum([y.size for y in ys])
-        parts = jnp.split(constraint(y, d), ends[:-1])
-        return [
-            x.reshape(y.shape).astype(y.dtype) for x, y in zip(parts, ys, strict=True)
-        ]
+        return _tree.cast_like(unravel(constraint(y, d)), ys)
 
-    return on_auto_axes(project)(ys, ds)
+    if whole_tree and ys:
+        return on_auto_axes(project_together)(ys, ds)
+    return list(map(on_auto_axes(constraint), ys, ds))
 
 
 def _step(theta: jax.Array, u: jax.Array, y: jax.Array, x: jax.Array) -> jax.Array:

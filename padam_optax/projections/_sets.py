@@ -19,6 +19,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.core import Tracer
 from jax.lax import stop_gradient
 from numpy.typing import ArrayLike
@@ -76,11 +77,8 @@ def halfspace(a: ArrayLike, b: float | jax.Array) -> Constraint:
     """Constrain to Σ a_i x_i ≤ b: x = y - D⁻¹a · max(0, a·y - b) / (aᵀD⁻¹a).
 
     Args:
-      a: The outward normal, an array that broadcasts to the leaf, not 0 everywhere.
+      a: The outward normal, a finite array that broadcasts to the leaf, not all 0.
       b: A finite scalar.
-
-    Raises:
-      ValueError: If ``a`` is 0 or not finite, or ``b`` is not finite.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -106,9 +104,8 @@ def hyperplane(a: ArrayLike, b: float | jax.Array) -> Constraint:
 def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
     """Constrain to A x = b: x = y - D⁻¹Aᵀ(A D⁻¹Aᵀ)⁻¹(A y - b).
 
-    Rows of A may be linearly dependent if b is consistent: they are reduced to
-    independent rows when the constraint is built, in double precision, up to the
-    rounding of the given dtypes.
+    Rows of A may be dependent if b is consistent up to the rounding of the dtypes: they
+    are reduced to independent rows, in double precision, when the constraint is built.
 
     Args:
       A: A concrete (m, n) matrix; n is the size of the leaf in row-major order.
@@ -158,9 +155,6 @@ def simplex(total: float | jax.Array = 1.0) -> Constraint:
     Args:
       total: A finite scalar, at least 0.
 
-    Raises:
-      ValueError: If ``total`` is negative or not finite.
-
     Examples:
       >>> import jax.numpy as jnp
       >>> from padam_optax.projections import simplex
@@ -168,9 +162,8 @@ def simplex(total: float | jax.Array = 1.0) -> Constraint:
       Array([0.3, 0.7], dtype=float32)
 
     References:
-      Brucker, An O(n) algorithm for quadratic knapsack problems, 1984. Duchi,
-      Shalev-Shwartz, Singer and Chandra, ICML 2008. Condat, Fast projection onto the
-      simplex and the ℓ1 ball, 2016.
+      Brucker, An O(n) algorithm for quadratic knapsack problems, 1984. Duchi et al.,
+      ICML 2008. Condat, Fast projection onto the simplex and the ℓ1 ball, 2016.
     """
     total = _validation.non_negative(
         "total", total, "The simplex is empty for a negative total."
@@ -185,9 +178,6 @@ def l1_ball(radius: float | jax.Array) -> Constraint:
 
     Args:
       radius: A finite scalar, at least 0.
-
-    Raises:
-      ValueError: If ``radius`` is negative or not finite.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -208,15 +198,11 @@ def l1_ball(radius: float | jax.Array) -> Constraint:
 def l2_ball(radius: float | jax.Array) -> Constraint:
     """Constrain to Σ x_i² ≤ radius².
 
-    Outside of the ball x = d·y/(d + λ), with λ such that x has norm ``radius``. This is
-    not a rescaling of y, unless the weights are equal: coordinates with small weights
-    move more.
+    Outside of the ball x = d·y/(d + λ), with λ such that x has norm ``radius``. This
+    rescales y only if the weights are equal: coordinates with small ones move more.
 
     Args:
       radius: A finite scalar, at least 0.
-
-    Raises:
-      ValueError: If ``radius`` is negative or not finite.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -228,7 +214,7 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
 
     def project(y: jax.Array, d: jax.Array) -> jax.Array:
         r = jnp.asarray(radius, y.dtype)
-        is_inside = _norm(y) <= r
+        is_inside = optax.tree.norm(y) <= r
         d = _relative(d)
         # The branch not taken gets a point outside, to keep its derivative finite.
         outside = jnp.where(is_inside, 2 * r + 1, y)
@@ -251,7 +237,7 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
         # A lower bound of the root, because no single coordinate exceeds the radius.
         below = jnp.maximum(jnp.max(d * (jnp.abs(outside) - r)), 0)
         mu = jax.lax.custom_root(
-            lambda mu: _norm(unit(mu)) - 1,
+            lambda mu: optax.tree.norm(unit(mu)) - 1,
             below,
             newton,
             lambda g, t: t / g(jnp.ones_like(t)),
@@ -289,33 +275,22 @@ def _onto_simplex(y: jax.Array, d: jax.Array, total: jax.Array) -> jax.Array:
     the result and y_k·e is small. Which k are positive is found first.
     """
     d = _relative(d)
-    support = _find_support(y, d, total)
-    x, e = _solve_on_support(y, d, total, support)
-    return _polish(x, e, total)
 
-
-def _find_support(y: jax.Array, d: jax.Array, total: jax.Array) -> jax.Array:
-    """Return where x is positive, up to rounding."""
+    # The support: where x is positive, up to rounding.
     k = jnp.argmax(d * (y - total))  # no coordinate is below ``total`` while k is above
     e = d.ravel()[k] / d
     z = total + ((y - total) - (y.ravel()[k] - total) * e)
     x = _fill(jnp.minimum(z, total), e, total, 0 * total)
     # Negated so that NaN is in the support and stays visible.
-    return ~(x < -4 * float(jnp.finfo(y.dtype).eps) * total)
+    support = ~(x < -4 * float(jnp.finfo(y.dtype).eps) * total)
 
-
-def _solve_on_support(
-    y: jax.Array, d: jax.Array, total: jax.Array, support: jax.Array
-) -> tuple[jax.Array, jax.Array]:
-    """Return z + c·e with sum ``total`` and e, measured from a k in the support."""
+    # The solution, measured from the k in the support with the smallest y·d.
     k = jnp.argmin(jnp.where(support, jnp.abs(y * d), jnp.inf))
     e = jnp.where(support, d.ravel()[k] / d, 0)
     z = jnp.where(support, y - y.ravel()[k] * e, -1)
-    return _fill(z, e, total, total), e
+    x = _fill(z, e, total, total)
 
-
-def _polish(x: jax.Array, e: jax.Array, total: jax.Array) -> jax.Array:
-    """Return x with sum ``total`` also where rounding of a huge y has broken it."""
+    # Again from there: rounding of a huge y may have broken the sum.
     x = _fill(jnp.clip(x, -total, total), e, total, 2 * total)
     return jnp.maximum(x, 0)
 
@@ -336,9 +311,7 @@ def _fill(z: jax.Array, e: jax.Array, total: jax.Array, c: jax.Array) -> jax.Arr
 
 
 @_onto_simplex.defjvp
-def _onto_simplex_jvp(
-    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
-) -> tuple[jax.Array, jax.Array]:
+def _onto_simplex_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     """Differentiate x = y - τ/d where x is positive, and Σ x = total."""
     y, d, _ = primals
     dy, dd, dtotal = tangents
@@ -428,7 +401,3 @@ def _like(value: Any, y: jax.Array) -> jax.Array:
 def _relative(d: jax.Array) -> jax.Array:
     """Return the weights over their largest: the projection is the same."""
     return jnp.maximum(d / stop_gradient(jnp.max(d)), 1e-20)
-
-
-def _norm(x: jax.Array) -> jax.Array:
-    return jnp.sqrt(jnp.sum(jnp.square(x)))
