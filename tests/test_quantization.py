@@ -43,7 +43,7 @@ def round_trip(format):
     @jax.jit
     def run(mu, nu, nu_max, count):
         bits = noise(mu.shape, count)
-        return decode(encode(_codecs.Moments(mu, nu, nu_max), ONE, bits), ONE)
+        return decode(encode(_codecs.Row(mu, nu, nu_max), ONE, bits), ONE)
 
     return run
 
@@ -163,7 +163,7 @@ def test_random_rounding_takes_both_neighbours_and_is_right_on_average(scheme):
     format, with_maximum, index, grid_of = SCHEMES[scheme]
     encode, decode = FORMATS[format]
     moments = mu, nu, nu_max = spread(100)
-    moments = _codecs.Moments(mu, nu, nu_max if with_maximum else None)
+    moments = _codecs.Row(mu, nu, nu_max if with_maximum else None)
     x = np.asarray(moments[index], np.float64)
 
     @jax.jit

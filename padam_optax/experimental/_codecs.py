@@ -9,27 +9,11 @@ neighbors x₀ ≤ x ≤ x₁ on the grid, up with probability (x-x₀)/(x₁-x�
 unbiased on any grid. For short floats this adds random bits below the last bit kept.
 """
 
-from typing import NamedTuple
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-
-class Codes(NamedTuple):
-    """The three moments, encoded; ``nu_max`` is None where there is no maximum."""
-
-    mu: jax.Array
-    nu: jax.Array
-    nu_max: jax.Array | None = None
-
-
-class Moments(NamedTuple):
-    """The same in float32."""
-
-    mu: jax.Array
-    nu: jax.Array
-    nu_max: jax.Array | None = None
+from padam_optax.experimental._moments import Row
 
 
 def linear_index(shape: tuple[int, ...]) -> jax.Array:
@@ -49,12 +33,7 @@ def random_bits(shape: tuple[int, ...], count: jax.Array, salt: int) -> jax.Arra
     """Return uint32 noise, a function of element, count and salt alone.
 
     A hash of the counter, because `jax.random.bits` takes longer than the rest of the
-    step. Its low and high halves are used as two independent numbers.
-
-    Args:
-      shape: Shape of the parameter.
-      count: Number of updates, an int32 scalar.
-      salt: Any integer, different for each array.
+    step. Its low and high halves are independent. The salt differs between arrays.
     """
     x = count.astype(jnp.uint32) * np.uint32(0x9E3779B1) + np.uint32(salt % 2**32)
     x = x + linear_index(shape)
@@ -64,57 +43,54 @@ def random_bits(shape: tuple[int, ...], count: jax.Array, salt: int) -> jax.Arra
     return x ^ (x >> 16)
 
 
-def encode_8(x: Moments, bound: jax.Array, noise: jax.Array) -> Codes:
+def encode_8(x: Row, bound: jax.Array, noise: jax.Array) -> Row:
     """Return mu in 8 bits and nu_max in 10 and nu in 6, or nu alone in 16.
 
-    Args:
-      x: The moments, float32; nu ≤ bound·nu_max.
-      bound: A float32 scalar in (0, 1].
-      noise: Result of `random_bits`.
+    The moments are float32, nu ≤ bound·nu_max, bound in (0, 1], noise of `random_bits`.
     """
     if x.nu_max is None:
         nu = _nu_to_16(x.nu, noise)
-        return Codes(_mu_to_8(x.mu, nu >> 8, noise), nu.astype(jnp.uint16), None)
+        return Row(_mu_to_8(x.mu, nu >> 8, noise), nu.astype(jnp.uint16), None)
     code = _nu_max_to_10(x.nu_max)
     fraction = _fraction(x.nu, _nu_max_from_10(code), bound)
     mu = _mu_to_8(x.mu, (code + _BELOW_10) >> 3, noise)
     # The word's 16 bits in two bytes, so that each moment is an array of its own.
     low = ((code & 3) << 6) | _fraction_to_6(fraction, noise)
-    return Codes(mu, low.astype(jnp.uint8), (code >> 2).astype(jnp.uint8))
+    return Row(mu, low.astype(jnp.uint8), (code >> 2).astype(jnp.uint8))
 
 
-def decode_8(codes: Codes, bound: jax.Array) -> Moments:
+def decode_8(codes: Row, bound: jax.Array) -> Row:
     """Return the rounded moments that `encode_8` has encoded."""
     nu = codes.nu.astype(jnp.int32)
     if codes.nu_max is None:
-        return Moments(_mu_from_8(codes.mu, nu >> 8), _nu_from_16(nu), None)
+        return Row(_mu_from_8(codes.mu, nu >> 8), _nu_from_16(nu), None)
     code = (codes.nu_max.astype(jnp.int32) << 2) | (nu >> 6)
     nu_max = _nu_max_from_10(code)
-    return Moments(
+    return Row(
         _mu_from_8(codes.mu, (code + _BELOW_10) >> 3),
         _fraction_from_6((nu & 63).astype(jnp.float32)) * bound * nu_max,
         nu_max,
     )
 
 
-def encode_16(x: Moments, bound: jax.Array, noise: jax.Array) -> Codes:
+def encode_16(x: Row, bound: jax.Array, noise: jax.Array) -> Row:
     """Return mu and nu_max in bfloat16 and nu in 16 bits; arguments as `encode_8`."""
     mu = _mu_to_bfloat16(x.mu, noise)
     if x.nu_max is None:
-        return Codes(mu, _nu_to_16(x.nu, noise).astype(jnp.uint16), None)
+        return Row(mu, _nu_to_16(x.nu, noise).astype(jnp.uint16), None)
     nu_max = _nu_max_to_bfloat16(x.nu_max)
     fraction = _fraction(x.nu, nu_max.astype(jnp.float32), bound)
     nu = _int(jnp.floor(fraction * 65535 + _uniform(noise)))
-    return Codes(mu, nu.astype(jnp.uint16), nu_max)
+    return Row(mu, nu.astype(jnp.uint16), nu_max)
 
 
-def decode_16(codes: Codes, bound: jax.Array) -> Moments:
+def decode_16(codes: Row, bound: jax.Array) -> Row:
     """Return the rounded moments that `encode_16` has encoded."""
     mu, nu = codes.mu.astype(jnp.float32), codes.nu.astype(jnp.int32)
     if codes.nu_max is None:
-        return Moments(mu, _nu_from_16(nu), None)
+        return Row(mu, _nu_from_16(nu), None)
     nu_max = codes.nu_max.astype(jnp.float32)
-    return Moments(mu, nu.astype(jnp.float32) * (bound / 65535) * nu_max, nu_max)
+    return Row(mu, nu.astype(jnp.float32) * (bound / 65535) * nu_max, nu_max)
 
 
 # --- v̂ in 10 bits: 7 of exponent, 3 of mantissa, rounded up -------------------------
@@ -142,8 +118,7 @@ def _nu_max_from_10(code: jax.Array) -> jax.Array:
 #
 # An average over 1/(1-b2) steps with stochastic rounding in each has an error of about
 # √(spacing·fraction/2), and v̂ takes the maximum of that. So the grid is finest near 1,
-# with half the spacing of an even one. The error is 0.06 to 0.07 for fractions above a
-# half.
+# with half the spacing of an even one. The error is 0.06 to 0.07 above one half.
 
 
 def _fraction(nu: jax.Array, nu_max: jax.Array, bound: jax.Array) -> jax.Array:

@@ -2,14 +2,20 @@
 
 import itertools
 from collections.abc import Callable
-from typing import Any
+from typing import NamedTuple
 
 import jax
 import optax
 
 from padam_optax.state._lookup import Moments, find_moments, map_moments
 
-Row = tuple[Any, ...]  # mu, nu and, if the optimizer keeps one, nu_max of a parameter
+
+class Row(NamedTuple):
+    """The moments of a parameter, or their codes; nu_max is None without a maximum."""
+
+    mu: jax.Array
+    nu: jax.Array
+    nu_max: jax.Array | None = None
 
 
 def rows(state: optax.OptState) -> list[Row]:
@@ -26,19 +32,14 @@ def map_rows(f: Callable[[int, Row], Row], state: optax.OptState) -> optax.OptSt
         if not table:
             return moments
         structure = jax.tree.structure(moments.mu)
-        trees = map(structure.unflatten, zip(*table, strict=True))
-        return moments._replace(**dict(zip(_NAMES, trees, strict=False)))
+        mu, nu, nu_max = map(structure.unflatten, zip(*table, strict=True))
+        return Moments(moments.count, mu, nu, nu_max)
 
     return map_moments(replace, state)
 
 
-_NAMES = ("mu", "nu", "nu_max")
-
-
 def _rows(moments: Moments) -> list[Row]:
-    trees = [moments.mu, moments.nu]
-    if moments.nu_max is not None:
-        trees.append(moments.nu_max)
+    trees = [tree for tree in moments[1:] if tree is not None]
     if len(set(map(jax.tree.structure, trees))) > 1:
         return []  # for example, one second moment for each axis (SM3)
-    return list(zip(*map(jax.tree.leaves, trees), strict=True))
+    return [Row(*leaves) for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]

@@ -1,6 +1,5 @@
 """A check that an optimizer's second moment bounds its momentum."""
 
-import functools
 from typing import Any
 
 import jax
@@ -27,26 +26,27 @@ def momentum_is_bounded(
 ) -> list[bool]:
     """Return for each row of moments whether nu (or nu_max) bounds the momentum.
 
-    Runs the optimizer eagerly on parameters of one element each, also inside of
-    `jax.jit` and for abstract parameters.
+    Runs the optimizer eagerly on parameters of one element each, even under `jax.jit`.
     """
     # In standard promotion, for Optax's optimizers mix dtypes.
     with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
         tiny = jax.tree.map(_zero, jax.tree.map(jax.typeof, params))
 
-        def settle(scale: Any, is_settled: Any, moments: Moments) -> Moments:
-            momentum = jnp.where(is_settled, scale, 0)
-            return moments._replace(
-                mu=jax.tree.map(lambda m: m + momentum.astype(m.dtype), moments.mu)
-            )
-
         def run(scale: jax.Array, is_settled: jax.Array) -> list[Any]:
+            momentum = jnp.where(is_settled, scale, 0)
+
+            def settle(moments: Moments) -> Moments:
+                mu = jax.tree.map(lambda m: m + momentum.astype(m.dtype), moments.mu)
+                return moments._replace(mu=mu)
+
             gradients = jax.tree.map(lambda x: jnp.full_like(x, scale), tiny)
-            state = inner.init(tiny)
-            state = map_moments(functools.partial(settle, scale, is_settled), state)
+            state = map_moments(settle, inner.init(tiny))
             for _ in range(_STEPS):
                 _, state = inner.update(gradients, state, tiny)
-            return [(row[0], row[-1]) for row in _moments.rows(state)]
+            return [
+                (row.mu, row.nu if row.nu_max is None else row.nu_max)
+                for row in _moments.rows(state)
+            ]
 
         runs = jax.vmap(run)(jnp.asarray(_SCALES), jnp.asarray(_IS_SETTLED))
         return [_is_bounded(*row) for row in runs]

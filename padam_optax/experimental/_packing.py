@@ -65,10 +65,9 @@ def pack_small_leaves(
 
     Args:
       inner: The transformation.
-      max_size: Elements of the largest leaf that is packed, at least 1. A large leaf
-        gains nothing and is copied twice.
-      mask: The leaves that may be packed: a tree of bools like the parameters, a prefix
-        of one, or a function from the parameters to one. All if None. Leaves that are
+      max_size: Most elements of a packed leaf, at least 1. A large leaf gains nothing
+        and is copied twice.
+      mask: The leaves that may be packed, as in `padam`. All if None. Leaves that are
         None, empty, or neither real nor complex are never packed.
 
     Returns:
@@ -78,9 +77,7 @@ def pack_small_leaves(
       if gradients have other dtypes than parameters.
 
     Raises:
-      TypeError: If ``max_size`` is not a number.
-      ValueError: If ``max_size`` is below 1, or a leaf to be packed is sharded (in
-        ``init``) or has None as its gradient (in ``update``).
+      ValueError: If a packed leaf is sharded (in ``init``) or its gradient None.
 
     Examples:
       Forty biases: 32 share a buffer; eight and the kernel stay. The updates are those
@@ -135,12 +132,7 @@ def pack_small_leaves(
         _check_placement(params, groups)
         return inner.init(_pack(params, groups))
 
-    def update(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, optax.OptState]:
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         groups = groups_of(updates if params is None else params)
         packed = None if params is None else _pack(params, groups)
         new, state = inner.update(_pack(updates, groups), state, packed, **extra_args)

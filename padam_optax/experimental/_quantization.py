@@ -1,8 +1,4 @@
-"""Optimizers of the Adam family with their moments stored in 16 or 8 bits.
-
-The state is encoded between steps; each step is computed in float32. `_codecs` defines
-the codes.
-"""
+"""Optimizers of the Adam family with moments in 16 or 8 bits, encoded by `_codecs`."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -12,8 +8,9 @@ import optax
 
 from padam_optax import _validation
 from padam_optax._second_moments import one_minus_power
-from padam_optax._tree import tree_map_with_none
-from padam_optax.experimental import _codecs, _moments
+from padam_optax._tree import cast_like
+from padam_optax.experimental import _codecs
+from padam_optax.experimental._moments import Row, map_rows, rows
 from padam_optax.experimental._momentum_check import momentum_is_bounded
 from padam_optax.state._lookup import find_moments, unwrap
 
@@ -52,8 +49,7 @@ def quantize_state(
 
     with the encoder E and the decoder D. The maximum is rounded up to a fixed grid, so
     it never decreases. The first and the second moment are rounded stochastically, so
-    they are unbiased: rounded to nearest, a moving average that changes by a thousandth
-    per step would never move.
+    they are unbiased: rounded to nearest, an average with b2 = 0.999 would not move.
 
     ======== ========================== ========================== ===================
     format   mu                         nu                         nu_max
@@ -73,8 +69,7 @@ def quantize_state(
     p = 1/2. In 8 bits nu also fluctuates, by about 7 % of nu_max at b2 = 0.999, and
     nu_max takes the maximum of that. Over 10 000 steps on handwritten digits the steps
     stayed within 5 % of float32's at p = 1/8 and 15 % at p = 1/2, and were 0.7 % and
-    3 % too small on average. The momentum carries zero-mean noise of about 9 % of its
-    size.
+    3 % too small on average. The momentum has zero-mean noise of about 9 %.
 
     Every element has its own code, without block scales, so codes have the shape of
     their parameter and are sharded, donated and checkpointed like it. 8 bits represent
@@ -85,8 +80,7 @@ def quantize_state(
     unit) and `optax.adabelief` (whose nu is a variance) do not have: use 16 bits.
 
     Each step trades about six times the arithmetic of `padam` for less memory traffic,
-    which pays off on bandwidth-bound accelerators. On CPUs a step takes two to three
-    times as long as `padam`'s.
+    which pays off on accelerators. On CPUs it takes two to three times as long.
 
     The random bits are a hash of seed, step, parameter and element, so a resumed run
     equals the uninterrupted one bit for bit. (Inside `jax.shard_map` elements are
@@ -113,10 +107,8 @@ def quantize_state(
       moments. Updates have the gradients' dtypes.
 
     Raises:
-      ValueError: If an argument is outside its range; in ``init``, if the inner state
-        holds no mu and nu, is that of `optax.amsgrad` without ``debias_b2``, or has
-        moments that the format cannot represent.
-      TypeError: If an argument is not a number.
+      ValueError: In ``init``, if the inner state holds no mu and nu, is that of
+        `optax.amsgrad` without ``debias_b2``, or has moments unfit for the format.
 
     Examples:
       1.21 is rounded up to the next float with four significant bits and stays there:
@@ -142,14 +134,17 @@ def quantize_state(
       3.0000457763671875
 
     References:
-      Dettmers, Lewis, Shleifer and Zettlemoyer, 8-bit optimizers via block-wise
-      quantization, ICLR 2022. Gupta, Agrawal, Gopalakrishnan and Narayanan, Deep
-      learning with limited numerical precision, ICML 2015, for stochastic rounding.
-      Rouhani et al., Microscaling data formats for deep learning, 2023
+      Dettmers et al., 8-bit optimizers via block-wise quantization, ICLR 2022. Gupta et
+      al., Deep learning with limited numerical precision, ICML 2015, for stochastic
+      rounding. Rouhani et al., Microscaling data formats for deep learning
       (arXiv 2310.10537), for short floats in units of a power of two.
     """
     inner = optax.with_extra_args_support(inner)
-    _check_format(format)
+    if format not in _ENCODERS:
+        raise ValueError(
+            f"format must be '16-bit' or '8-bit', got {format!r}. To store only the "
+            "momentum in bfloat16, pass mu_dtype to the optimizer instead."
+        )
     remedy = "It is fixed when the optimizer is built."
     min_size = _validation.whole_number("min_size", min_size, remedy)
     seed = _validation.whole_number("seed", seed, remedy)
@@ -161,15 +156,15 @@ def quantize_state(
         if debias_b2 is not None:
             bound = one_minus_power(debias_b2, jnp.maximum(step, 1), jnp.float32)
 
-        def encode_row(index: int, row: _moments.Row) -> _moments.Row:
+        def encode_row(index: int, row: Row) -> Row:
             if not _is_quantizable(row, min_size):
                 return row
-            x = _codecs.Moments(*(jnp.asarray(m, jnp.float32) for m in row))
+            x = jax.tree.map(lambda m: jnp.asarray(m, jnp.float32), row)
             salt = 0x27D4EB2F * index + 0x165667B1 * seed
             bits = _codecs.random_bits(x.mu.shape, step, salt)
-            return _ENCODERS[format](x, bound, bits)[: len(row)]
+            return _ENCODERS[format](x, bound, bits)
 
-        return QuantizedState(step, bound, _moments.map_rows(encode_row, state))
+        return QuantizedState(step, bound, map_rows(encode_row, state))
 
     def init(params: optax.Params) -> QuantizedState:
         state = inner.init(params)
@@ -178,22 +173,11 @@ def quantize_state(
             _check_momentum(inner, params, state, min_size)
         return encode(state, jnp.zeros([], jnp.int32))
 
-    def update(
-        updates: optax.Updates,
-        state: Any,
-        params: optax.Params | None = None,
-        **extra_args: Any,
-    ) -> tuple[optax.Updates, QuantizedState]:
-        new_updates, inner_state = inner.update(
-            updates, dequantize_state(state), params, **extra_args
-        )
-        new_updates = tree_map_with_none(
-            lambda g, u: u if g is None else u.astype(jax.dtypes.result_type(g)),
-            updates,
-            new_updates,
-        )
+    def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
+        inner_state = dequantize_state(state)
+        new, inner_state = inner.update(updates, inner_state, params, **extra_args)
         step: Any = optax.safe_increment(state.step)
-        return new_updates, encode(inner_state, step)
+        return cast_like(new, updates), encode(inner_state, step)
 
     return optax.GradientTransformationExtraArgs(init, update)
 
@@ -228,26 +212,18 @@ def dequantize_state(state: optax.OptState) -> optax.OptState:
         if not is_quantized(node):
             return node
 
-        def decode_row(index: int, row: _moments.Row) -> _moments.Row:
+        def decode_row(index: int, row: Row) -> Row:
             del index
-            if not jnp.issubdtype(row[1].dtype, jnp.unsignedinteger):
+            if not jnp.issubdtype(row.nu.dtype, jnp.unsignedinteger):
                 return row
-            codes = _codecs.Codes(*map(jnp.asarray, row))
+            codes = jax.tree.map(jnp.asarray, row)
             is_8_bit = codes.mu.dtype == jnp.int8
             decode = _codecs.decode_8 if is_8_bit else _codecs.decode_16
-            return decode(codes, unwrap(node.bound))[: len(row)]
+            return decode(codes, unwrap(node.bound))
 
-        return _moments.map_rows(decode_row, node.inner_state)
+        return map_rows(decode_row, node.inner_state)
 
     return jax.tree.map(dequantize, state, is_leaf=is_quantized)
-
-
-def _check_format(format: str) -> None:
-    if format not in _ENCODERS:
-        raise ValueError(
-            f"format must be '16-bit' or '8-bit', got {format!r}. To store only the "
-            "momentum in bfloat16, pass mu_dtype to the optimizer instead."
-        )
 
 
 def _check_state(state: optax.OptState, format: Format, debias_b2: Any) -> None:
@@ -257,19 +233,15 @@ def _check_state(state: optax.OptState, format: Format, debias_b2: Any) -> None:
             "The state of the inner optimizer must hold mu and nu, as those of padam "
             f"and optax.adam do; got {type(state).__name__} without them."
         )
-    if _holds(
-        state, optax.scale_by_stddev(), optax.scale_by_stddev(bias_correction=True)
-    ):
+    centered = optax.scale_by_stddev(), optax.scale_by_stddev(bias_correction=True)
+    if _holds(state, *centered):
         raise ValueError(
             f"format must not be {format!r} for centered RMSProp, which takes the root "
             "of nu - mu^2: after rounding to '8-bit' or '16-bit' it may be negative. "
             "Use it without quantize_state."
         )
-    if (
-        format == "8-bit"
-        and debias_b2 is None
-        and _holds(state, optax.scale_by_amsgrad())
-    ):
+    needs_debias = format == "8-bit" and debias_b2 is None
+    if needs_debias and _holds(state, optax.scale_by_amsgrad()):
         raise ValueError(
             "debias_b2 must be the b2 of optax.amsgrad, which takes the maximum of "
             "nu / (1 - b2^t), got None. Pass e.g. debias_b2=0.999, or 0 if "
@@ -304,7 +276,7 @@ def _check_momentum(
             "format must not be '8-bit' unless nu bounds mu, and inner fails on leaves "
             f"of one element, which is how init checks that ({error}). {remedy}"
         ) from error
-    for row, is_bounded in zip(_moments.rows(state), bounded, strict=True):
+    for row, is_bounded in zip(rows(state), bounded, strict=True):
         if _is_quantizable(row, min_size) and not is_bounded:
             raise ValueError(
                 "format must not be '8-bit' unless nu bounds mu, as an average of "
@@ -312,12 +284,13 @@ def _check_momentum(
             )
 
 
-def _is_quantizable(row: _moments.Row, min_size: int) -> bool:
+def _is_quantizable(row: Row, min_size: int) -> bool:
+    arrays = jax.tree.leaves(row)
     return (
-        len({x.shape for x in row}) == 1
-        and row[0].size >= max(min_size, 1)
+        len({x.shape for x in arrays}) == 1
+        and row.mu.size >= max(min_size, 1)
         and all(
             jnp.issubdtype(x.dtype, jnp.floating) and jnp.finfo(x.dtype).bits <= 32
-            for x in row
+            for x in arrays
         )
     )
