@@ -32,14 +32,13 @@ def check_convergence_conditions(
     This is advice to read before a run: no optimizer calls it, and it raises for no
     numbers. Violating a condition does not mean training will fail (weight decay,
     ``bias_correction`` and most learning rate schedules are outside every theorem), and
-    satisfying one says nothing about the learning rate.
-    `fraction_of_increased_lrs` monitors the property on which the proofs rest.
+    satisfying one says nothing about the learning rate. The proofs rest on the property
+    that `fraction_of_increased_lrs` monitors.
 
     The names are those of the authors' talk. Two theorems are about any loss with
     bounded gradients: convergence to a stationary point requires b1 < b2^(2p), which is
     stricter for larger p; for p ≤ 1/4 the rate depends better on the dimension than
-    those of AMSGrad and SGD. One theorem is about convex losses: the regret grows like
-    the root of T.
+    those of AMSGrad and SGD. One is about convex losses: the regret grows like √T.
 
     Args:
       b1: Decay rate of the first moment.
@@ -65,54 +64,47 @@ def check_convergence_conditions(
       False Padam, nonconvex
 
     References:
-      Chen, Zhou, Tang, Yang, Cao and Gu, IJCAI 2020 (arXiv 1806.06763). Zhou et al., On
-      the convergence of adaptive gradient methods for nonconvex optimization, arXiv
-      1808.05671.
+      Chen et al., IJCAI 2020 (arXiv 1806.06763). Zhou et al., On the convergence of
+      adaptive gradient methods for nonconvex optimization (arXiv 1808.05671).
     """
-    if callable(p):
-        text = "p must be constant, got a schedule: no theorem covers a varying p."
-        return tuple(Condition(name, False, text) for name in _NAMES)
-    b1, b2, p = float(b1), float(b2), float(p)
+    is_schedule = callable(p)
+    b1, b2, p = float(b1), float(b2), math.nan if callable(p) else float(p)
     rates_fit = 0 <= b1 < 1 and 0 <= b2 < 1
     nonconvex_fits = rates_fit and 0 <= p <= 0.5
     root = b2**0.5 if rates_fit else math.nan
     power = b2 ** (2 * p) if nonconvex_fits else math.nan
     conditions = (
-        (
+        Condition(
+            "Algorithm 1",
             rates_fit and 0 < p <= 0.5,
             f"0 < p <= 1/2 with p = {p:g} and decay rates in [0, 1) with b1 = {b1:g}, "
             f"b2 = {b2:g}. p = 1/2 is AMSGrad, p -> 0 SGD with momentum.",
         ),
-        (
+        Condition(
+            "Padam, convex (regret)",
             b1 < root,
             f"b1 < sqrt(b2): {_compared(b1, root)}. Also assumed: convex losses, "
             "bounded gradients, projection onto a bounded set, a learning rate like "
             "1/sqrt(t), b1 that decays geometrically.",
         ),
-        (
+        Condition(
+            "Adam-type, nonconvex",
             b1 < power,
             f"b1 < b2^(2p): {_compared(b1, power)}. Also assumed: p in [0, 1/2], a "
             "smooth loss, bounded gradients, a constant learning rate.",
         ),
-        (
+        Condition(
+            "Padam, nonconvex",
             b1 < power and p <= 0.25,
             f"p <= 1/4, and b1 < b2^(2p): {p:g} {'<=' if p <= 0.25 else '>'} 0.25, "
             f"{_compared(b1, power)}. Assumed as in the theorem before, and a learning "
             "rate chosen for the number of steps.",
         ),
     )
-    return tuple(
-        Condition(name, holds, text)
-        for name, (holds, text) in zip(_NAMES, conditions, strict=True)
-    )
-
-
-_NAMES = (
-    "Algorithm 1",
-    "Padam, convex (regret)",
-    "Adam-type, nonconvex",
-    "Padam, nonconvex",
-)
+    if not is_schedule:
+        return conditions
+    text = "p must be constant, got a schedule: no theorem covers a varying p."
+    return tuple(Condition(name, False, text) for name, _, _ in conditions)
 
 
 def _compared(b1: float, bound: float) -> str:
