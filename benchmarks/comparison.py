@@ -19,9 +19,9 @@ from benchmarks.data import own_arrays
 from benchmarks.errors import UsageError
 from benchmarks.models.factories import from_factory
 from benchmarks.optimizers.factories import from_transformation
-from benchmarks.reporting import results
+from benchmarks.reporting import measures
 from benchmarks.reporting.plots import curves
-from benchmarks.reporting.views import as_html, as_markdown
+from benchmarks.reporting.tables import as_html, as_markdown
 from benchmarks.training import setup
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.driver import Trained, train_parts
@@ -63,10 +63,10 @@ class Comparison:
         return self.trained.settings
 
     @property
-    def _drawn(self) -> tuple[str, results.Measure]:
+    def _drawn(self) -> tuple[str, measures.Measure]:
         settings = self._settings
         title = f"{settings['model']}, {settings['epochs']} epochs"
-        return title, results.measure_for(settings)
+        return title, measures.measure_for(settings)
 
     def __str__(self) -> str:
         console = Console(width=100, color_system=None)

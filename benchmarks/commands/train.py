@@ -4,7 +4,7 @@ import sys
 
 from rich.console import Console
 
-from benchmarks.reporting import results as outcomes
+from benchmarks.reporting import measures
 from benchmarks.reporting.plots import curves
 from benchmarks.training.config import TrainConfig
 from benchmarks.training.driver import train_all
@@ -30,7 +30,7 @@ def run(config: TrainConfig) -> int:
         )
     elif trained.is_primary:
         title = f"{config.dataset}, {config.model}, {config.epochs} epochs"
-        measure = outcomes.measure_for(trained.settings, config.evaluated)
+        measure = measures.measure_for(trained.settings, config.evaluated)
         Console().print(curves.table(trained.runs, config.epochs, title, measure))
         curves.draw_curves(trained.runs, folder / "curves.png", title, measure)
         print(f"records: {folder}\nplot:    {folder / 'curves.png'}")

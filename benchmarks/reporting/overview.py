@@ -14,7 +14,8 @@ from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims import Verdict
 from benchmarks.reporting.plots.forest import claims_drawn, draw_forest
 from benchmarks.reporting.statistics import FAILS, HOLDS, NOT_RUN, UNDECIDED
-from benchmarks.reporting.views import Plot, as_markdown, write_plot
+from benchmarks.reporting.tables import as_markdown
+from benchmarks.reporting.views import Plot, write_plot
 
 DOCUMENTS = (
     "Gu's slides",
@@ -48,12 +49,7 @@ _SCALES = {
 
 
 class FirstScreen(NamedTuple):
-    """What the report begins with, and README shows of it.
-
-    Attributes:
-      sentences: From `summarize`.
-      plots: From `draw`.
-    """
+    """What the report begins with, and README shows of it."""
 
     sentences: Sequence[str]
     plots: Sequence[Plot]
@@ -66,12 +62,7 @@ def anchor(title: str) -> str:
 
 
 def summarize(judged: Sequence[Verdict], results: Path) -> list[str]:
-    """Say in five sentences what was asked, what is known, how, and what is not.
-
-    Args:
-      judged: All rows.
-      results: A folder with a folder for each experiment.
-    """
+    """Say in five sentences what was asked, what is known, how, and what is not."""
     sources = [row for row in judged if row.kind == claims.SEEDS]
     count = Counter(row.verdict for row in sources)
     others = Counter(row.kind for row in judged)
@@ -186,16 +177,7 @@ def _say_unknown(sources: Sequence[Verdict]) -> str:
 
 
 def draw(judged: Sequence[Verdict], document: str, plots: Path) -> list[Plot]:
-    """Draw the intervals of the claims of one document, or of this package.
-
-    Args:
-      judged: All rows.
-      document: Of DOCUMENTS, or the kind of claim.
-      plots: Where to draw.
-
-    Returns:
-      The plot; none if no claim has an interval.
-    """
+    """Draw the intervals of one of DOCUMENTS, or of a kind of claim, if any."""
     rows = _rows_of(judged, document)
     drawn = claims_drawn(rows)
     if not drawn:
@@ -230,10 +212,7 @@ def write_grid(
 ) -> list[str]:
     """Write the claims, a row for each, by document; scales are columns.
 
-    Args:
-      judged: All rows.
-      titles: The section of each experiment that has one.
-      out: The folder of the report; plots are drawn within.
+    Verdicts link to the sections of their experiments, whose titles are given.
     """
     parts = []
     for document in (*DOCUMENTS, claims.THEOREM, claims.PACKAGE):

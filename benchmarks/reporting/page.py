@@ -5,24 +5,18 @@ import html
 import re
 from pathlib import Path
 
-from markdown_it import MarkdownIt
-
 from benchmarks.reporting.overview import anchor
 from benchmarks.reporting.plots.style import VECTORS
 from benchmarks.reporting.statistics import FAILS, HOLDS, UNDECIDED
+from benchmarks.reporting.tables import as_html
 
 _CLASSES = {HOLDS: "holds", "checked": "holds", FAILS: "fails", "violated": "fails"}
 _CLASSES |= {UNDECIDED: "undecided", "not run": "missing"}
 
 
 def write(text: str, out: Path) -> str:
-    """Make one page of the report that needs no other file.
-
-    Args:
-      text: The report in Markdown.
-      out: Its folder, with its plots.
-    """
-    body = MarkdownIt("commonmark").enable("table").render(text)
+    """Make one page of the report's Markdown that needs no other file."""
+    body = as_html(text)
     body = re.sub(r'src="([^":]+)"', lambda found: _embed(out / found[1]), body)
     body = re.sub(r"<h([23])>(.*?)</h\1>", _add_anchor, body)
     body = body.replace("<table>", '<div class="wide"><table>')

@@ -13,7 +13,8 @@ from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS, gpu_commands
 from benchmarks.reporting import claims, overview, sections, sources, summary
 from benchmarks.reporting.sections import Section
-from benchmarks.reporting.views import as_markdown, write_plot
+from benchmarks.reporting.tables import as_markdown
+from benchmarks.reporting.views import write_plot
 
 # The experiments that are shown within the section of another one, if there is one.
 _WITHIN = {name: row.within for name, row in EXPERIMENTS.items() if row.within}
@@ -21,14 +22,9 @@ _SPEED = ("growth", "speed")
 
 
 def build(results: Path, plots: Path) -> list[Section]:
-    """Describe every folder of results, named experiments first, speed last.
+    """Describe every folder of results, and draw the plots.
 
-    Args:
-      results: A folder with a folder for each experiment.
-      plots: Where plots are drawn.
-
-    Returns:
-      The sections, in the order of the list of experiments.
+    Named experiments come first, in the order of their list, and speed comes last.
     """
     plots.mkdir(parents=True, exist_ok=True)
     order = [*EXPERIMENTS]
@@ -60,15 +56,7 @@ def compose(
     results: Path,
     first: overview.FirstScreen,
 ) -> str:
-    """Put the sections together.
-
-    Args:
-      described: One for each folder of results.
-      judged: The verdicts.
-      out: The folder of the report, to which links to plots are relative.
-      results: A folder with a folder for each experiment.
-      first: What the report begins with.
-    """
+    """Put the sections together; links to plots are relative to `out`."""
     titles = {section.name: section.title for section in described}
     # Claims of what is shown within another section lead there.
     within = {name: main for name, main in _WITHIN.items() if name not in titles}
@@ -143,10 +131,6 @@ _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 def write_readme(path: Path, first: overview.FirstScreen) -> None:
     """Put what the report says of the main claims between two marks.
-
-    Args:
-      path: README.md, in the root of the repository.
-      first: What the report begins with.
 
     Raises:
       UsageError: If the file lacks the marks; it is not changed then.

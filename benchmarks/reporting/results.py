@@ -1,8 +1,7 @@
-"""What finished runs have left in their folders, read back. Needs no JAX."""
+"""The runs in folders of results, and which of them belong together. Needs no JAX."""
 
 import math
-import statistics
-from collections.abc import Callable, Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,10 +9,18 @@ from typing import Any, NamedTuple
 from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS
+from benchmarks.reporting.measures import (
+    TRAIN_ACCURACY,
+    Figure,
+    Line,
+    Measure,
+    classes,
+    measure_for,
+    summarise,
+)
 from benchmarks.run_files import RunFiles
 from benchmarks.settings import file_name, parse_settings
 
-Line = Mapping[str, Any]
 # A label, and pairs of setting and value.
 Key = tuple[Any, ...]
 
@@ -23,13 +30,13 @@ class Run(NamedTuple):
 
     Attributes:
       optimizer: Its name.
-      label: The name it has in tables and plots.
-      recipe: The settings that it had.
-      settings: Those of them that the grid gave it, of a sweep; otherwise none.
+      label: Its name in tables and plots.
+      recipe: Its settings.
+      settings: Those that the grid of a sweep gave it.
       seed: Its seed.
       lines: The records of its epochs.
       stopped: Why it ended early, else "".
-      stage: "tuning" or "final" of a sweep that tunes, else "".
+      stage: "tuning" or "final" in a sweep that tunes, else "".
     """
 
     optimizer: str
@@ -41,15 +48,20 @@ class Run(NamedTuple):
     stopped: str
     stage: str = ""
 
+    @property
+    def key(self) -> Key:
+        """The label and the settings, which runs with other seeds share."""
+        return (self.label, *self.settings.items())
+
 
 class Outcome(NamedTuple):
-    """What a folder holds.
+    """The runs of a folder.
 
     Attributes:
       folder: The folder.
       config: The settings of its runs.
-      header: How they came about; see `run_dir.header`.
-      runs: The runs; of a sweep all that are finished.
+      header: Their provenance; see `run_dir.header`.
+      runs: The runs; in a sweep, those that have ended.
     """
 
     folder: Path
@@ -70,137 +82,18 @@ class Outcome(NamedTuple):
         return title if plain else f"{title}, {config['dtype']}"
 
     @property
-    def measure(self) -> "Measure":
+    def measure(self) -> Measure:
         """What its runs are judged by."""
         return measure_for(self.config)
 
 
-class Measure(NamedTuple):
-    """What runs are judged by.
-
-    Attributes:
-      name: With its unit.
-      error: What a plot shows of it, with its unit: the less the better.
-      of: Reads it from the record of an epoch.
-      of_error: Reads what the plot shows.
-      at_chance: What a network that guesses reaches, by the number of classes.
-      more_is_better: Whether a larger value is a better one.
-    """
-
-    name: str
-    error: str
-    of: Callable[[Line], float]
-    of_error: Callable[[Line], float]
-    at_chance: Callable[[int], float]
-    more_is_better: bool
-
-
-def _perplexity(line: Line) -> float:
-    return math.exp(line["test_loss"])
-
-
-ACCURACY = Measure(
-    "test accuracy in %",
-    "test error (%)",
-    lambda line: 100 * line["test_accuracy"],
-    lambda line: 100 * (1 - line["test_accuracy"]),
-    lambda classes: 100 / classes,
-    more_is_better=True,
-)
-PERPLEXITY = Measure(
-    "test perplexity per character",
-    "test perplexity per character",
-    _perplexity,
-    _perplexity,
-    float,
-    more_is_better=False,
-)
-
-TRAIN_LOSS = Measure(
-    "train loss",
-    "train loss",
-    lambda line: line["train_loss"],
-    lambda line: line["train_loss"],
-    math.log,
-    more_is_better=False,
-)
-
-
-# The classes, or different characters, of a data set; ten if it is not named.
-_CLASSES = {"cifar100": 100, "imagenet2012": 1000, "tiny_shakespeare": 65}
-
-
-def classes(config: Mapping[str, Any]) -> int:
-    """Return between how many classes a network chooses.
-
-    Args:
-      config: The settings of the run.
-    """
-    known = config.get("data", {}).get("classes")
-    return known or _CLASSES.get(config["dataset"], 10)
-
-
-def measure_for(config: Mapping[str, Any], evaluated: str = "test") -> Measure:
-    """Return what the runs with these settings are judged by.
-
-    Args:
-      config: The settings, as config.json has them.
-      evaluated: The part of the data set that counts, as the records name it: test or
-        validation.
-    """
-    if config.get("metric"):
-        name = config["metric"].rpartition(":")[2].rpartition(".")[2].partition(",")[0]
-        return _plain(evaluated, name, more_is_better=not config.get("minimize"))
-    kind = config.get("data", {}).get("kind")
-    if config.get("data", {}).get("classes") == 0:
-        return _plain(evaluated, "loss", more_is_better=False)
-    is_text = kind == "text" or config["dataset"] == "tiny_shakespeare"
-    measure = PERPLEXITY if is_text and not config.get("loss") else ACCURACY
-    if evaluated == "test":
-        return measure
-
-    def read_as_test(read: Callable[[Line], float]) -> Callable[[Line], float]:
-        parts = ("loss", "accuracy")
-        return lambda line: read({f"test_{x}": line[f"{evaluated}_{x}"] for x in parts})
-
-    return measure._replace(
-        name=measure.name.replace("test", evaluated),
-        error=measure.error.replace("test", evaluated),
-        of=read_as_test(measure.of),
-        of_error=read_as_test(measure.of_error),
-    )
-
-
-def _plain(evaluated: str, name: str, *, more_is_better: bool) -> Measure:
-    """Make the measure of a loss or of the user's own metric, shown as it is."""
-    title = f"{evaluated} {name.replace('_', ' ')}"
-
-    def read(line: Line) -> float:
-        return line[f"{evaluated}_{name}"]
-
-    def at_chance(classes: int) -> float:
-        return math.nan  # unknown
-
-    return Measure(title, title, read, read, at_chance, more_is_better)
-
-
 def read(folder: Path) -> Outcome:
-    """Read the records of `train` or of `sweep`.
-
-    Args:
-      folder: As the command or `run_files.publish` left it; checkpoints are not needed.
-
-    Raises:
-      UsageError: If a file is missing or damaged, naming the folder.
-    """
+    """Read the runs of `train` or of `sweep` from their folder."""
     return interpret(run_files.load(folder))
 
 
 def interpret(files: RunFiles) -> Outcome:
     """Find the runs in the files of `train` or of `sweep`.
-
-    Args:
-      files: Those of the folder.
 
     Raises:
       UsageError: If a file is missing, naming the folder.
@@ -239,74 +132,52 @@ def _find_run(files: RunFiles, optimizer: str, about: Mapping[str, Any]) -> Run:
     return Run(optimizer, label, recipe, settings, seed, lines, stopped, stage)
 
 
-def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
-    """Bring the seeds together.
+def settings_of(run: Run) -> dict[str, Any]:
+    """Return the settings of a run, whether its recipe or the grid gave them."""
+    return {**run.recipe, **run.settings}
 
-    Returns:
-      The runs by label and pairs of setting and value, in the order of the first ones.
-    """
+
+def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
+    """Bring runs together that differ in the seed alone, in the order of the first."""
     groups: dict[Key, list[Run]] = {}
     for run in runs:
-        groups.setdefault((run.label, *run.settings.items()), []).append(run)
+        groups.setdefault(run.key, []).append(run)
     return groups
 
 
-def group_by_rate(runs: Iterable[Run]) -> dict[str, dict[float, list[Run]]]:
-    """Bring those together that differ in learning rate and seed alone.
+def group_by_label(runs: Iterable[Run]) -> dict[str, list[Run]]:
+    """Do as `group`, with the keys in words."""
+    return {write_key(key): same for key, same in group(runs).items()}
 
-    Returns:
-      By label and other settings, written, the runs of each learning rate.
-    """
-    swept: dict[str, dict[float, list[Run]]] = {}
+
+def group_by(runs: Iterable[Run], setting: str) -> dict[str, dict[Any, list[Run]]]:
+    """Group runs by label and all settings but one, in words; then by its value."""
+    groups: dict[str, dict[Any, list[Run]]] = {}
     for (label, *pairs), same in group(runs).items():
         settings = dict(pairs)
-        rate = settings.pop("learning_rate")
-        swept.setdefault(write_key((label, *settings.items())), {})[rate] = same
-    return swept
+        value = settings.pop(setting)
+        groups.setdefault(write_key((label, *settings.items())), {})[value] = same
+    return groups
 
 
-class Figure(NamedTuple):
-    """A mean over seeds.
+def group_by_b0(outcome: Outcome) -> dict[str, dict[float, list[Run]]]:
+    """Group a sweep of AdaGrad-Norm and its baseline, SGD, by method and b0, rising.
 
-    Attributes:
-      mean: The mean; NaN of nothing.
-      deviation: The sample standard deviation; None of a single value.
-      n: How many values.
-      diverged: How many of them are the chance level, because the run diverged.
+    The rates of SGD are 1/b0.
     """
-
-    mean: float
-    deviation: float | None
-    n: int
-    diverged: int = 0
-
-    def __str__(self) -> str:
-        return self.write()
-
-    def write(self, places: int = 2) -> str:
-        """Write the mean and the deviation, and how many runs diverged."""
-        if not self.n:
-            return "-"
-        if self.diverged == self.n:
-            return f"diverged ({self.n} of {self.n})"
-        text = f"{self.mean:.{places}f}"
-        if self.deviation is not None:
-            text += f"±{self.deviation:.{places}f}"
-        return text + (f" ({self.diverged} of {self.n} diverged)" * bool(self.diverged))
-
-
-def summarise(values: Sequence[float]) -> Figure:
-    """Take the mean and the sample deviation.
-
-    >>> print(summarise([1.0, 2.0, 3.0]))
-    2.00±1.00
-    >>> print(summarise([1.0]), summarise([]))
-    1.00 -
-    """
-    if not values:
-        return Figure(math.nan, None, 0)
-    deviation = statistics.stdev(values) if len(values) > 1 else None
-    return Figure(statistics.fmean(values), deviation, len(values))
+    runs = with_baseline(outcome)
+    runs = [*outcome.runs, *runs[: -len(outcome.runs)]]
+    methods: dict[str, dict[float, list[Run]]] = {}
+    for same in group(runs).values():
+        settings, label = same[0].settings, same[0].label
+        if "b0" in settings:
+            b0 = settings["b0"]
+        else:
+            b0 = 1 / settings["learning_rate"]
+            rate = "1/b0" if settings["schedule"] == "constant" else "1/(b0 √k)"
+            label = f"{label}, {rate}"
+        methods.setdefault(label, {})[float(f"{b0:g}")] = same
+    return {label: dict(sorted(points.items())) for label, points in methods.items()}
 
 
 def epoch_at(share: float, epochs: int) -> int:
@@ -323,33 +194,23 @@ def line_at(run: Run, epoch: int) -> Line | None:
     return next((line for line in run.lines if line["epoch"] == epoch), None)
 
 
-def at(runs: Iterable[Run], share: float, epochs: int) -> list[Line]:
-    """Return each run's record after a share of the epochs, if it came that far.
-
-    Args:
-      runs: The runs.
-      share: In (0, 1].
-      epochs: The length of a whole run.
-    """
-    found = (line_at(run, epoch_at(share, epochs)) for run in runs)
+def lines_at(runs: Iterable[Run], epoch: int) -> list[Line]:
+    """Return the records of an epoch of all runs that came that far."""
+    found = (line_at(run, epoch) for run in runs)
     return [line for line in found if line is not None]
 
 
 def figure_at(
     outcome: Outcome, runs: Iterable[Run], share: float, by: Measure | None = None
 ) -> Figure:
-    """Summarise what counts after a share of the epochs.
+    """Summarise a measure, by default the outcome's, after a share of the epochs.
 
-    Args:
-      outcome: What the runs are of.
-      runs: Those to summarise. One that diverged before counts as the chance level;
-        one that was cut off is left out.
-      share: In (0, 1].
-      by: What counts; None: what the runs are judged by.
+    A run that diverged before counts as the chance level; one that was cut off is left
+    out.
     """
     runs, measure = list(runs), by or outcome.measure
-    values = [measure.of(x) for x in at(runs, share, outcome.config["epochs"])]
     epoch = epoch_at(share, outcome.config["epochs"])
+    values = [measure.of(line) for line in lines_at(runs, epoch)]
     diverged = sum(bool(run.stopped) and line_at(run, epoch) is None for run in runs)
     chance = measure.at_chance(classes(outcome.config))
     return summarise(values + diverged * [chance])._replace(diverged=diverged)
@@ -364,7 +225,7 @@ def train_accuracy(line: Line) -> float:
     return 100 * line.get("final_train_accuracy", line["train_accuracy"])
 
 
-def decades(lines: Iterable[Line]) -> Iterable[float]:
+def decades(lines: Iterable[Line]) -> Iterator[float]:
     """Yield by how many powers of ten the effective rates of a run are spread."""
     for line in lines:
         quantiles = line.get("effective_learning_rate")
@@ -387,8 +248,8 @@ def find(
       epochs: After how many epochs it decides; None: at the end.
 
     Returns:
-      What the experiment's folder holds, None if there is none, and the runs with
-      these settings; of a sweep with finals, those.
+      The outcome of the experiment, None if there is none, and the runs with these
+      settings; of a sweep with finals, those.
     """
     experiment, _, chosen = entry.partition("/")
     optimizer, *settings = chosen.split()
@@ -396,7 +257,7 @@ def find(
         return None, []
     outcome = read(results / experiment)
     wanted = parse_settings("baseline", settings)
-    free = {name for name, value in wanted.items() if value == "best"}
+    free = sorted(name for name, value in wanted.items() if value == "best")
     given = {name: value for name, value in wanted.items() if name not in free}
     runs = [
         run
@@ -410,23 +271,16 @@ def find(
         if epochs is not None:
             ended = outcome._replace(config={**outcome.config, "epochs": epochs})
         runs = _choose(ended, candidates, free, by or outcome.measure)
-    finals = [run for run in runs if run.stage != "tuning"]
-    return outcome, finals
-
-
-def settings_of(run: Run) -> dict[str, Any]:
-    """Return the settings of a run, whether its recipe or the grid gave them."""
-    return {**run.recipe, **run.settings}
+    return outcome, [run for run in runs if run.stage != "tuning"]
 
 
 def _choose(
-    outcome: Outcome, runs: Sequence[Run], free: Set[str], by: Measure
+    outcome: Outcome, runs: Sequence[Run], free: Sequence[str], by: Measure
 ) -> list[Run]:
     """Keep the runs with the best values of some settings."""
-    names = sorted(free)
     by_value: dict[Key, list[Run]] = {}
     for run in runs:
-        values = tuple(settings_of(run).get(name) for name in names)
+        values = tuple(settings_of(run).get(name) for name in free)
         by_value.setdefault(values, []).append(run)
     if any(run.stage == "final" for run in runs):  # these have what the sweep chose
         by_value = {
@@ -435,11 +289,8 @@ def _choose(
             if any(run.stage == "final" for run in same)
         }
     means = {values: tuned_mean(outcome, same, by) for values, same in by_value.items()}
-    means = {values: mean for values, mean in means.items() if not math.isnan(mean)}
-    if not means:
-        return []
-    best = max if by.more_is_better else min
-    return by_value[best(means, key=means.__getitem__)]
+    best = by.best(means)
+    return by_value[best] if best is not None else []
 
 
 def tuned_mean(
@@ -453,51 +304,48 @@ def tuned_mean(
     tuning = [run for run in runs if run.stage == "tuning"]
     if not tuning:
         return figure_at(outcome, runs, 1, by).mean
-    means = [_on_validation_set(outcome, x).mean for x in group(tuning).values()]
-    known = [mean for mean in means if not math.isnan(mean)]
-    best = max if outcome.measure.more_is_better else min
-    return best(known, default=math.nan)
+    groups = group(tuning).items()
+    means = {key: _on_validation_set(outcome, same).mean for key, same in groups}
+    best = outcome.measure.best(means)
+    return means[best] if best is not None else math.nan
 
 
 def _on_validation_set(outcome: Outcome, tuning: Sequence[Run]) -> Figure:
-    config, last = outcome.config, outcome.config["epochs"]
-    measure = measure_for(config, "validation")
-    lines = [line_at(run, last) for run in tuning if not run.stopped]
-    values = [measure.of(line) for line in lines if line is not None]
-    diverged = sum(bool(run.stopped) for run in tuning)
-    chance = measure.at_chance(classes(config))
-    return summarise([*values, *diverged * [chance]])._replace(diverged=diverged)
+    return figure_at(outcome, tuning, 1, measure_for(outcome.config, "validation"))
 
 
-def group_tried(
-    outcome: Outcome, tuning: Iterable[Run]
-) -> dict[str, dict[float, Figure]]:
-    """Summarise what counts on the validation set by what was tuned.
-
-    Args:
-      outcome: A sweep that tunes a setting.
-      tuning: Its runs that tune.
+def find_tried(outcome: Outcome) -> dict[str, dict[float, Figure]]:
+    """Summarise what each value of the tuned setting led to on the validation set.
 
     Returns:
-      By label and other settings, written, the figure of each value, rising. A run that
-      diverged counts as the chance level; values without a finished run are left out.
+      By label and other settings, in words, the figure of each value, rising. A run
+      that diverged counts as the chance level; values without a finished run are left
+      out.
     """
-    name = outcome.config["tune"]
+    tuning = [run for run in outcome.runs if run.stage == "tuning"]
     tried: dict[str, dict[float, Figure]] = {}
-    for (label, *pairs), runs in group(tuning).items():
-        settings = dict(pairs)
-        value = settings.pop(name)
-        figure = _on_validation_set(outcome, runs)
-        if figure.n:
-            key = write_key((label, *settings.items()))
-            tried.setdefault(key, {})[value] = figure
-    return {key: dict(sorted(figures.items())) for key, figures in tried.items()}
+    for label, by_value in group_by(tuning, outcome.config["tune"]).items():
+        for value, same in sorted(by_value.items()):
+            figure = _on_validation_set(outcome, same)
+            if figure.n:
+                tried.setdefault(label, {})[value] = figure
+    return tried
 
 
-def best_tried(outcome: Outcome, figures: Mapping[float, Figure]) -> float:
-    """Return the value with the best mean; of equally good ones the smallest."""
-    sign = 1 if outcome.measure.more_is_better else -1
-    return max(sorted(figures), key=lambda value: sign * figures[value].mean)
+def find_robustness(
+    outcome: Outcome,
+) -> dict[str, dict[float, tuple[Figure, Figure]]]:
+    """Return train and test accuracy by method and b0, see `group_by_b0`."""
+    return {
+        label: {
+            b0: (
+                figure_at(outcome, runs, 1, TRAIN_ACCURACY),
+                figure_at(outcome, runs, 1),
+            )
+            for b0, runs in points.items()
+        }
+        for label, points in group_by_b0(outcome).items()
+    }
 
 
 def with_baseline(outcome: Outcome) -> list[Run]:
@@ -518,50 +366,6 @@ def fixed(config: Mapping[str, Any]) -> dict[str, Any]:
     changes = parse_settings("recipe", config["recipe"])
     # What one optimizer has of its own, as adam:b2, is in the recipe of its runs.
     return {k: v for k, v in changes.items() if k != "weight_decay" and ":" not in k}
-
-
-def group_by_b0(outcome: Outcome) -> dict[str, dict[float, list[Run]]]:
-    """Group the runs of AdaGrad-Norm and of SGD with the steps 1/b0 by method and b0.
-
-    Args:
-      outcome: A sweep of AdaGrad-Norm over b0; that of SGD is its baseline.
-    """
-    runs = with_baseline(outcome)
-    runs = [*outcome.runs, *runs[: -len(outcome.runs)]]
-    methods: dict[str, dict[float, list[Run]]] = {}
-    for same in group(runs).values():
-        settings, label = same[0].settings, same[0].label
-        if "b0" in settings:
-            b0 = settings["b0"]
-        else:
-            b0 = 1 / settings["learning_rate"]
-            rate = "1/b0" if settings["schedule"] == "constant" else "1/(b0 √k)"
-            label = f"{label}, {rate}"
-        methods.setdefault(label, {})[float(f"{b0:g}")] = same
-    return {label: dict(sorted(points.items())) for label, points in methods.items()}
-
-
-def find_robustness(
-    outcome: Outcome,
-) -> dict[str, dict[float, tuple[Figure, Figure]]]:
-    """Find the accuracies on the training and the test set by method and b0.
-
-    Args:
-      outcome: See `group_by_b0`.
-    """
-
-    def figures(runs: Sequence[Run]) -> tuple[Figure, Figure]:
-        test = figure_at(outcome, runs, 1)
-        ends = at(runs, 1, outcome.config["epochs"])
-        train = [100 * line["train_accuracy"] for line in ends]
-        chance = 100 / classes(outcome.config)
-        train += test.diverged * [chance]
-        return summarise(train)._replace(diverged=test.diverged), test
-
-    return {
-        label: {b0: figures(runs) for b0, runs in points.items()}
-        for label, points in group_by_b0(outcome).items()
-    }
 
 
 def write_key(key: Key) -> str:

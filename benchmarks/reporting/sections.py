@@ -17,19 +17,13 @@ from benchmarks.reporting.plots import landscape as landscape_plots
 from benchmarks.reporting.plots import regret as regret_plots
 from benchmarks.reporting.plots import step_time as speed_drawings
 from benchmarks.reporting.results import Run
-from benchmarks.reporting.views import Plot, as_markdown
+from benchmarks.reporting.tables import as_markdown
+from benchmarks.reporting.views import Plot
 from benchmarks.run_files import RunFiles
 
 
 class Section(NamedTuple):
-    """What the report says of one folder of results.
-
-    Attributes:
-      name: Of the folder.
-      title: The heading.
-      text: Markdown.
-      plots: Images that were drawn, in the folder of the report.
-    """
+    """What the report says of one folder of results, and the plots it drew."""
 
     name: str
     title: str
@@ -39,10 +33,6 @@ class Section(NamedTuple):
 
 def describe(folder: Path, plots: Path) -> Section:
     """Describe a folder of results.
-
-    Args:
-      folder: As the command left it that wrote it.
-      plots: Where to draw.
 
     Raises:
       UsageError: If it cannot be read, naming it.
@@ -66,11 +56,7 @@ def _describe_training(files: RunFiles, plots: Path) -> Section:
 
 
 def describe_not_run(name: str) -> Section:
-    """Show the published figures of an experiment that has no results here.
-
-    Args:
-      name: One of the named experiments that has such figures.
-    """
+    """Show the published figures of an experiment that has no results here."""
     experiment = EXPERIMENTS[name]
     epochs = experiment.config.epochs
     quarters = [outcomes.epoch_at(k / 4, epochs) for k in (1, 2, 3, 4)]

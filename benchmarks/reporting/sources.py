@@ -2,7 +2,7 @@
 
 from rich.table import Table
 
-from benchmarks.reporting.views import as_markdown
+from benchmarks.reporting.tables import as_markdown
 
 # (name in the report, authors, year, title, where, what is used of it)
 _SOURCES = (

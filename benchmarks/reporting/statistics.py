@@ -25,12 +25,7 @@ _Name = TypeVar("_Name", bound=Hashable)
 
 
 class Region(NamedTuple):
-    """The differences for which a claim is true.
-
-    Attributes:
-      low: All lie above it.
-      high: All lie below it.
-    """
+    """The differences for which a claim is true: between two ends, exclusively."""
 
     low: float
     high: float
@@ -57,11 +52,7 @@ def region(relation: str, margin: float) -> Region:
 class Interval(NamedTuple):
     """A mean of paired differences and its t-interval.
 
-    Attributes:
-      mean: The mean; NaN without any pair.
-      low: The lower end; -inf with fewer than two pairs.
-      high: The upper end; inf with fewer than two pairs.
-      n: The number of pairs.
+    The mean is NaN without any pair; the ends are infinite with fewer than two.
     """
 
     mean: float
@@ -84,11 +75,7 @@ class Interval(NamedTuple):
 
 
 def interval(differences: Sequence[float], level: float = LEVEL) -> Interval:
-    """Compute the two-sided t-interval of the mean.
-
-    Args:
-      differences: One for each seed that both runs have.
-      level: How often the interval misses the mean of normal data.
+    """Compute the two-sided t-interval of the mean; `level` is how often it misses.
 
     >>> interval([1.0, 2.0, 3.0]).write()
     '+2.00 [-0.48, +4.48], n = 3'
@@ -128,12 +115,6 @@ def decide_family(
     Holm's procedure: the claims are taken in the order of their evidence, the first of
     m is decided by the interval of level 0.05/m, the next by 0.05/(m-1) and so on, up
     to the first that stays undecided; all after it are undecided too.
-
-    Args:
-      family: For each claim the differences and the region.
-
-    Returns:
-      For each claim HOLDS, FAILS or UNDECIDED.
     """
     verdicts = dict.fromkeys(family, UNDECIDED)
     levels = {name: critical_level(*claim) for name, claim in family.items()}
@@ -173,15 +154,8 @@ def simulate(
 ) -> dict[str, float]:
     """Simulate how often the rule says "better" and "worse" of two optimizers.
 
-    Args:
-      n: The number of seeds.
-      difference: The true mean difference, in standard deviations of the paired
-        differences, which are normal.
-      draws: How many experiments are simulated.
-      seed: Of the random numbers.
-
-    Returns:
-      The fractions of the draws in which better, and in which worse, holds.
+    The true mean difference is in standard deviations of the paired differences, which
+    are normal.
     """
     rng = np.random.default_rng(seed)
     pairs = rng.normal(difference, 1.0, (draws, n))

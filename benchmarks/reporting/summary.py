@@ -9,7 +9,7 @@ from benchmarks.experiments import CHANGES
 from benchmarks.reporting import claims, statistics
 from benchmarks.reporting.claims import Verdict
 from benchmarks.reporting.statistics import FAILS, HOLDS, NOT_RUN, UNDECIDED
-from benchmarks.reporting.views import as_markdown
+from benchmarks.reporting.tables import as_markdown, right
 
 _RULE = (
     "Two optimizers are compared seed by seed: runs with the same seed have the same "
@@ -28,12 +28,8 @@ _RULE = (
     "rules, and the margin of each experiment, are in [experiments](experiments)."
 )
 _WORDS = {HOLDS: "checked", FAILS: "violated"}
-_HOLD = ("hold", "do not hold", "are undecided")
-_PLURAL = {
-    claims.SEEDS: _HOLD,
-    claims.THEOREM: ("are checked", "are violated", "are undecided"),
-    claims.PACKAGE: _HOLD,
-}
+_PLURAL = {HOLDS: "hold", FAILS: "do not hold", UNDECIDED: "are undecided"}
+_OF_THEOREMS = _PLURAL | {HOLDS: "are checked", FAILS: "are violated"}
 
 
 def count(judged: Sequence[Verdict]) -> list[str]:
@@ -41,7 +37,7 @@ def count(judged: Sequence[Verdict]) -> list[str]:
     lines = []
     for kind in claims.KINDS:
         counts = Counter(row.verdict for row in judged if row.kind == kind)
-        words = dict(zip((HOLDS, FAILS, UNDECIDED), _PLURAL[kind], strict=True))
+        words = _OF_THEOREMS if kind == claims.THEOREM else _PLURAL
         known = ", ".join(
             f"{counts[verdict]} {word}" for verdict, word in words.items()
         )
@@ -80,11 +76,9 @@ def write_rules(judged: Sequence[Verdict]) -> list[str]:
 
 
 def _rates() -> Table:
-    table = Table("seeds")
     differences = (0.0, 0.5, 1.0, 2.0)
-    for difference in differences:
-        head = "equal" if not difference else f"{difference:g} apart"
-        table.add_column(head, justify="right")
+    heads = (f"{difference:g} apart" for difference in differences[1:])
+    table = Table("seeds", *right("equal", *heads))
     for n in (2, 3, 5, 8):
         cells = []
         for difference in differences:

@@ -1,12 +1,14 @@
-"""Tables of runs."""
+"""Tables, in Markdown too; those of sweeps, which the terminal shows."""
 
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rich.table import Table
+from markdown_it import MarkdownIt
+from rich.table import Column, Table
+from rich.text import Text
 
-from benchmarks.reporting.results import summarise
+from benchmarks.reporting.measures import summarise
 from benchmarks.settings import format_value
 
 
@@ -20,16 +22,17 @@ def sweep_table(
 
     Args:
       results: The lines of sweep.jsonl.
-      name: The sweep's.
-      labels: Of the optimizers, by name.
-      judged: What counts, as the lines name it after test or validation.
+      name: The name of the sweep.
+      labels: The optimizers' labels, by name.
+      judged: What counts, by the name behind test_ or validation_ in the lines.
     """
     unit, scale, places = _unit(judged)
-    table = Table(title=f"{name}: {judged}{unit} at the end, mean ± deviation")
-    settings = list(results[0]["settings"])
-    for heading in ("optimizer", *settings, "measured on", "seeds"):
-        table.add_column(heading, no_wrap=True)
-    table.add_column(judged, justify="right", no_wrap=True)
+    headings = ("optimizer", *results[0]["settings"], "measured on", "seeds")
+    table = Table(
+        *(Column(heading, no_wrap=True) for heading in headings),
+        *right(judged, no_wrap=True),
+        title=f"{name}: {judged}{unit} at the end, mean ± deviation",
+    )
 
     def kind(result: Mapping[str, Any]) -> tuple[Any, ...]:
         on = "validation" if f"validation_{judged}" in result else "test"
@@ -52,22 +55,19 @@ def sweep_table(
 def search_table(
     results: Sequence[Mapping[str, Any]], name: str, judged: str, sign: int
 ) -> Table:
-    """Tabulate the runs of a search, each optimizer's best first.
+    """Tabulate the runs of a search, each optimizer's best first; see `sweep_table`.
 
-    Args:
-      results: The lines of sweep.jsonl.
-      name: The sweep's.
-      judged: What counts, as the lines name it after test or validation.
-      sign: 1 if more of it is better, -1 if less is.
+    More of what counts is better if the sign is 1, less if it is -1.
     """
     on = "validation" if f"validation_{judged}" in results[0] else "test"
     unit, scale, places = _unit(judged)
-    table = Table(title=f"{name}: {judged}{unit} at the end, on the {on} set")
-    settings = list({key: None for result in results for key in result["settings"]})
-    for heading in ("run", *settings):
-        table.add_column(heading, no_wrap=True)
-    table.add_column(judged, justify="right", no_wrap=True)
-    optimizers = list({result["optimizer"]: None for result in results})
+    settings = list(dict.fromkeys(key for x in results for key in x["settings"]))
+    table = Table(
+        *(Column(heading, no_wrap=True) for heading in ("run", *settings)),
+        *right(judged, no_wrap=True),
+        title=f"{name}: {judged}{unit} at the end, on the {on} set",
+    )
+    optimizers = list(dict.fromkeys(result["optimizer"] for result in results))
 
     def order(result: Mapping[str, Any]) -> tuple[int, bool, float]:
         value = result[f"{on}_{judged}"]
@@ -90,3 +90,46 @@ def search_table(
 def _unit(judged: str) -> tuple[str, int, int]:
     """Return how a value is shown: its unit, what it is multiplied by, its places."""
     return (" in %", 100, 2) if judged == "accuracy" else ("", 1, 4)
+
+
+def right(*headings: str, no_wrap: bool = False) -> list[Column]:
+    """Make columns whose cells stand on the right."""
+    return [Column(head, justify="right", no_wrap=no_wrap) for head in headings]
+
+
+def as_markdown(table: Table) -> str:
+    r"""Write a table in Markdown.
+
+    Args:
+      table: As it would be printed.
+
+    >>> table = Table("p", "ratio")
+    >>> table.add_row("[bold]1/8[/bold]", "|x| = 1.3")
+    >>> print(as_markdown(table))
+    | p | ratio |
+    |---|---|
+    | **1/8** | \|x\| = 1.3 |
+    """
+    head = [str(column.header).replace("\n", " ") for column in table.columns]
+    body = zip(*(map(_as_cell, column.cells) for column in table.columns), strict=True)
+    aligned = [
+        "---:" if column.justify == "right" else "---" for column in table.columns
+    ]
+    lines = [f"| {' | '.join(head)} |", f"|{'|'.join(aligned)}|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row)} |" for row in body)])
+
+
+def as_html(markdown: str) -> str:
+    """Render Markdown with tables.
+
+    >>> print(as_html("**bold**"))
+    <p><strong>bold</strong></p>
+    """
+    return MarkdownIt("commonmark").enable("table").render(markdown)
+
+
+def _as_cell(content: object) -> str:
+    """Write Rich's markup as Markdown's, and what would end a cell otherwise."""
+    text = str(content).replace("[bold]", "**").replace("[/bold]", "**")
+    text = Text.from_markup(text).plain
+    return text.replace("\n", ", ").replace("|", "\\|")

@@ -22,7 +22,7 @@ class Finding(NamedTuple):
       claim: What is claimed.
       source: By whom.
       found: The figures here.
-      verdict: HOLDS, FAILS or UNDECIDED of benchmarks.reporting.statistics.
+      verdict: HOLDS, FAILS or UNDECIDED.
       theorem: Whether it is a theorem or a formula that a run can violate.
     """
 
@@ -34,11 +34,7 @@ class Finding(NamedTuple):
 
 
 def fitted_errors(lines: Records, maximum: bool) -> dict[float, list[list[Any]]]:
-    """Collect the test errors of least-squares.
-
-    Args:
-      lines: The records.
-      maximum: Whether those with the running maximum or those without.
+    """Collect the test errors of least-squares, with the running maximum or without.
 
     Returns:
       For each p a list over the draws of lists over the learning rates; None where the
@@ -185,7 +181,7 @@ def _as_array(rows: Sequence[Sequence[float | None]]) -> np.ndarray:
 
 
 def slopes(cells: Mapping[Any, Cell], keys: Sequence[Any], at: int) -> np.ndarray:
-    """Fit log ‖∇f‖² against the logarithm of one element of the keys.
+    """Fit log ‖∇f‖² against the logarithm of one element of the cells' keys.
 
     Args:
       cells: See `best_cells`.

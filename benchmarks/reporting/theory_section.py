@@ -3,21 +3,14 @@
 from pathlib import Path
 
 from benchmarks.reporting.plots import theory as drawings
-from benchmarks.reporting.views import Plot, as_markdown, write_plot
+from benchmarks.reporting.tables import as_markdown
+from benchmarks.reporting.views import Plot, write_plot
 from benchmarks.run_files import RunFiles
 from benchmarks.theory.plans import PLANS
 
 
 def describe(files: RunFiles, plots: Path) -> str:
-    """Write what each study asks, found and looks like; draw the plots.
-
-    Args:
-      files: Those that the command left.
-      plots: Where to draw; a folder beside the report.
-
-    Returns:
-      Markdown, with links to the plots.
-    """
+    """Write what each study asks, found and looks like; draw the plots."""
     parts = [
         "Problems made for the purpose, on which formulas and theorems of the sources "
         "can be measured. They show that a claim can be met, or missed; they prove no "

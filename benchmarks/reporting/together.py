@@ -3,24 +3,16 @@
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.reporting import results as outcomes
-from benchmarks.reporting.results import Line, Measure, write_key
+from benchmarks.reporting.measures import Line, Measure, measure_for
 
 
 class Together(NamedTuple):
-    """The runs of several folders.
-
-    Attributes:
-      runs: For each label its runs; each with the records of its epochs.
-      epochs: The length of the longest.
-      title: What was trained.
-      measure: What they are judged by.
-      stopped: A sentence for each run that ended early.
-    """
+    """The runs of several folders, by label; each with the records of its epochs."""
 
     runs: dict[str, list[Sequence[Line]]]
     epochs: int
@@ -30,18 +22,20 @@ class Together(NamedTuple):
 
 
 def gather(folders: Sequence[Path]) -> Together:
-    """Read the runs of several folders.
+    """Read the runs of several folders; of a sweep that tunes, its finals.
 
-    Args:
-      folders: Of `train` or of `sweep`, as the command or `run_files.publish` left
-        them. A label that is in several of them is followed by the folder. Of a sweep
-        that tunes, its finals.
+    A label that is in several of them is followed by the folder.
 
     Raises:
-      UsageError: If one holds no runs, or they are not judged by the same.
+      UsageError: If a folder holds no runs, or they are not judged by the same measure.
     """
     read = [_read(folder) for folder in folders]
-    measures = [_measure(outcome.config) for outcome in read]
+    measures = [
+        measure_for(
+            outcome.config, "validation" if outcome.config.get("validate") else "test"
+        )
+        for outcome in read
+    ]
     for outcome, measure in zip(read, measures, strict=True):
         if measure.name != measures[0].name:
             raise UsageError(
@@ -49,14 +43,13 @@ def gather(folders: Sequence[Path]) -> Together:
                 f"by {measure.name}; compare runs that are judged alike."
             )
     groups = [
-        outcomes.group(run for run in outcome.runs if run.stage != "tuning")
+        outcomes.group_by_label(run for run in outcome.runs if run.stage != "tuning")
         for outcome in read
     ]
-    counts = Counter(write_key(key) for group in groups for key in group)
+    counts = Counter(label for group in groups for label in group)
     runs: dict[str, list[Sequence[Line]]] = {}
     for outcome, group in zip(read, groups, strict=True):
-        for key, same in group.items():
-            label = write_key(key)
+        for label, same in group.items():
             if counts[label] > 1:
                 label = f"{label} ({outcome.folder.resolve().name})"
             runs.setdefault(label, []).extend(run.lines for run in same)
@@ -86,8 +79,3 @@ def _read(folder: Path) -> outcomes.Outcome:
     if not outcome.runs:
         raise UsageError(f"{folder} has no run with records yet; let it continue.")
     return outcome
-
-
-def _measure(config: Any) -> Measure:
-    evaluated = "validation" if config.get("validate") else "test"
-    return outcomes.measure_for(config, evaluated)

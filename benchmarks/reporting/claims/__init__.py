@@ -32,13 +32,6 @@ _JUDGES: tuple[Callable[[Path], Iterable[Verdict]], ...] = (
 
 
 def judge(results: Path) -> list[Verdict]:
-    """Judge every claim.
-
-    Args:
-      results: A folder with a folder for each experiment.
-
-    Returns:
-      The rows, by kind; those of experiments without results are not run.
-    """
+    """Judge every claim, by the rule of its kind; the rows are sorted by kind."""
     rows = [row for judge_some in _JUDGES for row in judge_some(results)]
     return sorted(rows, key=lambda row: KINDS.index(row.kind))

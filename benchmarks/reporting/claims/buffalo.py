@@ -1,5 +1,6 @@
 """Claims of Buffalo's slides that join several comparisons."""
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from benchmarks.reporting.claims import quantities
 from benchmarks.reporting.claims.paired import conclude, pair, sample
 from benchmarks.reporting.claims.quantities import Quantity
 from benchmarks.reporting.claims.verdict import Verdict
-from benchmarks.reporting.results import Measure, Outcome, Run
+from benchmarks.reporting.measures import ACCURACY, TRAIN_LOSS, Measure, summarise
+from benchmarks.reporting.results import Outcome, Run
 from benchmarks.reporting.statistics import (
     FAILS,
     HOLDS,
@@ -22,7 +24,6 @@ from benchmarks.reporting.statistics import (
 )
 
 _NETWORKS = {"logistic": "logistic regression", "mlp": "two layers"}
-_LOSS, _ACCURACY = outcomes.TRAIN_LOSS, outcomes.ACCURACY
 
 
 def judge_lbfgs(results: Path) -> Iterator[Verdict]:
@@ -34,14 +35,14 @@ def judge_lbfgs(results: Path) -> Iterator[Verdict]:
     than the margin on both networks. Best is what is best by the quantity compared.
     """
     rates = "learning_rate=best schedule=best"
-    loss = region("better", 0.0)
+    loss, bad = region("better", 0.0), Region(-math.inf, -0.5)
     yield _judge_all(
         results,
         "L-BFGS works very well in full batch: a lower train loss after 60 steps than "
         "AdaGrad-Norm and SGD at their best",
         "lbfgs-full-batch",
         [
-            (name, f"b0-{name}-batch{entry}", quantities.LAST_LOSS, _LOSS, loss)
+            (name, f"b0-{name}-batch{entry}", quantities.LAST_LOSS, TRAIN_LOSS, loss)
             for name in _NETWORKS
             for entry in ("/adagrad-norm b0=best", f"-sgd/sgd {rates}")
         ],
@@ -52,13 +53,7 @@ def judge_lbfgs(results: Path) -> Iterator[Verdict]:
         "points below SGD's best",
         "lbfgs-mini-batch",
         [
-            (
-                name,
-                f"b0-{name}-sgd/sgd {rates}",
-                quantities.END,
-                _ACCURACY,
-                Region(float("-inf"), -0.5),
-            )
+            (name, f"b0-{name}-sgd/sgd {rates}", quantities.END, ACCURACY, bad)
             for name in _NETWORKS
         ],
     )
@@ -124,14 +119,7 @@ def judge_initializers(results: Path) -> Iterator[Verdict]:
     claim = "The initial weights decide whether training converges at all"
     outcome, runs = outcomes.find(results, "initializers/momentum")
     if outcome is None or not runs:
-        yield Verdict(
-            claim,
-            BUFFALO,
-            "not run",
-            NOT_RUN,
-            experiment="initializers",
-            scale="MNIST",
-        )
+        yield Verdict(claim, BUFFALO, experiment="initializers", scale="MNIST")
         return
     accuracies: dict[float, dict[str, list[float]]] = {}
     for same in outcomes.group(runs).values():
@@ -150,7 +138,7 @@ def judge_initializers(results: Path) -> Iterator[Verdict]:
         BUFFALO,
         "; ".join(
             f"learning rate {rate:g}: "
-            + ", ".join(f"{x} {outcomes.summarise(v)}" for x, v in by_name.items())
+            + ", ".join(f"{x} {summarise(v)}" for x, v in by_name.items())
             for rate, by_name in sorted(accuracies.items())
         )
         + ", in % of the test images",

@@ -8,6 +8,7 @@ from benchmarks.experiments import EXPERIMENTS, Comparison, Experiment
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims.quantities import QUANTITIES, Config, Quantity
 from benchmarks.reporting.claims.verdict import Verdict
+from benchmarks.reporting.measures import TRAIN_LOSS, summarise
 from benchmarks.reporting.results import Outcome, Run
 from benchmarks.reporting.statistics import (
     FAILS,
@@ -39,7 +40,7 @@ class Sample(NamedTuple):
     """A quantity of one optimizer, by seed.
 
     Attributes:
-      label: Whose.
+      label: The optimizer and its settings.
       values: By seed.
       diverged: How many are the chance level, because the run diverged.
     """
@@ -51,7 +52,7 @@ class Sample(NamedTuple):
     def write(self, quantity: Quantity) -> str:
         """Write the label and the mean over the seeds."""
         shown = [quantity.shown(x) for x in self.values.values()]
-        figure = outcomes.summarise(shown)._replace(diverged=self.diverged)
+        figure = summarise(shown)._replace(diverged=self.diverged)
         return f"{self.label} {figure.write(quantity.places)}"
 
 
@@ -76,15 +77,7 @@ def pair(first: Sample, second: Sample, quantity: Quantity) -> list[float]:
 
 
 def judge_comparisons(results: Path, rows: Sequence[Comparison]) -> list[Verdict]:
-    """Judge claims about two optimizers.
-
-    Args:
-      results: A folder with a folder for each experiment.
-      rows: The claims.
-
-    Returns:
-      The verdicts, in the order of the rows.
-    """
+    """Judge claims about two optimizers, in their order."""
     measured = [_measure(results, row) for row in rows]
     families: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
@@ -111,7 +104,7 @@ def judge_comparisons(results: Path, rows: Sequence[Comparison]) -> list[Verdict
 def _measure(results: Path, row: Comparison) -> tuple[Sample, Sample] | None:
     """Read what a row compares, if it was run."""
     quantity = quantity_of(row)
-    by = outcomes.TRAIN_LOSS if row.by_train_loss else None
+    by = TRAIN_LOSS if row.by_train_loss else None
     outcome, first = outcomes.find(results, row.first, by)
     other, second = outcomes.find(results, row.second or row.first, by)
     if not first or not second or outcome is None or other is None:

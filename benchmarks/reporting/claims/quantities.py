@@ -9,9 +9,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from benchmarks.reporting import results as outcomes
+from benchmarks.reporting.measures import Line, classes
 from benchmarks.reporting.results import Run
 
 Config = Mapping[str, Any]
+Read = Callable[[Run, Config], float | None]
 
 
 class Quantity(NamedTuple):
@@ -22,16 +24,16 @@ class Quantity(NamedTuple):
       unit: Of the differences.
       of: Reads it from a run that came far enough; None if it did not. A run that
         diverged counts as the chance level, where there is one.
-      both: Reads it from two runs with the same seed, if it depends on both.
-      more_is_better: Whether a larger value is a better one.
+      more_is_better: Whether a larger value is better.
       margin: The largest difference that does not matter; None: that of the experiment.
       shown: Turns the compared value into the one to show.
+      both: Reads it from two runs with the same seed, if it depends on both.
       places: Decimals to show.
     """
 
     name: str
     unit: str
-    of: Callable[[Run, Config], float | None] = lambda run, config: None
+    of: Read = lambda run, config: None
     more_is_better: bool = True
     margin: float | None = None
     shown: Callable[[float], float] = float
@@ -52,66 +54,57 @@ def _read(
     return chance if run.stopped else None
 
 
-def _chance(config: Config) -> int:
-    return outcomes.classes(config)
-
-
-def _accuracy(share: float, window: int) -> Callable[[Run, Config], float | None]:
+def _accuracy(share: float, window: int) -> Read:
     def of(run: Run, config: Config) -> float | None:
         last = outcomes.epoch_at(share, config["epochs"])
         epochs = range(max(1, last - window + 1), last + 1)
-        value = _read("test_accuracy", run, epochs, 1 / _chance(config))
+        value = _read("test_accuracy", run, epochs, 1 / classes(config))
         return None if value is None else 100 * value
 
     return of
 
 
-def _log_perplexity(run: Run, config: Config) -> float | None:
-    value = _read("test_loss", run, [config["epochs"]], math.log(_chance(config)))
-    return None if value is None else 100 * value
+def _loss(name: str, share: float, change: Callable[[float], float] = float) -> Read:
+    def of(run: Run, config: Config) -> float | None:
+        epoch = outcomes.epoch_at(share, config["epochs"])
+        value = _read(name, run, [epoch], math.log(classes(config)))
+        return None if value is None else change(value)
+
+    return of
 
 
-def _early_loss(run: Run, config: Config) -> float | None:
-    early = outcomes.epoch_at(1 / 4, config["epochs"])
-    return _read("train_loss", run, [early], math.log(_chance(config)))
+def _log(value: float | None) -> float | None:
+    return 100 * math.log(value) if value else None
+
+
+def _last(run: Run, config: Config) -> Mapping[str, Any]:
+    """Return the record of the last epoch, empty if the run ended before."""
+    return outcomes.line_at(run, config["epochs"]) or {}
+
+
+def _rise_since(first: Line | None, last: Line) -> float | None:
+    if first is None or not last:
+        return None
+    return 100 * (last["test_accuracy"] - first["test_accuracy"])
 
 
 def _gain(run: Run, config: Config) -> float | None:
     before = outcomes.epoch_at(config["milestones"][0], config["epochs"])
-    first, last = (outcomes.line_at(run, x) for x in (before, config["epochs"]))
-    if first is None or last is None:
-        return None
-    return 100 * (last["test_accuracy"] - first["test_accuracy"])
-
-
-def _fitted(run: Run, config: Config) -> float | None:
-    last = outcomes.line_at(run, config["epochs"])
-    reached = last is not None and last.get("final_train_accuracy", 0) > 0.99
-    return LAST_FIVE.of(run, config) if reached else None
-
-
-def _last_loss(run: Run, config: Config) -> float | None:
-    last = config["epochs"]
-    return _read("train_loss", run, [last], math.log(_chance(config)))
-
-
-def _log_loss(run: Run, config: Config) -> float | None:
-    loss = _last_loss(run, config)
-    return 100 * math.log(loss) if loss else None
-
-
-def _log_distance(run: Run, config: Config) -> float | None:
-    last = outcomes.line_at(run, config["epochs"])
-    distance = last.get("distance_from_start") if last else None
-    return 100 * math.log(distance) if distance else None
+    return _rise_since(outcomes.line_at(run, before), _last(run, config))
 
 
 def _fall_after_0(run: Run, config: Config) -> float | None:
-    last = outcomes.line_at(run, config["epochs"])
     first = next((x for x in run.lines if x["train_accuracy"] == 1), None)
-    if first is None or last is None:
-        return None
-    return 100 * (last["test_accuracy"] - first["test_accuracy"])
+    return _rise_since(first, _last(run, config))
+
+
+def _fitted(run: Run, config: Config) -> float | None:
+    reached = _last(run, config).get("final_train_accuracy", 0) > 0.99
+    return LAST_FIVE.of(run, config) if reached else None
+
+
+def _spread(run: Run, config: Config) -> float | None:
+    return next(iter(outcomes.decades([_last(run, config)])), None)
 
 
 def _accuracy_at_equal_loss(
@@ -153,9 +146,11 @@ def _epochs_to_90(
     return float(a), float(b)
 
 
-def _spread(run: Run, config: Config) -> float | None:
-    last = outcomes.line_at(run, config["epochs"])
-    return next(iter(outcomes.decades([last])), None) if last else None
+_RATIO = "% (100 ln of the ratio)"
+
+
+def _exp(value: float) -> float:
+    return math.exp(value / 100)
 
 
 END = Quantity("test accuracy at the end", "points", _accuracy(1, 1))
@@ -166,35 +161,38 @@ QUARTER_FIVE = Quantity(
 )
 # Loss is the logarithm of perplexity: its margin is that of 1 % of perplexity.
 EARLY_LOSS = Quantity(
-    "train loss after a quarter", "nats", _early_loss, False, margin=0.01, places=3
+    "train loss after a quarter",
+    "nats",
+    _loss("train_loss", 1 / 4),
+    more_is_better=False,
+    margin=0.01,
+    places=3,
 )
+LAST_LOSS = EARLY_LOSS._replace(name="train loss at the end", of=_loss("train_loss", 1))
 PERPLEXITY = Quantity(
     "test perplexity at the end",
-    "% (100 ln of the ratio)",
-    _log_perplexity,
-    False,
-    shown=lambda x: math.exp(x / 100),
+    _RATIO,
+    _loss("test_loss", 1, lambda loss: 100 * loss),
+    more_is_better=False,
+    shown=_exp,
 )
 LOG_LOSS = Quantity(
     "train loss of the last epoch",
-    "% (100 ln of the ratio)",
-    _log_loss,
-    False,
-    shown=lambda x: math.exp(x / 100),
+    _RATIO,
+    lambda run, config: _log(LAST_LOSS.of(run, config)),
+    more_is_better=False,
+    shown=_exp,
     places=3,
-)
-GAIN = Quantity("accuracy gained after the first decay", "points", _gain)
-FITTED = Quantity("test accuracy, last five epochs", "points", _fitted)
-LAST_LOSS = Quantity(
-    "train loss at the end", "nats", _last_loss, False, margin=0.01, places=3
 )
 DISTANCE = Quantity(
     "distance from the initial weights",
-    "% (100 ln of the ratio)",
-    _log_distance,
+    _RATIO,
+    lambda run, config: _log(_last(run, config).get("distance_from_start")),
     margin=10.0,
-    shown=lambda x: math.exp(x / 100),
+    shown=_exp,
 )
+GAIN = Quantity("accuracy gained after the first decay", "points", _gain)
+FITTED = Quantity("test accuracy, last five epochs", "points", _fitted)
 FALL_AFTER_0 = Quantity("fall of the test error", "points", _fall_after_0)
 EQUAL_LOSS = Quantity(
     "test accuracy at equal train loss", "points", both=_accuracy_at_equal_loss

@@ -8,11 +8,11 @@ from benchmarks import run_files
 from benchmarks.experiments.types import OXFORD, SOUTHAMPTON
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims.verdict import Verdict
+from benchmarks.reporting.measures import classes
 from benchmarks.reporting.results import Outcome, Run
 from benchmarks.reporting.statistics import (
     FAILS,
     HOLDS,
-    NOT_RUN,
     UNDECIDED,
     decide_family,
     falls,
@@ -37,9 +37,7 @@ def judge_p_and_rate(results: Path) -> Iterator[Verdict]:
             tuning = [run for run in outcome.runs if run.stage == "tuning"]
             runs = [run for run in tuning if "p" in outcomes.settings_of(run)] or runs
         if outcome is None or not runs:
-            yield Verdict(
-                _RATE, SOUTHAMPTON, "not run", NOT_RUN, experiment=name, scale=scale
-            )
+            yield Verdict(_RATE, SOUTHAMPTON, experiment=name, scale=scale)
             continue
         rates = {outcomes.settings_of(run)["learning_rate"] for run in runs}
         best = {
@@ -75,13 +73,9 @@ def _best_rates(outcome: Outcome, runs: Sequence[Run]) -> dict[float, float]:
     for same in outcomes.group(runs).values():
         point = outcomes.settings_of(same[0])
         mean = outcomes.tuned_mean(outcome, same)
-        if not math.isnan(mean):
-            means.setdefault(point["p"], {})[point["learning_rate"]] = mean
-    best = max if outcome.measure.more_is_better else min
-    return {
-        p: best(by_rate, key=by_rate.__getitem__)
-        for p, by_rate in sorted(means.items())
-    }
+        means.setdefault(point["p"], {})[point["learning_rate"]] = mean
+    best = {p: outcome.measure.best(by_rate) for p, by_rate in sorted(means.items())}
+    return {p: rate for p, rate in best.items() if rate is not None}
 
 
 # How much of what can be learned a run must learn to count.
@@ -106,14 +100,7 @@ def judge_robustness(results: Path) -> Iterator[Verdict]:
         for label, step in zip(others, ("1/b0", "1/(b0 √k)"), strict=False):
             claim = f"AdaGrad-Norm trains over more decades of b0 than SGD with {step}"
             if outcome is None or not own or label not in methods:
-                yield Verdict(
-                    claim,
-                    OXFORD,
-                    "not run",
-                    NOT_RUN,
-                    experiment=folder.name,
-                    scale=name,
-                )
+                yield Verdict(claim, OXFORD, experiment=folder.name, scale=name)
                 continue
             yield _judge_b0(outcome, claim, own, methods[label], methods, name)
 
@@ -184,7 +171,7 @@ def _losses(outcome: Outcome, points: Points, seed: int | None = None) -> list[f
 def _count(
     outcome: Outcome, seed: int, share: float, own: Points, everything: Sequence[Points]
 ) -> int:
-    guess = math.log(outcomes.classes(outcome.config))
+    guess = math.log(classes(outcome.config))
     best = min(min(_losses(outcome, points, seed)) for points in everything)
     most = guess - share * (guess - best)
     return sum(loss <= most for loss in _losses(outcome, own, seed))

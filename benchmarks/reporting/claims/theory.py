@@ -6,19 +6,13 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import run_files
-from benchmarks.experiments.types import (
-    BUFFALO,
-    GU,
-    PACKAGE,
-    SEEDS,
-    THEOREM,
-)
+from benchmarks.experiments.types import BUFFALO, GU, PACKAGE, SEEDS, THEOREM
+from benchmarks.reporting.claims.paired import conclude
 from benchmarks.reporting.claims.verdict import Verdict
 from benchmarks.reporting.statistics import (
     FAILS,
     HOLDS,
     NOT_RUN,
-    UNDECIDED,
     decide,
     interval,
     region,
@@ -34,9 +28,7 @@ _GAMES = ("linear", "sparse", "breast-cancer", "digits")
 def judge_theory(results: Path) -> Iterator[Verdict]:
     """Judge the claims that the `regret` command has records for."""
     files = run_files.find(results, "regret")
-    rows: tuple[
-        tuple[str, str, str, bool, Callable[[RunFiles], tuple[str, str] | None]], ...
-    ] = (
+    rows: tuple[tuple[str, str, str, bool, Find], ...] = (
         (
             "Padam's regret stays below the sum in its theorem's proof, at every rate",
             f"{GU}, theorem 1",
@@ -173,7 +165,7 @@ def _against_descent(files: RunFiles | None, game: str) -> Iterator[Verdict]:
             if ("sgd", 0.0, seed) in regret
         ]
         if not pairs:
-            yield Verdict(claim, GU, "not run", NOT_RUN, experiment="regret", unit=unit)
+            yield Verdict(claim, GU, experiment="regret", unit=unit)
             continue
         ends = interval([100 * math.log(sgd / padam) for padam, sgd in pairs])
         means = [sum(x) / len(x) for x in zip(*pairs, strict=True)]
@@ -208,7 +200,7 @@ def judge_surfaces(results: Path) -> Iterator[Verdict]:
     for name in sorted(files.config["surfaces"]) if files else ():
         losses = {
             line["optimizer"]: line["final_losses"]
-            for line in (files.lines(name) if files else ())
+            for line in files.lines(name)
             if line["chosen"]
         }
         if not {"momentum", "nesterov"} <= losses.keys():
@@ -216,16 +208,12 @@ def judge_surfaces(results: Path) -> Iterator[Verdict]:
         answer, text = _nesterov(losses["momentum"], losses["nesterov"])
         answers.append(answer)
         texts.append(f"{name} {text}")
-    verdict = NOT_RUN
-    if answers:
-        verdict = next((x for x in (FAILS, UNDECIDED) if x in answers), HOLDS)
+    found = "loss at the end with momentum, with Nesterov's: " + "; ".join(texts)
     yield Verdict(
         claim,
         BUFFALO,
-        "loss at the end with momentum, with Nesterov's: " + "; ".join(texts)
-        if texts
-        else "not run",
-        verdict,
+        found if texts else "not run",
+        conclude(answers),
         experiment="landscape",
         after_results=True,
     )

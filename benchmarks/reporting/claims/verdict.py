@@ -3,7 +3,7 @@
 from typing import NamedTuple
 
 from benchmarks.experiments.types import SEEDS
-from benchmarks.reporting.statistics import Interval, Region
+from benchmarks.reporting.statistics import NOT_RUN, Interval, Region
 
 
 class Verdict(NamedTuple):
@@ -25,8 +25,8 @@ class Verdict(NamedTuple):
 
     claim: str
     source: str
-    found: str
-    verdict: str
+    found: str = "not run"
+    verdict: str = NOT_RUN
     kind: str = SEEDS
     experiment: str = ""
     scale: str = ""

@@ -1,7 +1,7 @@
 """Tables and curves of training runs."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,9 +9,10 @@ from matplotlib import pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks.reporting import results as outcomes
+from benchmarks.reporting.measures import ACCURACY, Line, Measure, summarise
 from benchmarks.reporting.plots.style import (
     mark_diverged,
     mark_milestones,
@@ -20,113 +21,85 @@ from benchmarks.reporting.plots.style import (
     styles,
     tidy,
 )
+from benchmarks.reporting.tables import right
 
 # For each label its runs, one for each seed; each with the records of its epochs.
-Runs = Mapping[str, Sequence[Sequence[Mapping[str, Any]]]]
+Runs = Mapping[str, Sequence[Sequence[Line]]]
 
 
 def table(
     runs: Runs,
     epochs: int,
     title: str,
-    measure: outcomes.Measure = outcomes.ACCURACY,
+    measure: Measure = ACCURACY,
     *,
     timed: bool = True,
 ) -> Table:
     """Tabulate the runs as the paper does: what counts at four points of the training.
 
-    Args:
-      runs: For each label its runs.
-      epochs: The length of a whole run.
-      title: The title.
-      measure: What counts.
-      timed: Whether the last column is the time of an epoch, else the train accuracy.
-
-    Returns:
-      A table of means over the seeds and, of several, sample deviations, after the
-      last epochs that end within each quarter; where a run ended earlier it has a dash.
+    The points are the last epochs that end within each quarter; where a run ended
+    earlier there is a dash. The last column is the time of an epoch if `timed`, else
+    the train accuracy.
     """
     # In a short run, quarters share an epoch.
     quarters = sorted({outcomes.epoch_at(share / 4, epochs) for share in (1, 2, 3, 4)})
     seeds = max(map(len, runs.values()))
     spread = f", mean ± deviation of {seeds} seeds" if seeds > 1 else ""
+    headings = ("train\nloss", *(f"epoch\n{epoch}" for epoch in quarters))
+    last = "s/epoch" if timed else "train\naccuracy"
     result = Table(
+        Column("optimizer", overflow="fold"),
+        *right(*headings, last, no_wrap=True),
         title=f"{title}: {measure.name} after an epoch{spread}",
         box=box.SIMPLE_HEAD,
     )
-    result.add_column("optimizer", overflow="fold")
-    result.add_column("train\nloss", justify="right", no_wrap=True)
-    for epoch in quarters:
-        result.add_column(f"epoch\n{epoch}", justify="right", no_wrap=True)
-    last = "s/epoch" if timed else "train\naccuracy"
-    result.add_column(last, justify="right", no_wrap=True)
     for label, seeds in runs.items():
         losses = [lines[-1]["train_loss"] for lines in seeds if lines]
-        seconds = [line["seconds"] for lines in seeds for line in lines]
-        values = [[measure.of(line) for line in _at(seeds, e)] for e in quarters]
-        complete = len(seeds)
-        ends = [] if timed else _at(seeds, epochs)
-        train = [outcomes.train_accuracy(line) for line in ends]
-        result.add_row(
-            label,
-            f"{statistics.fmean(losses):.4f}" if losses else "-",
-            *(_mean(figures, complete) for figures in values),
-            _mean(train, complete) if not timed else _write_seconds(seconds),
-        )
+        figures = [_mean(seeds, epoch, measure.of) for epoch in quarters]
+        if timed:
+            seconds = [line["seconds"] for lines in seeds for line in lines]
+            end = f"{statistics.fmean(seconds):.2f}" if seconds else "-"
+        else:
+            end = _mean(seeds, epochs, outcomes.train_accuracy)
+        loss = f"{statistics.fmean(losses):.4f}" if losses else "-"
+        result.add_row(label, loss, *figures, end)
     return result
 
 
-def _at(
-    seeds: Sequence[Sequence[Mapping[str, Any]]], epoch: int
-) -> list[Mapping[str, Any]]:
+def _at(seeds: Sequence[Sequence[Line]], epoch: int) -> list[Line]:
     return [line for lines in seeds for line in lines if line["epoch"] == epoch]
 
 
-def _write_seconds(seconds: Sequence[float]) -> str:
-    return f"{statistics.fmean(seconds):.2f}" if seconds else "-"
-
-
-def _mean(values: Sequence[float], wanted: int) -> str:
-    return str(outcomes.summarise(values)) if len(values) == wanted else "-"
+def _mean(
+    seeds: Sequence[Sequence[Line]], epoch: int, of: Callable[[Line], float]
+) -> str:
+    """Write the mean after an epoch, if all seeds came that far."""
+    values = [of(line) for line in _at(seeds, epoch)]
+    return str(summarise(values)) if len(values) == len(seeds) else "-"
 
 
 def draw_curves(
     runs: Runs,
     path: Path,
     title: str,
-    measure: outcomes.Measure = outcomes.ACCURACY,
+    measure: Measure = ACCURACY,
     milestones: Sequence[float] = (),
 ) -> None:
-    """Draw the paper's two panels to a file: see `make_figure`.
-
-    Args:
-      runs: For each label its runs.
-      path: The file to write.
-      title: The title.
-      measure: What the second panel shows the error of.
-      milestones: The epochs at which the learning rate is divided.
-    """
+    """Draw the paper's two panels to a file: see `make_figure`."""
     save(make_figure(runs, title, measure, milestones), path)
 
 
 def make_figure(
     runs: Runs,
     title: str,
-    measure: outcomes.Measure = outcomes.ACCURACY,
+    measure: Measure = ACCURACY,
     milestones: Sequence[float] = (),
 ) -> Figure:
     """Draw the paper's two panels: train loss and test error against epochs.
 
-    Args:
-      runs: For each label its runs. The line is the mean over the seeds, the band
-        around it reaches from the smallest to the largest. Both end where a run has
-        diverged, with a cross below.
-      title: The title.
-      measure: What the second panel shows the error of.
-      milestones: The epochs at which the learning rate is divided.
-
-    Returns:
-      The figure, which pyplot does not hold any more.
+    Lines are means over the seeds, bands reach from the smallest to the largest. Both
+    end where a run has diverged, with a cross below. Milestones are the epochs at which
+    the learning rate is divided. Pyplot does not hold the figure any more.
     """
     figure, (loss, error) = plt.subplots(1, 2, figsize=(11, 4.5), layout="constrained")
     looks = styles(runs)
@@ -156,8 +129,8 @@ def make_figure(
     error.set(xlabel="epoch", ylabel=measure.error)
     if settled:
         error.set_ylim(_limits(settled))
+    tidy(loss, error)
     for axes in (loss, error):
-        tidy(axes)
         mark_milestones(axes, milestones)
         axes.xaxis.get_major_locator().set_params(integer=True)
     place_legend(figure, loss)

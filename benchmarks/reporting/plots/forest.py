@@ -33,12 +33,7 @@ def claims_drawn(judged: Sequence[Verdict]) -> dict[str, dict[str, list[Verdict]
 
 
 def draw_forest(judged: Sequence[Verdict], path: Path) -> None:
-    """Draw the intervals; nothing if no claim has one.
-
-    Args:
-      judged: The rows of the table of claims.
-      path: The PNG to write.
-    """
+    """Draw the intervals; nothing if no claim has one."""
     drawn = claims_drawn(judged)
     if not drawn:
         return
@@ -64,7 +59,6 @@ def draw_forest(judged: Sequence[Verdict], path: Path) -> None:
     keys.append(Patch(color="#2ca25f", alpha=0.16, label="where the claim is true"))
     figure.legend(handles=keys, loc="outside upper center", ncols=5, frameon=False)
     save(figure, path, dpi=110)
-    plt.close(figure)
 
 
 def _color(i: int) -> str:

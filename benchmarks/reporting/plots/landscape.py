@@ -7,31 +7,27 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 from matplotlib.animation import PillowWriter
-from matplotlib.lines import Line2D
 from rich.table import Table
 
 from benchmarks.landscape.surfaces import Panel
-from benchmarks.reporting.plots.style import save, styles, tidy
+from benchmarks.reporting.plots.style import explain, save, styles, tidy
+from benchmarks.reporting.tables import right
 
 Records = Sequence[Mapping[str, Any]]
 
+_POINTS = {
+    "start": {"color": "black", "marker": "s", "linestyle": ""},
+    "minimum": {"color": "black", "marker": "*", "linestyle": ""},
+}
 _HEAD = {"marker": "o", "markersize": 6.5, "markeredgecolor": "white"}
 
 
 def landscape_table(lines: Mapping[str, Records]) -> Table:
-    """Tabulate the final losses and the learning rates that led there.
-
-    Args:
-      lines: Records of `compare` for each surface.
-
-    Returns:
-      A table: a column for each surface, the mean over its seeds and the rate.
-    """
-    table = Table(title="final loss above the minimum, and the learning rate")
-    table.add_column("optimizer")
+    """Tabulate the mean final losses, and the learning rates that led there."""
+    title = "final loss above the minimum, and the learning rate"
+    table = Table("optimizer", *right(*lines), title=title)
     cells: dict[str, list[str]] = {}
-    for name, found in lines.items():
-        table.add_column(name, justify="right")
+    for found in lines.values():
         for label in dict.fromkeys(line["label"] for line in found):
             cells.setdefault(label, [])
         chosen = {line["label"]: line for line in _chosen(found)}
@@ -53,13 +49,7 @@ def _write_loss(loss: float) -> str:
 def draw_landscapes(
     panels: Mapping[str, Panel], lines: Mapping[str, Records], path: Path
 ) -> None:
-    """Draw each surface with the trajectories, and below it the losses.
-
-    Args:
-      panels: The surfaces.
-      lines: Records of `compare` for each surface.
-      path: The PNG to write.
-    """
+    """Draw each surface with the trajectories, and below it the losses."""
     figure, grid = plt.subplots(
         2,
         len(panels),
@@ -67,8 +57,7 @@ def draw_landscapes(
         layout="constrained",
         squeeze=False,
     )
-    labels = _labels(lines)
-    looks = styles(labels)
+    looks = _find_looks(lines)
     for (name, panel), (above, below) in zip(panels.items(), grid.T, strict=True):
         _draw_surface(above, panel)
         for line in _chosen(lines[name]):
@@ -83,23 +72,14 @@ def draw_landscapes(
             below.set_ylim(lowest / 2, 10 * drawn[0][0])
         tidy(below)
     grid[1, 0].set_ylabel("loss above the minimum")
-    figure.legend(
-        handles=_keys(labels), loc="outside lower center", ncols=6, frameon=False
-    )
+    explain(figure, {**looks, **_POINTS}, "outside lower center", ncols=6)
     save(figure, path, dpi=130)
-    plt.close(figure)
 
 
 def animate_landscapes(
     panels: Mapping[str, Panel], lines: Mapping[str, Records], path: Path
 ) -> None:
-    """Draw the trajectories as they grow.
-
-    Args:
-      panels: The surfaces.
-      lines: Records of `compare` for each surface.
-      path: The GIF to write.
-    """
+    """Draw the trajectories as they grow, to a GIF."""
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(
@@ -111,8 +91,7 @@ def animate_landscapes(
     )
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
-    labels = _labels(lines)
-    looks = styles(labels)
+    looks = _find_looks(lines)
     moving = []
     for (name, panel), axes in zip(panels.items(), grid.flat, strict=False):
         _draw_surface(axes, panel)
@@ -121,9 +100,7 @@ def animate_landscapes(
             (trail,) = axes.plot([], [], **{**style, "lw": 1.2})
             (head,) = axes.plot([], [], **{**style, **_HEAD})
             moving.append((np.array(line["path"]), trail, head))
-    figure.legend(
-        handles=_keys(labels), loc="outside lower center", ncols=6, frameon=False
-    )
+    explain(figure, {**looks, **_POINTS}, "outside lower center", ncols=6)
     last = max(len(points) for points, _, _ in moving) - 1
     # The beginning is where they differ most: frames are dense there.
     frames = np.unique((last * np.linspace(0, 1, 45) ** 2).round().astype(int))
@@ -163,20 +140,9 @@ def _draw_surface(axes: Any, panel: Panel) -> None:
     )
 
 
-def _labels(lines: Mapping[str, Records]) -> list[str]:
-    return list(dict.fromkeys(x["label"] for found in lines.values() for x in found))
+def _find_looks(lines: Mapping[str, Records]) -> dict[str, dict[str, Any]]:
+    return styles(dict.fromkeys(x["label"] for found in lines.values() for x in found))
 
 
 def _chosen(lines: Records) -> list[Mapping[str, Any]]:
     return [line for line in lines if line["chosen"]]
-
-
-def _keys(labels: Sequence[str]) -> list[Line2D]:
-    keys = [
-        Line2D([], [], label=label, **look) for label, look in styles(labels).items()
-    ]
-    for marker, label in (("s", "start"), ("*", "minimum")):
-        keys.append(
-            Line2D([], [], color="black", marker=marker, linestyle="", label=label)
-        )
-    return keys

@@ -7,25 +7,31 @@ from typing import Any
 
 import numpy as np
 from matplotlib import pyplot as plt
-from matplotlib.lines import Line2D
-from rich.table import Table
+from rich.table import Column, Table
 
-from benchmarks.reporting.plots.style import PALETTE, color_of_p, save, styles, tidy
+from benchmarks.reporting.measures import summarise
+from benchmarks.reporting.plots.style import (
+    PALETTE,
+    color_of_p,
+    explain,
+    save,
+    styles,
+    tidy,
+)
 from benchmarks.reporting.results import write_setting
+from benchmarks.reporting.tables import right
 
 Records = Sequence[Mapping[str, Any]]
 
+# The dashes of the proof's bound and of the theorem's.
+_BOUNDS: Any = ((0, (6, 2)), (0, (1, 1.5)))
 _NAMES = {"sgd": "SGD", "adagrad": "AdaGrad", "adam": "Adam (no maximum)"}
 
 
 def pictures(
     lines: Mapping[str, Records],
 ) -> Iterator[tuple[str, Table | None, Callable[[Path], None]]]:
-    """Yield what is shown of the games of `regret`: name, table, how to draw it.
-
-    Args:
-      lines: The records of each game, by its name.
-    """
+    """Yield what is shown of the games of `regret`: name, table, how to draw it."""
     examples = {
         "counterexample": (counterexample_table, draw_counterexample),
         "phase-transition": (None, draw_phases),
@@ -40,18 +46,12 @@ def pictures(
 
 
 def regret_table(lines: Records) -> Table:
-    """Tabulate the regret at the end of each game, mean ± deviation over the seeds.
-
-    Args:
-      lines: Records of `compare`, of one game or several.
-
-    Returns:
-      A table of the chosen learning rates.
-    """
-    table = Table(title="regret after T losses, at the best learning rate")
-    table.add_column("optimizer", no_wrap=True)
-    for heading in ("α", "R_T", "R_T/√T", "proof/√T", "bound/√T"):
-        table.add_column(heading, justify="right")
+    """Tabulate the regret at the end of games, mean ± deviation over the seeds."""
+    table = Table(
+        Column("optimizer", no_wrap=True),
+        *right("α", "R_T", "R_T/√T", "proof/√T", "bound/√T"),
+        title="regret after T losses, at the best learning rate",
+    )
     previous = None
     for (title, label), group in _players(lines).items():
         if title != previous:
@@ -66,7 +66,7 @@ def regret_table(lines: Records) -> Table:
         table.add_row(
             label,
             f"{group[0]['learning_rate']:g}",
-            _mean_and_deviation(last["regret"]),
+            summarise(last["regret"]).write(1, " ± "),
             f"{last['regret'].mean() / root:.3f}",
             *(
                 f"{last[key].mean() / root:.3g}" if len(last[key]) else "-"
@@ -77,12 +77,7 @@ def regret_table(lines: Records) -> Table:
 
 
 def draw_regret(lines: Records, path: Path) -> None:
-    """Draw each game's R_t with its bounds, and R_t/√t closer by.
-
-    Args:
-      lines: Records of `compare`, of one game or several.
-      path: The PNG to write.
-    """
+    """Draw each game's R_t with its bounds, and R_t/√t closer by."""
     players = _players(lines)
     titles = list(dict.fromkeys(title for title, _ in players))
     labels = list(dict.fromkeys(label for _, label in players))
@@ -101,7 +96,7 @@ def draw_regret(lines: Records, path: Path) -> None:
         t = np.array(group[0]["t"])
         regret = np.array([line["regret"] for line in group])
         above.plot(t, regret.mean(axis=0), **style)
-        for key, dashes in (("tight_bound", (0, (6, 2))), ("bound", (0, (1, 1.5)))):
+        for key, dashes in zip(("tight_bound", "bound"), _BOUNDS, strict=True):
             if group[0][key]:
                 bound = np.mean([line[key] for line in group], axis=0)
                 above.plot(t, bound, color=style["color"], linestyle=dashes, lw=1.3)
@@ -113,33 +108,21 @@ def draw_regret(lines: Records, path: Path) -> None:
         above.set(title=title, xscale="log", yscale="log")
         below.set(xlabel="losses so far, t")
         below.set_ylim(bottom=0)
-    for axes in panels.flat:
-        tidy(axes)
+    tidy(*panels.flat)
     panels[0, 0].set_ylabel("regret $R_t$ and its bounds")
     panels[1, 0].set_ylabel(r"$R_t/\sqrt{t}$, mean and range over the seeds")
-    keys = [Line2D([], [], label=label, **look) for label, look in looks.items()]
-    keys += [
-        Line2D([], [], color="grey", linestyle=dashes, lw=1.3, label=label)
-        for dashes, label in (
-            ((0, (6, 2)), "bound: the proof's own sum"),
-            ((0, (1, 1.5)), "bound: the theorem"),
-        )
-    ]
-    figure.legend(handles=keys, loc="outside right center", frameon=False)
+    bounds: Any = zip(("the proof's own sum", "the theorem"), _BOUNDS, strict=True)
+    for of, dashes in bounds:
+        looks[f"bound: {of}"] = {"color": "grey", "linestyle": dashes, "lw": 1.3}
+    explain(figure, looks)
     figure.suptitle("Online convex learning: regret and the bound of Padam's theorem")
     save(figure, path)
-    plt.close(figure)
 
 
 def counterexample_table(lines: Records) -> Table:
-    """Tabulate where each exponent ends, with the maximum and without.
-
-    Args:
-      lines: Records of `counterexample`.
-    """
-    table = Table(title="Reddi's counterexample: x in the end, best at -1")
-    for heading in ("p", "with maximum", "without"):
-        table.add_column(heading, justify="right")
+    """Tabulate where each exponent ends, with the maximum and without."""
+    title = "Reddi's counterexample: x in the end, best at -1"
+    table = Table(*right("p", "with maximum", "without"), title=title)
     ends = {(line["p"], line["with_maximum"]): line["x"][-1] for line in lines}
     for p in dict.fromkeys(line["p"] for line in lines):
         table.add_row(
@@ -149,12 +132,7 @@ def counterexample_table(lines: Records) -> Table:
 
 
 def draw_counterexample(lines: Records, path: Path) -> None:
-    """Draw where each exponent leads in Reddi's game.
-
-    Args:
-      lines: Records of `counterexample`.
-      path: The PNG to write.
-    """
+    """Draw where each exponent leads in Reddi's game."""
     figure, axes = plt.subplots(figsize=(8.5, 4.5), layout="constrained")
     ps = list(dict.fromkeys(line["p"] for line in lines))
     for line in lines:
@@ -176,26 +154,15 @@ def draw_counterexample(lines: Records, path: Path) -> None:
         ylim=(-1.08, 1.08),
     )
     tidy(axes)
-    keys = [
-        Line2D([], [], color=color_of_p(p), label=f"p = {write_setting(p)}") for p in ps
-    ]
-    dashes_of: Any = (("solid", "with maximum"), ("dashed", "without"))
-    keys += [
-        Line2D([], [], color="grey", linestyle=dashes, label=label)
-        for dashes, label in dashes_of
-    ]
-    figure.legend(handles=keys, loc="outside right center", frameon=False)
+    looks = {f"p = {write_setting(p)}": {"color": color_of_p(p)} for p in ps}
+    looks["with maximum"] = {"color": "grey"}
+    looks["without"] = {"color": "grey", "linestyle": "dashed"}
+    explain(figure, looks)
     save(figure, path)
-    plt.close(figure)
 
 
 def draw_phases(lines: Records, path: Path) -> None:
-    """Draw some paths with the maximum, and where every p ends, with and without it.
-
-    Args:
-      lines: Records of `phase_transition`.
-      path: The PNG to write.
-    """
+    """Draw some paths with the maximum, and where every p ends, with and without it."""
     figure, panels = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
     shown = [line for line in lines if line["with_maximum"] and line["start"] == 0.5]
     shown = [line for line in shown if line["p"] in (0.1, 0.2, 0.25, 0.3, 0.4)]
@@ -236,19 +203,11 @@ def draw_phases(lines: Records, path: Path) -> None:
             ylim=(-0.1, 2.0),
         )
     panels[2].legend(frameon=False, loc="lower left", ncols=2)
-    for axes in panels:
-        tidy(axes)
+    tidy(*panels)
     figure.suptitle(
         "Phase transition at p = 1/4: a parabola, fixed learning rate, no momentum"
     )
     save(figure, path)
-    plt.close(figure)
-
-
-def _mean_and_deviation(values: np.ndarray) -> str:
-    if len(values) == 1:
-        return f"{values[0]:.1f}"
-    return f"{values.mean():.1f} ± {values.std(ddof=1):.1f}"
 
 
 def _players(lines: Records) -> dict[tuple[str, str], list[Mapping[str, Any]]]:

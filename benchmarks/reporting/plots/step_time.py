@@ -6,11 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib import pyplot as plt
-from matplotlib.lines import Line2D
 from rich import box
-from rich.table import Table
+from rich.table import Column, Table
 
-from benchmarks.reporting.plots.style import save, styles, tidy
+from benchmarks.reporting.plots.style import explain, save, styles, tidy
+from benchmarks.reporting.tables import right
 
 # What is drawn, where it was measured; the tables have all.
 _SHOWN = (
@@ -26,14 +26,7 @@ _SHOWN = (
 
 
 def ratios_to_adam(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
-    """Divide the times of each turn by Adam's in the same turn.
-
-    Args:
-      lines: The records of one tree from `speed`.
-
-    Returns:
-      The ratios of each optimizer, a number for each turn.
-    """
+    """Divide the times of each turn by Adam's in the same turn, on one tree."""
     seconds = {line["optimizer"]: line["seconds"] for line in lines}
     return {
         name: [own / adam for own, adam in zip(times, seconds["adam"], strict=True)]
@@ -44,33 +37,19 @@ def ratios_to_adam(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]
 def speed_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     """Tabulate what a step takes on one tree.
 
-    Args:
-      lines: The records of the tree from `speed`.
-
-    Returns:
-      A table: median time; its ratio to Adam's with the quartiles; its ratio to the
-      floor, the time in which the bytes that a step cannot do without move once, at the
-      rate of the copy in the same turn; float32 numbers that the compiled program reads
-      and writes for each of the tree's; kernels; bytes of state; time of compilation.
+    The floor is the time in which the bytes that a step cannot do without move once, at
+    the rate of the copy in the same turn. Streams are the float32 numbers that the
+    compiled program reads and writes for each of the tree's.
     """
     first = lines[0]
+    headings = ("ms", "/ adam", "quartiles", "/ floor", "streams", "kernels")
     table = Table(
+        Column("optimizer", no_wrap=True),
+        *right(*headings, "state\nB/number", "compile\ns", no_wrap=True),
         title=f"{first['tree']}: {first['numbers']:,} numbers in {first['leaves']:,} "
         f"leaves, median of {len(first['seconds'])} turns",
         box=box.SIMPLE_HEAD,
     )
-    table.add_column("optimizer", no_wrap=True)
-    for heading in (
-        "ms",
-        "/ adam",
-        "quartiles",
-        "/ floor",
-        "streams",
-        "kernels",
-        "state\nB/number",
-        "compile\ns",
-    ):
-        table.add_column(heading, justify="right", no_wrap=True)
     ratios, floors = ratios_to_adam(lines), _ratios_to_floor(lines)
     for line in lines:
         low, middle, high = statistics.quantiles(ratios[line["optimizer"]], n=4)
@@ -106,10 +85,8 @@ def _ratios_to_floor(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 def draw_speed(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     """Draw the step time of some optimizers, as a ratio to Adam's, for each tree.
 
-    Args:
-      lines: The records of `speed`. A point is the median over the turns, the line
-        through it reaches from the lower to the upper quartile.
-      path: The PNG to write.
+    A point is the median over the turns, a line reaches from the lower to the upper
+    quartile.
     """
     trees = list(dict.fromkeys(line["tree"] for line in lines))
     measured = {line["optimizer"] for line in lines}
@@ -140,27 +117,18 @@ def draw_speed(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
     axes.minorticks_off()
     axes.invert_yaxis()
     tidy(axes)
-    keys = [
-        Line2D(
-            [], [], label=name, linestyle="", marker=look["marker"], color=look["color"]
-        )
+    points = {
+        name: {"linestyle": "", "marker": look["marker"], "color": look["color"]}
         for name, look in looks.items()
-    ]
-    figure.legend(handles=keys, loc="outside right center", frameon=False)
+    }
+    explain(figure, points)
     save(figure, path)
-    plt.close(figure)
 
 
 def draw_growth(
     lines: Sequence[Mapping[str, Any]], shares: Sequence[Mapping[str, Any]], path: Path
 ) -> None:
-    """Draw how time and state grow with numbers, leaves and devices.
-
-    Args:
-      lines: The records of trees leaf-N and leaves-N from `speed`.
-      shares: Those of the state on 1 to 8 devices.
-      path: The PNG to write.
-    """
+    """Draw how time and state grow with numbers, leaves and devices."""
     figure, (numbers, leaves, devices) = plt.subplots(
         1, 3, figsize=(15, 4.2), layout="constrained"
     )
@@ -204,4 +172,3 @@ def draw_growth(
     }
     figure.legend(handles=keys.values(), loc="outside right center", frameon=False)
     save(figure, path)
-    plt.close(figure)

@@ -2,12 +2,14 @@
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+from matplotlib import pyplot as plt
 from matplotlib.colors import LinearSegmentedColormap, to_hex
+from matplotlib.lines import Line2D
 
 # For what is no optimizer: Okabe and Ito's colors, told apart by color-blind readers.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#000000")
@@ -96,11 +98,8 @@ def color(label: str) -> str:
 def styles(labels: Iterable[str], *, marked: bool = False) -> dict[str, dict[str, Any]]:
     """Return the look of each line of a plot: the color tells the optimizer.
 
-    Args:
-      labels: Of the lines; those of one color differ in dashes and marks. If one
-        optimizer has more than three lines and no other has any, they have colors of
-        their own.
-      marked: Whether points are marked.
+    Lines of one color differ in dashes and marks. If one optimizer has more than three
+    lines and no other has any, they have colors of their own.
     """
     looks: dict[str, dict[str, Any]] = {}
     count: dict[str, int] = {}
@@ -116,10 +115,11 @@ def styles(labels: Iterable[str], *, marked: bool = False) -> dict[str, dict[str
     return looks
 
 
-def tidy(axes: Any) -> None:
-    """Take away what a plot does not need."""
-    axes.grid(alpha=0.3)
-    axes.spines[["top", "right"]].set_visible(False)
+def tidy(*panels: Any) -> None:
+    """Take away what plots do not need."""
+    for axes in panels:
+        axes.grid(alpha=0.3)
+        axes.spines[["top", "right"]].set_visible(False)
 
 
 def mark_milestones(axes: Any, epochs: Iterable[float]) -> None:
@@ -147,17 +147,22 @@ def place_legend(figure: Any, axes: Any) -> None:
         axes.legend(frameon=False)
 
 
+def explain(
+    figure: Any,
+    looks: Mapping[str, Mapping[str, Any]],
+    loc: str = "outside right center",
+    **options: Any,
+) -> None:
+    """Explain lines and marks by their looks, beside all panels."""
+    keys = [Line2D([], [], label=label, **look) for label, look in looks.items()]
+    figure.legend(handles=keys, loc=loc, frameon=False, **options)
+
+
 VECTORS = "vectors"
 
 
 def save(figure: Any, path: Path, dpi: int = 150) -> None:
-    """Write a figure; for a page that is sent alone also as SVG.
-
-    Args:
-      figure: Of Matplotlib.
-      path: The file, whose ending says the format.
-      dpi: Pixels per inch, of formats that have such.
-    """
+    """Write a figure and close it; for a page that is sent alone also as SVG."""
     figure.savefig(path, dpi=dpi)
     vectors = path.parent / VECTORS
     if vectors.is_dir():
@@ -165,3 +170,4 @@ def save(figure: Any, path: Path, dpi: int = 150) -> None:
         with matplotlib.rc_context({"svg.hashsalt": "padam"}):
             vector = (vectors / path.name).with_suffix(".svg")
             figure.savefig(vector, metadata={"Date": None})
+    plt.close(figure)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib import pyplot as plt
 
+from benchmarks.reporting.measures import Figure, Line, Measure
 from benchmarks.reporting.plots.style import (
     mark_diverged,
     place_legend,
@@ -16,7 +17,7 @@ from benchmarks.reporting.plots.style import (
     styles,
     tidy,
 )
-from benchmarks.reporting.results import Figure, Line, Measure, Run, write_setting
+from benchmarks.reporting.results import Run, write_setting
 from benchmarks.reporting.statistics import best_of
 
 # By seed the records of its epochs.
@@ -29,14 +30,7 @@ def draw_heat_map(
     measure: Measure,
     path: Path,
 ) -> None:
-    """Draw what two settings lead to, with the numbers in the cells.
-
-    Args:
-      figures: By the values of the two settings.
-      names: Of the two settings, rows first.
-      measure: What the figures are.
-      path: The PNG to write.
-    """
+    """Draw what two settings lead to, rows first, with the numbers in the cells."""
     rows, columns = (list(dict.fromkeys(key[i] for key in figures)) for i in (0, 1))
     empty = Figure(math.nan, None, 0)
     cells = [[figures.get((row, column), empty) for column in columns] for row in rows]
@@ -68,17 +62,13 @@ def draw_heat_map(
     axes.set(xlabel=names[1].replace("_", " "), ylabel=names[0].replace("_", " "))
     figure.colorbar(image, label=measure.name)
     save(figure, path)
-    plt.close(figure)
 
 
 def draw_rates(groups: Mapping[str, Seeds], path: Path) -> None:
     """Draw how far effective learning rates spread, and how far the weights move.
 
-    Args:
-      groups: Runs by label, with the diagnostics in their records. The band reaches
-        from the rates' 5 % to their 95 % quantile, divided by the median; lines are
-        means over the seeds.
-      path: The PNG to write.
+    The band reaches from the rates' 5 % to their 95 % quantile, divided by the median;
+    lines are means over the seeds.
     """
     figure, (rates, distance) = plt.subplots(
         1, 2, figsize=(11, 4.5), layout="constrained"
@@ -119,7 +109,6 @@ def draw_rates(groups: Mapping[str, Seeds], path: Path) -> None:
         tidy(axes)
     place_legend(figure, distance)
     save(figure, path)
-    plt.close(figure)
 
 
 def draw_against(
@@ -130,13 +119,7 @@ def draw_against(
 ) -> None:
     """Draw train and test accuracy against a setting that ranges over decades.
 
-    Args:
-      methods: For each label, by the setting's value, the accuracies in % after
-        training on the training set and on the test set, with deviations. A cross marks
-        where seeds diverged: on the lower edge if all of them did.
-      name: What the setting is called.
-      title: The title.
-      path: The PNG to write.
+    A cross marks where seeds diverged: on the lower edge if all of them did.
     """
     figure, panels = plt.subplots(
         1, 2, figsize=(11, 4.2), layout="constrained", sharey=True
@@ -161,7 +144,6 @@ def draw_against(
     panels[0].legend(frameon=False, fontsize="small")
     figure.suptitle(title)
     save(figure, path)
-    plt.close(figure)
 
 
 def draw_tuning(
@@ -172,12 +154,7 @@ def draw_tuning(
 ) -> None:
     """Draw what counts against a setting that was tuned, one line per optimizer.
 
-    Args:
-      tried: For each label, by the setting's value, what it led to: means over the
-        seeds. A value at which all seeds diverged is a cross on the ground.
-      name: The setting.
-      measure: What the figures are.
-      path: The PNG to write.
+    A value at which all seeds diverged is a cross on the ground.
     """
     figure, axes = plt.subplots(figsize=(9, 4.5), layout="constrained")
     looks = styles(tried, marked=True)
@@ -190,19 +167,12 @@ def draw_tuning(
     tidy(axes)
     place_legend(figure, axes)
     save(figure, path)
-    plt.close(figure)
 
 
 def draw_budget(
     results: Mapping[str, Sequence[float]], measure: Measure, path: Path
 ) -> None:
-    """Draw the expected best of k values that were tried, for k from 1 to 5.
-
-    Args:
-      results: For each label what the values led to, means over the seeds.
-      measure: What the results are; the better, the more or the less.
-      path: The PNG to write.
-    """
+    """Draw the expected best of k values that were tried, for k from 1 to 5."""
     figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
     sign = 1 if measure.more_is_better else -1
     looks = styles(results, marked=True)
@@ -218,7 +188,6 @@ def draw_budget(
     tidy(axes)
     place_legend(figure, axes)
     save(figure, path)
-    plt.close(figure)
 
 
 def _by_epoch(runs: Seeds) -> dict[int, list[Line]]:

@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Callable
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -10,25 +11,19 @@ from matplotlib import pyplot as plt
 from rich.table import Table
 
 from benchmarks.reporting import theory_findings
+from benchmarks.reporting.measures import summarise
 from benchmarks.reporting.plots.style import PALETTE, color, save, tidy
+from benchmarks.reporting.tables import right
 from benchmarks.reporting.theory_findings import Records
-
-_FRACTIONS = {
-    k / 16: text
-    for k, text in enumerate(
-        ("0", "1/16", "1/8", "3/16", "1/4", "5/16", "3/8", "7/16", "1/2")
-    )
-}
 
 
 def least_squares_table(lines: Records) -> Table:
     """Tabulate mean test errors by p and learning rate, with the maximum."""
     rates = lines[0]["learning_rates"]
-    table = Table(title="test error in %, where training error is 0; with the maximum")
-    for heading in ("p", *(f"{rate:g}" for rate in rates)):
-        table.add_column(heading, justify="right")
+    title = "test error in %, where training error is 0; with the maximum"
+    table = Table(*right("p", *(f"{rate:g}" for rate in rates)), title=title)
     for p, draws in theory_findings.fitted_errors(lines, True).items():
-        table.add_row(_FRACTIONS[p], *map(_cell, zip(*draws, strict=True)))
+        table.add_row(str(Fraction(p)), *map(_cell, zip(*draws, strict=True)))
     return table
 
 
@@ -62,7 +57,7 @@ def draw_least_squares(lines: Records, path: Path) -> None:
             means, colours, vmin=0, vmax=60, origin="lower", aspect="auto"
         )
         panel.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
-        panel.set_yticks(range(len(errors)), [_FRACTIONS[p] for p in errors])
+        panel.set_yticks(range(len(errors)), [str(Fraction(p)) for p in errors])
         panel.set(
             xlabel="learning rate",
             ylabel="p",
@@ -74,14 +69,15 @@ def draw_least_squares(lines: Records, path: Path) -> None:
         "Least squares of Wilson et al., training error 0, mean of "
         f"{draws} draws; n/m: n fit, ×: none"
     )
-    _save(figure, path)
+    save(figure, path, dpi=110)
 
 
 def condition_number_table(lines: Records) -> Table:
     """Tabulate the measured and the claimed rate of each method by κ."""
-    table = Table(title="factor by which a step shrinks the distance")
-    for heading in ("κ", "method", "formula", "measured", "-log(rate) / formula's"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        *right("κ", "method", "formula", "measured", "-log(rate) / formula's"),
+        title="factor by which a step shrinks the distance",
+    )
     grouped = defaultdict(list)
     for line in lines:
         grouped[line["kappa"], line["label"]].append(line)
@@ -131,14 +127,13 @@ def draw_condition_number(lines: Records, path: Path) -> None:
     )
     axes.legend(frameon=False)
     tidy(axes)
-    _save(figure, path)
+    save(figure, path, dpi=110)
 
 
 def adagrad_norm_table(lines: Records) -> Table:
     """Tabulate the growth of b, and the largest share of the bound."""
-    table = Table(title="AdaGrad-Norm: steps over the bound, and the growth of b")
-    for heading in ("", "runs", "from", "to"):
-        table.add_column(heading, justify="right")
+    title = "AdaGrad-Norm: steps over the bound, and the growth of b"
+    table = Table(*right("", "runs", "from", "to"), title=title)
     for lipschitz in dict.fromkeys(x["lipschitz"] for x in lines if "bound" in x):
         same = [x for x in lines if x.get("lipschitz") == lipschitz]
         ratios = [
@@ -203,9 +198,8 @@ def draw_adagrad_norm(lines: Records, path: Path) -> None:
         title="Growth of b; c: noise of the gradient at the minimum",
     )
     right.legend(frameon=False)
-    for axes in (left, right):
-        tidy(axes)
-    _save(figure, path)
+    tidy(left, right)
+    save(figure, path, dpi=110)
 
 
 def _kind_of_batch(batch: int | None) -> str:
@@ -214,10 +208,8 @@ def _kind_of_batch(batch: int | None) -> str:
 
 def nonconvex_table(lines: Records) -> Table:
     """Tabulate the slopes in T and in d, mean ± deviation over the draws."""
-    table = Table(title="slopes of log E‖∇f‖² at the best c")
     headings = ("noise on", "method", "in T, d = 10", "in T, d = 100", "in d, T = 1000")
-    for heading in headings:
-        table.add_column(heading, justify="right")
+    table = Table(*right(*headings), title="slopes of log E‖∇f‖² at the best c")
     cells = theory_findings.best_cells(lines)
     in_steps = theory_findings.slopes_in_steps(cells)
     for (method, share), found in sorted(
@@ -225,14 +217,9 @@ def nonconvex_table(lines: Records) -> Table:
         key=lambda item: item[0][::-1],
     ):
         slopes = (in_steps[method, share, 10], in_steps[method, share, 100], found)
-        table.add_row(f"{100 * share:g} %", method, *map(_mean_and_deviation, slopes))
+        written = (summarise(values).write(between=" ± ") for values in slopes)
+        table.add_row(f"{100 * share:g} %", method, *written)
     return table
-
-
-def _mean_and_deviation(values: np.ndarray) -> str:
-    if len(values) < 2:
-        return f"{values.mean():.2f}"
-    return f"{values.mean():.2f} ± {values.std(ddof=1):.2f}"
 
 
 def draw_nonconvex(lines: Records, path: Path) -> None:
@@ -263,7 +250,7 @@ def draw_nonconvex(lines: Records, path: Path) -> None:
     figure.suptitle(
         f"Best of five c, mean and range of {draws} draws; gray: the claimed slopes"
     )
-    _save(figure, path)
+    save(figure, path, dpi=110)
 
 
 def _draw_line(
@@ -300,17 +287,17 @@ def _draw_guides(panel: Any, slopes: tuple[float, ...]) -> None:
 
 def step_size_table(lines: Records) -> Table:
     """Tabulate how often the criterion is right on each surface."""
-    table = Table(title="steps that count, all learning rates together")
-    for heading in ("surface", "steps", "that raise the loss", "told rightly", "share"):
-        table.add_column(heading, justify="right")
+    table = Table(
+        *right("surface", "steps", "that raise the loss", "told rightly", "share"),
+        title="steps that count, all learning rates together",
+    )
     for name in dict.fromkeys(line["surface"] for line in lines):
         same = [line for line in lines if line["surface"] == name]
-        steps, rises, right = (
+        steps, rises, told = (
             sum(line[key] for line in same) for key in ("steps", "rises", "right")
         )
-        table.add_row(
-            name, str(steps), str(rises), str(right), f"{100 * right / steps:.2f} %"
-        )
+        share = f"{100 * told / steps:.2f} %"
+        table.add_row(name, str(steps), str(rises), str(told), share)
     return table
 
 
@@ -338,12 +325,11 @@ def draw_step_size(lines: Records, path: Path) -> None:
         tidy(panel)
     axes[0, 0].set_ylabel("% of the steps that count")
     axes[0, 0].legend(frameon=False)
-    _save(figure, path)
+    save(figure, path, dpi=110)
 
 
 def _save(figure: Any, path: Path) -> None:
     save(figure, path, dpi=110)
-    plt.close(figure)
 
 
 TABLES: dict[str, Callable[[Records], Table]] = {

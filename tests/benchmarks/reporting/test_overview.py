@@ -7,9 +7,9 @@ from matplotlib import pyplot as plt
 
 from benchmarks.reporting import claims, overview, page, sources, summary
 from benchmarks.reporting.claims import Verdict
+from benchmarks.reporting.measures import ACCURACY, PERPLEXITY, Figure
 from benchmarks.reporting.plots import sweeps
 from benchmarks.reporting.plots.forest import draw_forest
-from benchmarks.reporting.results import ACCURACY, PERPLEXITY, Figure
 from benchmarks.reporting.statistics import (
     FAILS,
     HOLDS,

@@ -4,7 +4,7 @@ import pytest
 from matplotlib import pyplot as plt
 from rich.console import Console
 
-from benchmarks.reporting import results as outcomes
+from benchmarks.reporting import measures
 from benchmarks.reporting.plots import curves as drawings
 
 
@@ -110,7 +110,7 @@ def test_a_line_ends_where_a_run_has_diverged(tmp_path, monkeypatch):
 def test_milestones_are_marked(tmp_path, monkeypatch):
     figures = []
     monkeypatch.setattr(plt, "close", figures.append)
-    path, accuracy = tmp_path / "curves.png", outcomes.ACCURACY
+    path, accuracy = tmp_path / "curves.png", measures.ACCURACY
     drawings.draw_curves({"Padam": [lines(5)]}, path, "", accuracy, [1.5, 4.0])
     for axes in figures[0].axes:
         assert [line.get_xdata()[0] for line in axes.lines[1:]] == [1.5, 4.0]
