@@ -149,11 +149,7 @@ def _find_version() -> str:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command.
-
-    Args:
-      arguments: Those of the command line, without the program's name; by default
-        those that the program was started with.
+    """Run a command, by default the one that the program was started with.
 
     Returns:
       The exit status: 0 for success, 1 if a run diverged or the disk is full, 2 for an

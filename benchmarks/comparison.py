@@ -30,11 +30,7 @@ from benchmarks.training.objective import make_objective
 
 @dataclass(frozen=True)
 class Comparison:
-    """The result of a comparison; a notebook shows its table.
-
-    Attributes:
-      trained: The records of all runs.
-    """
+    """The records of all runs of a comparison; a notebook shows its table."""
 
     trained: Trained
 

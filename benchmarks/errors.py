@@ -11,16 +11,7 @@ class UsageError(Exception):
 
 
 def check_name(argument: str, name: str, known: Iterable[str]) -> None:
-    """Raise an error for an unknown name, and list the known ones.
-
-    Args:
-      argument: The option, for the message.
-      name: The user's input.
-      known: All valid names.
-
-    Raises:
-      UsageError: If the name is not among the known ones.
-    """
+    """Raise an error for an unknown name of an option, and list the known ones."""
     known = list(known)
     if name not in known:
         close = difflib.get_close_matches(name, known, n=1)

@@ -14,12 +14,7 @@ from benchmarks.settings import parse_settings
 
 
 class Own(NamedTuple):
-    """An object that was looked up by name.
-
-    Attributes:
-      value: The object.
-      settings: Keyword arguments in the name, as in `my.net:Net,hidden=64`.
-    """
+    """An object that was looked up, and the settings that followed its name."""
 
     value: Any
     settings: Mapping[str, float | str]
@@ -41,14 +36,8 @@ def find(argument: str, text: str) -> Own:
       argument: The option, for the message.
       text: module:attribute, optionally followed by settings after commas.
 
-    Raises:
-      UsageError: If the module or the attribute does not exist, or a setting is not
-        written as name=value.
-
-    Examples:
-      >>> from benchmarks import own
-      >>> own.find("--optimizers", "math:hypot,x=3").settings
-      {'x': 3.0}
+    >>> find("--optimizers", "math:hypot,x=3").settings
+    {'x': 3.0}
     """
     name, *settings = text.split(",")
     module, _, attribute = name.partition(":")
@@ -93,16 +82,7 @@ def _import(argument: str, text: str, module: str) -> Any:
 
 
 def parameters(argument: str, text: str, factory: Any) -> dict[str, inspect.Parameter]:
-    """Return the parameters that a factory accepts by name.
-
-    Args:
-      argument: The option, for the message.
-      text: The user's input.
-      factory: A function or a class.
-
-    Raises:
-      UsageError: If it is not callable or has no signature.
-    """
+    """Return the parameters that a function or a class accepts by name."""
     try:
         # Of a class, that of __init__: a metaclass, as of nnx.Module, may hide it.
         is_class = isinstance(factory, type) and "__init__" in dir(factory)
@@ -139,13 +119,10 @@ def choose(
 
     Args:
       argument: The option, for the message.
-      text: The user's input.
+      text: The user's input, for the message.
       factory: The function or class to call.
       offered: Arguments that are passed if it has a parameter of that name.
       settings: Arguments that the user has set, for which it must have a parameter.
-
-    Raises:
-      UsageError: If it lacks a parameter that was set, or a required one is missing.
     """
     known = parameters(argument, text, factory)
     named = {
@@ -196,8 +173,8 @@ def as_number(value: float | str) -> Any:
 def fingerprints(names: Iterable[str]) -> dict[str, dict[str, str]]:
     """Return the source file's name and SHA-256 for each of the user's own objects.
 
-    Args:
-      names: Names that were looked up before; those without a module are skipped.
+    The objects were looked up by these names before; names without a module are
+    skipped.
     """
     found = {}
     for name in names:

@@ -27,18 +27,7 @@ _VERSIONED = (
 
 
 def create_folder(out: Path | None, name: str) -> Path:
-    """Create the folder of a run.
-
-    Args:
-      out: The folder the user asked for, or None for a new one under runs/.
-      name: What the new folder's name begins with.
-
-    Returns:
-      The folder, which exists and is empty.
-
-    Raises:
-      UsageError: If the folder cannot be created.
-    """
+    """Create the folder that the user asked for, or a new one under runs/."""
     stem = f"{name}-{datetime.now():%Y%m%d-%H%M%S}"
     for attempt in range(1000):
         folder = out or RUNS / (stem if attempt == 0 else f"{stem}-{attempt}")
@@ -62,21 +51,7 @@ def begin(
     devices: Mapping[str, Any],
     seed: int,
 ) -> Path:
-    """Create the folder of a run that is not resumed, with its settings and header.
-
-    Args:
-      out: The folder the user asked for, or None for a new one under runs/.
-      kind: The command; the new folder's name begins with it.
-      config: The settings.
-      devices: See `header`.
-      seed: See `header`.
-
-    Returns:
-      The folder.
-
-    Raises:
-      UsageError: If the folder cannot be created.
-    """
+    """Create the folder of a run that is not resumed, with its settings and header."""
     folder = create_folder(out, kind)
     write_json(folder / "config.json", config)
     write_json(folder / "header.json", header(kind, devices, seed))
@@ -84,23 +59,14 @@ def begin(
 
 
 def finish(folder: Path) -> None:
-    """Mark the records of a run as complete in its header.
-
-    Args:
-      folder: As `begin` returned it.
-    """
+    """Mark the records of a run as complete in its header."""
     path = folder / "header.json"
     now = datetime.now(UTC).isoformat(timespec="seconds")
     write_json(path, {**read_json(path), "finished": now})
 
 
 def write_header(folder: Path, content: Mapping[str, Any]) -> None:
-    """Write the header of a run; a resumed run adds to the existing one.
-
-    Args:
-      folder: The folder of the run.
-      content: See `header`.
-    """
+    """Write the header of a run; a resumed run adds to the existing one."""
     path = folder / "header.json"
     if path.exists():
         first = read_json(path)
@@ -110,15 +76,12 @@ def write_header(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def header(kind: str, devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
-    """Collect the provenance of a run's numbers.
+    """Collect the provenance of a run's numbers, for header.json.
 
     Args:
       kind: The command, as "train".
       devices: Platform, kind and count of the devices.
       seed: The seed of the run.
-
-    Returns:
-      A mapping that can be written as JSON.
     """
     return {
         "kind": kind,
@@ -135,20 +98,12 @@ def header(kind: str, devices: Mapping[str, Any], seed: int) -> dict[str, Any]:
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write a JSON file whole or not at all.
-
-    Raises:
-      UsageError: If it cannot be written, to a full disk say.
-    """
+    """Write a JSON file whole or not at all."""
     _replace(path, json.dumps(content, indent=2, default=str) + "\n")
 
 
 def append(path: Path, record: Mapping[str, Any]) -> None:
     """Append a record as one JSON line, replacing a half-written one if there is any.
-
-    Args:
-      path: The file, created if need be.
-      record: Strings, finite numbers, None, and lists and mappings of these.
 
     Raises:
       ValueError: If a number is not finite: JSON has no such numbers.
@@ -161,41 +116,26 @@ def append(path: Path, record: Mapping[str, Any]) -> None:
         file.write(line.encode())
 
 
+def record(path: Path, records: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Append records as they come; return all of them as `read` does."""
+    for one in records:
+        append(path, one)
+    return read(path)
+
+
 def keep(path: Path, wanted: Callable[[Mapping[str, Any]], bool]) -> None:
-    """Delete the records that a resumed run will write again.
-
-    Args:
-      path: A file written by append; it may not exist yet.
-      wanted: Returns whether to keep a record.
-
-    Raises:
-      UsageError: If it cannot be written, to a full disk say.
-    """
+    """Delete the records that a resumed run will write again, if there are any."""
     if path.exists():
         write_lines(path, (record for record in read(path) if wanted(record)))
 
 
 def write_lines(path: Path, lines: Iterable[Mapping[str, Any]]) -> None:
-    """Write a file of JSON lines whole or not at all.
-
-    Args:
-      path: The file, over one that is there.
-      lines: See `append`.
-
-    Raises:
-      UsageError: If it cannot be written, to a full disk say.
-    """
+    """Write a file of JSON lines whole or not at all."""
     _replace(path, "".join(json.dumps(line) + "\n" for line in lines))
 
 
 def read(path: Path) -> list[dict[str, Any]]:
     """Read the records of a file; an incomplete last line is ignored.
-
-    Args:
-      path: A file written by append.
-
-    Returns:
-      The records, in the order they were written.
 
     Raises:
       ValueError: If a finished line is not JSON.
@@ -211,11 +151,7 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file.
-
-    Raises:
-      UsageError: If it is damaged, naming it.
-    """
+    """Read a JSON file, or raise an error that names it."""
     try:
         return json.loads(path.read_text())
     except ValueError as error:

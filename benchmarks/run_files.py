@@ -50,11 +50,7 @@ class RunFiles(NamedTuple):
         return self.header.get("kind", command[0])
 
     def lines(self, name: str) -> list[dict[str, Any]]:
-        """Return the records of a JSONL file, none if it is not there.
-
-        Args:
-          name: Without the ending.
-        """
+        """Return the records of a JSONL file, by its name without the ending."""
         return self.files.get(f"{name}.jsonl", [])
 
     def inner(self, name: str) -> "RunFiles":
@@ -74,13 +70,10 @@ def is_run(folder: Path) -> bool:
 
 
 def load(folder: Path) -> RunFiles:
-    """Read the files of a run, without its checkpoints.
-
-    Args:
-      folder: Written by a command or by `publish`.
+    """Read the files of a run, in its folder or published, without its checkpoints.
 
     Raises:
-      UsageError: If it holds no run or a damaged file.
+      UsageError: If the folder holds no run or a damaged file.
     """
     packed = folder / PACKED
     try:
@@ -102,12 +95,7 @@ def load(folder: Path) -> RunFiles:
 
 
 def find(results: Path, name: str) -> RunFiles | None:
-    """Read the files of an experiment; None if it was not run.
-
-    Args:
-      results: A folder with a folder for each experiment.
-      name: That of the experiment.
-    """
+    """Read the files of an experiment of this name; None if it was not run."""
     folder = results / name
     return load(folder) if is_run(folder) else None
 
@@ -125,11 +113,7 @@ def _load_packed(path: Path, changed: int) -> Mapping[str, Any]:
 
 
 def pack(files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    """Yield the lines of records.jsonl.
-
-    Args:
-      files: See `RunFiles.files`.
-    """
+    """Yield the lines of records.jsonl."""
     for path in sorted(files, key=lambda path: (path.count("/"), path)):
         folder, _, name = path.rpartition("/")
         content = files[path]
@@ -147,14 +131,9 @@ def pack(files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 def unpack(lines: list[dict[str, Any]]) -> dict[str, Any]:
     """Return the files that `pack` was given.
 
-    Args:
-      lines: Those of records.jsonl, in their order.
-
-    Examples:
-      >>> from benchmarks.run_files import pack, unpack
-      >>> files = {"config.json": {"epochs": 1}, "adam-seed0.jsonl": [{"epoch": 1}]}
-      >>> unpack(list(pack(files))) == files
-      True
+    >>> files = {"config.json": {"epochs": 1}, "adam-seed0.jsonl": [{"epoch": 1}]}
+    >>> unpack(list(pack(files))) == files
+    True
     """
     files: dict[str, Any] = {}
     for line in lines:
@@ -172,11 +151,7 @@ def unpack(lines: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def restore(folder: Path) -> None:
-    """Unpack the files of a published run, so that it can be resumed.
-
-    Args:
-      folder: A folder with records.jsonl; in any other nothing changes.
-    """
+    """Unpack the files of a published run, so that it can be resumed."""
     packed = folder / PACKED
     if not packed.exists():
         return
@@ -197,16 +172,11 @@ def publish(run: Path, results: Path) -> Path:
     so an unfinished sweep can be published: with --out and --resume, a copy of its
     records can be continued anywhere.
 
-    Args:
-      run: The folder of a run or of a sweep, in either form.
-      results: Where to write a folder of the same name; an existing one is replaced.
-
     Returns:
-      The new folder.
+      The new folder, of the same name, in place of an existing one.
 
     Raises:
-      UsageError: If it is not the folder of a run, or has no records yet; then nothing
-        is changed.
+      UsageError: If there is nothing to publish; then nothing is changed.
     """
     loaded = load(run)
     files = {name: _anonymous(name, x) for name, x in find_finished(loaded).items()}
@@ -229,9 +199,6 @@ def publish(run: Path, results: Path) -> Path:
 
 def find_finished(run: RunFiles) -> dict[str, Any]:
     """Return the files of a run that are complete: what is published of it.
-
-    Args:
-      run: As `load` returns it.
 
     Raises:
       UsageError: If there are none.

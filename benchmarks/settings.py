@@ -39,18 +39,7 @@ def file_name(name: str) -> str:
 
 
 def parse_settings(argument: str, settings: Iterable[str]) -> dict[str, float | str]:
-    """Read settings written as name=value.
-
-    Args:
-      argument: The option, for the message.
-      settings: The user's input.
-
-    Returns:
-      The values by name; numbers where they are.
-
-    Raises:
-      UsageError: If one is not of this form, or is given twice.
-    """
+    """Read settings written as name=value; what looks like a number is one."""
     result: dict[str, float | str] = {}
     for setting in settings:
         name, equals, value = setting.partition("=")

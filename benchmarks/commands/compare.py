@@ -8,14 +8,7 @@ from benchmarks.reporting.plots import curves
 
 
 def run(config: CompareConfig) -> int:
-    """Print the table of several runs, and draw their curves.
-
-    Returns:
-      The exit status, 0.
-
-    Raises:
-      UsageError: If a folder cannot be read, naming it.
-    """
+    """Print the table of several runs, and draw their curves."""
     found = together.gather(config.runs)
     runs, measure = found.runs, found.measure
     Console().print(curves.table(runs, found.epochs, found.title, measure))

@@ -1,6 +1,7 @@
 """The settings of `train` and `sweep` as --help shows them: in groups."""
 
 import dataclasses
+import typing
 from dataclasses import dataclass
 from typing import Any
 
@@ -33,13 +34,7 @@ class Grouped:
             names = [field.name for field in dataclasses.fields(kind)]
             return kind(**{name: getattr(config, name) for name in names})
 
-        return cls(
-            take(DataOptions),
-            take(ModelOptions),
-            take(OptimizationOptions),
-            take(DeviceOptions),
-            take(CheckpointOptions),
-        )
+        return cls(*map(take, typing.get_type_hints(cls).values()))
 
     def merge(self) -> TrainConfig:
         """Bring the groups together, and check them."""

@@ -1,7 +1,6 @@
 """`python -m benchmarks landscape`."""
 
 from dataclasses import asdict
-from typing import Any
 
 from rich.console import Console
 from tqdm import tqdm
@@ -15,23 +14,18 @@ from benchmarks.training.devices import DeviceLayout
 
 
 def run(config: LandscapeConfig) -> int:
-    """Run the optimizers, write the records, print the table, draw the plots.
-
-    Returns:
-      The exit status, 0.
-    """
+    """Run the optimizers, write the records, print the table, draw the plots."""
     devices = DeviceLayout(count=1).describe()
     folder = run_dir.begin(
         config.out, "landscape", asdict(config), devices, config.seed
     )
 
-    lines: dict[str, list[dict[str, Any]]] = {}
-    for name in tqdm(config.surfaces, unit="surface", disable=None):
-        lines[name] = []
-        for record in compare(name, SURFACES[name], config):
-            run_dir.append(folder / f"{name}.jsonl", record)
-            lines[name].append(record)
-
+    lines = {
+        name: run_dir.record(
+            folder / f"{name}.jsonl", compare(name, SURFACES[name], config)
+        )
+        for name in tqdm(config.surfaces, unit="surface", disable=None)
+    }
     run_dir.finish(folder)
     Console().print(landscape_plots.landscape_table(lines))
     panels = {name: panel(SURFACES[name]) for name in config.surfaces}

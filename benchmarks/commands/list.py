@@ -11,11 +11,7 @@ from benchmarks.optimizers import OPTIMIZERS
 
 
 def run(config: ListConfig) -> int:
-    """Print the names of a kind, and what each is.
-
-    Returns:
-      The exit status, 0.
-    """
+    """Print the names of a kind, and what each is."""
     what = config.what
     console = Console(highlight=False)
 

@@ -6,11 +6,7 @@ from benchmarks.errors import UsageError
 
 
 def run(config: PrepareConfig) -> int:
-    """Download and write the data sets.
-
-    Returns:
-      The exit status, 0.
-    """
+    """Download and write the data sets."""
     if not config.names:
         raise UsageError(f"name what to prepare: one or more of {', '.join(NAMES)}.")
     for name in config.names:

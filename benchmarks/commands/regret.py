@@ -1,5 +1,6 @@
 """`python -m benchmarks regret`."""
 
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
@@ -7,39 +8,28 @@ from rich.console import Console
 from tqdm import tqdm
 
 from benchmarks import run_dir
-from benchmarks.errors import check_name
 from benchmarks.online.config import RegretConfig
 from benchmarks.online.examples import EXAMPLES
 from benchmarks.online.games import GAMES
-from benchmarks.online.play import METHODS, compare
+from benchmarks.online.play import compare
 from benchmarks.reporting.plots import regret as regret_plots
 from benchmarks.training.devices import DeviceLayout
 
 
 def run(config: RegretConfig) -> int:
-    """Play the games, write the records, print the table, draw the plots.
-
-    Returns:
-      The exit status, 0.
-    """
-    for name in config.games:
-        check_name("--games", name, (*GAMES, *EXAMPLES))
-    for name in config.optimizers:
-        check_name("--optimizers", name, METHODS)
+    """Play the games, write the records, print the table, draw the plots."""
     devices = DeviceLayout(count=1).describe()
     folder = run_dir.begin(config.out, "regret", asdict(config), devices, config.seed)
 
-    lines: dict[str, list[dict[str, Any]]] = {}
-    for name in tqdm(config.games, unit="game", disable=None):
-        lines[name] = []
-        if name in GAMES:
-            found = compare(name, GAMES[name](config), config)
-        else:
-            found = EXAMPLES[name](config)
-        for record in found:
-            run_dir.append(folder / f"{name}.jsonl", record)
-            lines[name].append(record)
+    def play(name: str) -> Iterator[dict[str, Any]]:
+        if name in EXAMPLES:
+            return EXAMPLES[name](config)
+        return compare(name, GAMES[name](config), config)
 
+    lines = {
+        name: run_dir.record(folder / f"{name}.jsonl", play(name))
+        for name in tqdm(config.games, unit="game", disable=None)
+    }
     run_dir.finish(folder)
     console = Console()
     print(f"records: {folder}")

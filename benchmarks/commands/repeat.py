@@ -17,15 +17,12 @@ _OF_SEARCHES = ("trials", "sampler", "pruner")
 
 
 def read(command: str, kind: Any, path: Path) -> Any:
-    """Read the settings of a run, to repeat it.
+    """Read the settings of a run, to repeat it, except folders and --resume.
 
     Args:
       command: The command to run.
       kind: The class of its settings.
       path: The folder of the run, or config.json in it.
-
-    Returns:
-      The settings, except folders and --resume.
 
     Raises:
       UsageError: If it is not a run of this command.
@@ -72,17 +69,13 @@ def _fill(kind: Any, content: Mapping[str, Any]) -> Any:
     for name in known:
         if name not in content or name in ("out", "resume", "profile"):
             continue
-        value = content[name]
+        value, hint = content[name], hints[name]
         if isinstance(value, list):
             value = tuple(value)
-        elif isinstance(value, str) and Path in (hints[name], *_parts(hints[name])):
+        elif isinstance(value, str) and Path in (hint, *typing.get_args(hint)):
             value = Path(value)
         values[name] = value
     return kind(**values)
-
-
-def _parts(hint: Any) -> tuple[Any, ...]:
-    return typing.get_args(hint)
 
 
 def _tell_changes(config: Any, content: Mapping[str, Any]) -> None:

@@ -11,14 +11,7 @@ from benchmarks.reporting.plots import style
 
 
 def run(config: ReportConfig) -> int:
-    """Write the report.
-
-    Returns:
-      The exit status, 0.
-
-    Raises:
-      UsageError: If a folder of results cannot be read, naming it.
-    """
+    """Write the report."""
     with TemporaryDirectory() as scratch:  # all are looked at before one is written
         for folder in config.add:
             run_files.find_finished(run_files.load(folder))

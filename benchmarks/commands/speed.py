@@ -21,11 +21,7 @@ _GROWING = ("adam", "amsgrad", "padam p=1/8", "padam p=0.3", "padam, packed")
 
 
 def run(config: SpeedConfig) -> int:
-    """Measure, write the records, print the table, draw the bars.
-
-    Returns:
-      The exit status, 0.
-    """
+    """Measure, write the records, print the table, draw the bars."""
     trees = _GROWING_TREES if config.growth else config.trees
     names = config.optimizers or (_GROWING if config.growth else tuple(CANDIDATES))
     for name in names:
@@ -38,16 +34,12 @@ def run(config: SpeedConfig) -> int:
     path, lines = folder / "speed.jsonl", []
     console = Console(width=max(100, Console().width))  # no column is cut
     for tree in trees:
-        measured = list(measure(tree, names, config))
-        for line in measured:
-            run_dir.append(path, line)
-        lines += measured
+        lines = run_dir.record(path, measure(tree, names, config))
+        measured = [line for line in lines if line["tree"] == tree]
         console.print(step_time_plots.speed_table(measured))
     plot = folder / "speed.png"
     if config.growth:
-        shares = list(measure_shares("resnet18"))
-        for line in shares:
-            run_dir.append(folder / "shares.jsonl", line)
+        shares = run_dir.record(folder / "shares.jsonl", measure_shares("resnet18"))
         step_time_plots.draw_growth(lines, shares, plot)
     else:
         step_time_plots.draw_speed(lines, plot)

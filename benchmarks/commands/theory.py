@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
-from typing import Any, NamedTuple
+from typing import Any
 
 from rich.console import Console
 from tqdm import tqdm
@@ -20,45 +20,26 @@ from benchmarks.theory import (
 from benchmarks.theory.config import TheoryConfig
 from benchmarks.training.devices import DeviceLayout
 
-
-class Study(NamedTuple):
-    """How a study is run.
-
-    Attributes:
-      run: Takes the number of seeds and yields records.
-      seeds: That number, if the user asks for no other.
-    """
-
-    run: Callable[[int], Iterator[dict[str, Any]]]
-    seeds: int
-
-
-STUDIES = {
-    "least-squares": Study(least_squares.run, least_squares.SEEDS),
-    "condition-number": Study(condition_number.run, condition_number.SEEDS),
-    "adagrad-norm": Study(adagrad_norm.run, adagrad_norm.SEEDS),
-    "nonconvex": Study(nonconvex.run, nonconvex.SEEDS),
-    "step-size": Study(step_size.run, 1),
+# Each takes the number of seeds, for which it has a default, and yields records.
+STUDIES: dict[str, Callable[..., Iterator[dict[str, Any]]]] = {
+    "least-squares": least_squares.run,
+    "condition-number": condition_number.run,
+    "adagrad-norm": adagrad_norm.run,
+    "nonconvex": nonconvex.run,
+    "step-size": step_size.run,
 }
 
 
 def run(config: TheoryConfig) -> int:
-    """Run the studies that the settings name.
-
-    Returns:
-      The exit status, 0.
-    """
+    """Run the studies that the settings name."""
     devices = DeviceLayout(count=1).describe()
     folder = run_dir.begin(config.out, "theory", asdict(config), devices, 0)
     console = Console()
     for name in config.studies:
-        study, begun = STUDIES[name], time.perf_counter()
-        path = folder / f"{name}.jsonl"
-        for record in tqdm(
-            study.run(config.seeds or study.seeds), name, unit=" records", disable=None
-        ):
-            run_dir.append(path, record)
-        lines = run_dir.read(path)
+        begun = time.perf_counter()
+        found = STUDIES[name](**({"seeds": config.seeds} if config.seeds else {}))
+        progress = tqdm(found, name, unit=" records", disable=None)
+        lines = run_dir.record(folder / f"{name}.jsonl", progress)
         console.print(drawings.TABLES[name](lines))
         drawings.DRAWINGS[name](lines, folder / f"{name}.png")
         console.print(f"{name}: {time.perf_counter() - begun:.0f} s")

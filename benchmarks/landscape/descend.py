@@ -19,11 +19,7 @@ from benchmarks.landscape.surfaces import Surface
 
 
 def find(name: str) -> tuple[str, Callable[[Any], optax.GradientTransformation]]:
-    """Return the label of an optimizer, and its builder from a learning rate.
-
-    Args:
-      name: A key of OPTIMIZERS.
-    """
+    """Return the label of one of OPTIMIZERS, and its builder from a learning rate."""
     row, changes = OPTIMIZERS[name]
     label = f"Padam {name[-3:]}" if "p" in changes else optimizers.lookup(row).label
     return label, lambda rate: optimizers.make(row, rate, **changes)
@@ -36,17 +32,10 @@ def descend(
     seeds: Sequence[int],
     steps: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Follow the gradient from the surface's start.
+    """Follow the gradient from the surface's start, with every learning rate and seed.
 
     The noise of a step depends on the seed and on the step's number only: it is the
     same for all optimizers and learning rates. Computed in float64.
-
-    Args:
-      surface: The surface.
-      build: Takes a learning rate, traced, and returns the optimizer.
-      learning_rates: One trajectory each, for each seed.
-      seeds: Seeds of the noise.
-      steps: Steps of a trajectory.
 
     Returns:
       The points, an array (learning rates, seeds, steps + 1, 2), and the losses there,
@@ -87,16 +76,11 @@ def compare(
 ) -> Iterator[dict[str, Any]]:
     """Run every optimizer with every learning rate on a surface.
 
-    Args:
-      name: The surface's name, for the records.
-      surface: The surface.
-      config: The settings.
-
     Yields:
       A record for each optimizer and learning rate. ``final_losses``, above the minimum
       and over the last tenth of the steps, is a list over the ``seeds``, None where a
-      trajectory diverged. If it is ``chosen`` it has also the first seed's ``path``
-      and the mean of the seeds' ``losses``, above the minimum, at each step.
+      trajectory diverged. If it is ``chosen`` it has also the first seed's ``path`` and
+      the mean of the seeds' ``losses``, above the minimum, at each step.
     """
     count = config.seeds if surface.noise else 1
     seeds = list(range(config.seed, config.seed + count))

@@ -32,16 +32,7 @@ class Surface(NamedTuple):
 
 
 class Panel(NamedTuple):
-    """What a drawing shows beside the trajectories.
-
-    Attributes:
-      title: The heading.
-      x: Abscissas of the grid.
-      y: Ordinates of the grid.
-      heights: The values on the grid, (len(y), len(x)), less the lowest.
-      start: Where the trajectories begin.
-      minima: The points of the lowest value.
-    """
+    """What a drawing shows beside the trajectories; heights are above the lowest."""
 
     title: str
     x: np.ndarray

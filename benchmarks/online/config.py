@@ -7,10 +7,16 @@ from benchmarks.errors import (
     UsageError,
     check_at_least,
     check_each_once,
+    check_name,
     check_out,
     check_rates,
     check_seed,
 )
+
+# The keys of the tables in games.py, examples.py and play.py, which need JAX.
+GAMES = ("linear", "breast-cancer", "digits", "sparse")
+EXAMPLES = ("counterexample", "phase-transition")
+METHODS = ("sgd", "adagrad", "adam", "padam")
 
 
 @dataclass(frozen=True)
@@ -23,18 +29,10 @@ class RegretConfig:
     recorded, and the one with the smallest mean regret is shown.
     """
 
-    games: tuple[str, ...] = (
-        "linear",
-        "breast-cancer",
-        "digits",
-        "sparse",
-        "counterexample",
-        "phase-transition",
-    )
-    """Which to play, from: linear, breast-cancer, digits, sparse, counterexample,
-    phase-transition."""
-    optimizers: tuple[str, ...] = ("sgd", "adagrad", "adam", "padam")
-    """The optimizers, from: sgd, adagrad, adam (no maximum), padam."""
+    games: tuple[str, ...] = (*GAMES, *EXAMPLES)
+    """Which to play."""
+    optimizers: tuple[str, ...] = METHODS
+    """Who plays; adam has no running maximum."""
     p: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)
     """Padam's exponents, in (0, 1/2]; 1/2 is AMSGrad."""
     learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -59,6 +57,10 @@ class RegretConfig:
         """Raise an error for settings that the theorem or the games do not allow."""
         check_each_once("--games", self.games)
         check_each_once("--optimizers", self.optimizers)
+        for name in self.games:
+            check_name("--games", name, (*GAMES, *EXAMPLES))
+        for name in self.optimizers:
+            check_name("--optimizers", name, METHODS)
         check_each_once("--p", self.p)
         check_each_once("--learning-rates", self.learning_rates)
         for p in self.p:

@@ -23,11 +23,8 @@ def counterexample(p: tuple[float, ...]) -> Iterator[dict[str, Any]]:
     The loss is 1010 x once in 101 steps and -10 x otherwise, on [-1, 1]: over a period
     10 x, so -1 is best. Without the maximum v̂ shrinks between two large gradients, and
     the many small steps up outweigh the large one down, for p = 1/2 (Adam) as for every
-    p above 0.02. β1 = 0.9 and β2 = 0.99 as in the reference, α_t = α/√t with
-    α = 10 · 1010^(2p-1), which is α = 10 for gradients of at most 1.
-
-    Args:
-      p: The exponents.
+    p above 0.02. β1 = 0.9 and β2 = 0.99 as in the reference, α_t = α/√t with α = 10 ·
+    1010^(2p-1), which is α = 10 for gradients of at most 1.
 
     Yields:
       A record for each exponent, with the maximum and without: over the periods that

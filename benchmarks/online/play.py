@@ -22,15 +22,7 @@ from padam_optax.projections import box, projected
 
 
 class Setting(NamedTuple):
-    """The hyperparameters at step t; all except b2 are traced.
-
-    Attributes:
-      t: The step, from 1, a float.
-      learning_rate: α.
-      p: The exponent of v̂.
-      b1: β1_t.
-      b2: β2.
-    """
+    """The hyperparameters at step t, from 1; all except b2 are traced."""
 
     t: Any
     learning_rate: Any
@@ -111,16 +103,10 @@ def play(
 ) -> tuple[np.ndarray, tuple[np.ndarray, ...] | None]:
     """Play a game from θ = 0 with every exponent, every learning rate and every seed.
 
-    Args:
-      game: The game.
-      method: A key of METHODS.
-      p: The exponents.
-      config: The settings.
-
     Returns:
       The loss met at each step, an array (exponents, learning rates, seeds, steps), and
-      where the method keeps the running maximum, three more like it: Σ v̂^p,
-      Σ‖g_{1:t}‖ and the tight bound.
+      where the method keeps the running maximum, three more like it: Σ v̂^p, Σ‖g_{1:t}‖
+      and the tight bound.
     """
 
     def one(p: jax.Array, learning_rate: jax.Array, data: Any) -> Any:
@@ -224,11 +210,6 @@ def _until(data: Any, seed: int, steps: int) -> Any:
 
 def compare(name: str, game: Game, config: RegretConfig) -> Iterator[dict[str, Any]]:
     """Play a game with each optimizer, and compute its regret and the bounds.
-
-    Args:
-      name: The game's name, for the records.
-      game: The game.
-      config: The settings.
 
     Yields:
       A record for each optimizer, exponent, learning rate and seed. ``regret``,

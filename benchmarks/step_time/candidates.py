@@ -74,14 +74,7 @@ CANDIDATES: dict[str, Callable[[], optax.GradientTransformation]] = {
 
 
 def find_shapes(tree: str) -> list[tuple[int, ...]]:
-    """Return the shapes of the leaves of a tree.
-
-    Args:
-      tree: leaf-N, leaves-N, transformer, or the name of a network.
-
-    Raises:
-      UsageError: If there is no such tree.
-    """
+    """Return the shapes of the leaves of a tree: see `SpeedConfig.trees`."""
     if match := re.fullmatch(r"leaf-(\d+)", tree):
         return [(int(match[1]),)]
     if match := re.fullmatch(r"leaves-(\d+)", tree):

@@ -22,9 +22,6 @@ _DEVICES = (1, 2, 4, 8)
 def measure_shares(tree: str) -> Iterator[dict[str, Any]]:
     """Measure the state on each device when the optimizer is sharded.
 
-    Args:
-      tree: The name of a tree.
-
     Yields:
       For each number of devices, as far as there are so many, bytes per number of the
       tree on the device that holds most.
@@ -50,13 +47,7 @@ def measure_shares(tree: str) -> Iterator[dict[str, Any]]:
 
 
 class Candidate:
-    """An optimizer compiled for a tree, with its own state.
-
-    Args:
-      tx: The optimizer.
-      params: The tree; it is copied.
-      gradients: The gradients of every step.
-    """
+    """An optimizer compiled for a copy of a tree, with its own state."""
 
     def __init__(self, tx: Any, params: Any, gradients: Any):
         def step(params, state, gradients):
@@ -95,13 +86,9 @@ class Candidate:
 
 
 def count_kernels(text: str) -> int:
-    """Count the instructions of a compiled program that do work.
+    """Count the instructions that do work in the text of a compiled program.
 
-    Args:
-      text: The program, as XLA prints it.
-
-    Returns:
-      Fusions, library calls and the like of the entry computation.
+    These are fusions, library calls and the like of the entry computation.
     """
     entry = text[text.index("ENTRY") :]
     found = Counter(
@@ -114,16 +101,7 @@ def count_kernels(text: str) -> int:
 def measure(
     tree: str, names: Sequence[str], config: SpeedConfig
 ) -> Iterator[dict[str, Any]]:
-    """Measure the candidates on a tree, alternating.
-
-    Args:
-      tree: Its name.
-      names: The candidates.
-      config: How long and how often.
-
-    Yields:
-      The record of each candidate.
-    """
+    """Measure the candidates on a tree, alternating; yield the record of each."""
     rng = np.random.default_rng(config.seed)
     shapes = find_shapes(tree)
     params, gradients = (
@@ -159,13 +137,7 @@ def measure(
 
 
 class TorchCandidate:
-    """An optimizer of PyTorch, where it is installed.
-
-    Args:
-      make: Takes a list of tensors.
-      params: Arrays to copy.
-      gradients: What every step is given.
-    """
+    """An optimizer of PyTorch for a copy of a tree, where PyTorch is installed."""
 
     def __init__(self, make: Callable[[Any], Any], params: Any, gradients: Any):
         import torch  # pyright: ignore[reportMissingImports]

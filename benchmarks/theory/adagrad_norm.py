@@ -178,13 +178,6 @@ def follow_growth(seeds: int, steps: int = STEPS) -> Iterator[dict[str, Any]]:
 
 
 def run(seeds: int = SEEDS) -> Iterator[dict[str, Any]]:
-    """Compare with the bounds, then follow b.
-
-    Args:
-      seeds: Random starts, and draws of the regression.
-
-    Yields:
-      Records of ``kind`` "bound" and "growth".
-    """
+    """Yield records of ``kind`` "bound", then "growth"."""
     yield from compare_with_bounds(seeds)
     yield from follow_growth(seeds)

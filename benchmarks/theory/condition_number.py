@@ -89,11 +89,6 @@ def _distances(name: str, kappa: float, starts: jax.Array, half: int) -> jax.Arr
 def measure(name: str, kappa: float, starts: np.ndarray) -> tuple[int, np.ndarray]:
     """Measure the factor by which a step shrinks the distance to the minimum.
 
-    Args:
-      name: A key of METHODS.
-      kappa: The condition number.
-      starts: Starting points, (draws, dimension).
-
     Returns:
       The steps of a run, and the factor of each draw over their second half.
     """
@@ -104,15 +99,7 @@ def measure(name: str, kappa: float, starts: np.ndarray) -> tuple[int, np.ndarra
 
 
 def run(seeds: int = SEEDS) -> Iterator[Any]:
-    """Measure every method at every condition number.
-
-    Args:
-      seeds: Random starts.
-
-    Yields:
-      A record for each method, condition number and start, with the ``measured`` rate
-      and the ``claimed`` one.
-    """
+    """Yield the ``measured`` and the ``claimed`` rate of each method, κ and start."""
     starts = np.stack(
         [np.random.default_rng(seed).normal(size=DIMENSION) for seed in range(seeds)]
     )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.errors import UsageError, check_name
+from benchmarks.errors import check_at_least, check_each_once, check_name, check_out
 from benchmarks.theory.plans import STUDIES
 
 
@@ -16,8 +16,7 @@ class TheoryConfig:
     """
 
     studies: tuple[str, ...] = STUDIES
-    """Which to run, from: least-squares, condition-number, adagrad-norm, nonconvex,
-    step-size."""
+    """Which to run."""
     seeds: int | None = None
     """Draws of each problem, from seed 0; by default ten of least-squares, five of the
     others. Surfaces are not drawn at random."""
@@ -29,15 +28,7 @@ class TheoryConfig:
         """Refuse what cannot be run."""
         for name in self.studies:
             check_name("--studies", name, STUDIES)
-        if not self.studies or len(set(self.studies)) < len(self.studies):
-            given = " ".join(self.studies) or "nothing"
-            raise UsageError(
-                f"--studies takes one or more values, each once, got {given}."
-            )
-        if self.seeds is not None and self.seeds < 1:
-            raise UsageError(f"--seeds must be at least 1, got {self.seeds}.")
-        if self.out is not None and self.out.exists():
-            if not self.out.is_dir():
-                raise UsageError(f"--out {self.out} is a file; name a new folder.")
-            if any(self.out.iterdir()):
-                raise UsageError(f"--out {self.out} is not empty; name a new folder.")
+        check_each_once("--studies", self.studies)
+        if self.seeds is not None:
+            check_at_least("--seeds", self.seeds, 1)
+        check_out(self.out)

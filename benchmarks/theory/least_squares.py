@@ -68,13 +68,7 @@ def test_error(weights: Weights) -> jax.Array:
 
 
 def build(p: Any, learning_rate: Any, maximum: bool) -> optax.GradientTransformation:
-    """Build Padam as Algorithm 1, with or without the maximum.
-
-    Args:
-      p: The exponent; None for SGD with the momentum as a moving average, p = 0.
-      learning_rate: The learning rate.
-      maximum: Whether the second moment's running maximum is taken.
-    """
+    """Build Padam as Algorithm 1, with the maximum or without; SGD if p is None."""
     if p is None:  # the trace is the moving average divided by 1 - 0.9
         return optax.sgd(0.1 * learning_rate, momentum=0.9)
     if maximum:
@@ -122,15 +116,10 @@ def _train_all(p: Any, rates: jax.Array, labels: jax.Array, maximum: bool, steps
 def run(seeds: int = SEEDS, points: int = POINTS, steps: int = STEPS) -> Iterator[Any]:
     """Train with every p and learning rate, with and without the maximum.
 
-    Args:
-      seeds: Draws of the labels.
-      points: Training points.
-      steps: Steps of each run.
-
     Yields:
-      For each draw, p and choice of the maximum a record with lists over the learning
-      rates: ``mse`` of training, None where a run diverged, and ``test_error``. The two
-      choices are the same at p = 0.
+      For each draw of the labels, p and choice of the maximum a record with lists over
+      the learning rates: ``mse`` of training, None where a run diverged, and
+      ``test_error``. The two choices are the same at p = 0.
     """
     for seed in range(seeds):
         with jax.enable_x64(True):

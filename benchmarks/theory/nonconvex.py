@@ -57,8 +57,8 @@ def descend(
       steps: T.
 
     Returns:
-      For each method two arrays over the learning rates: the mean of ‖∇f‖² over the
-      T points at which a gradient was taken, and Σ‖g_{1:T,i}‖ of the gradients with
+      For each method two arrays over the learning rates: the mean of ‖∇f‖² over the T
+      points at which a gradient was taken, and Σ‖g_{1:T,i}‖ of the gradients with
       noise.
     """
     start_key, noise_key = jax.random.split(jax.random.key(seed))
@@ -103,10 +103,6 @@ def descend(
 
 def run(seeds: int = SEEDS, most: int = MOST) -> Iterator[dict[str, Any]]:
     """Run every method in every dimension, for every number of steps and share.
-
-    Args:
-      seeds: Draws of the start and the noise.
-      most: Dimension times steps of the longest runs.
 
     Yields:
       A record for each share, dimension, number of steps, seed and method, with lists

@@ -20,16 +20,11 @@ _LARGEST_LOSS, _LEAST_CHANGE = 1e6, 1e-9
 
 @partial(jax.jit, static_argnames=("name", "steps"))
 def follow(name: str, rates: jax.Array, steps: int) -> tuple[jax.Array, ...]:
-    """Descend from the surface's start with every learning rate.
-
-    Args:
-      name: A surface.
-      rates: Learning rates ε.
-      steps: Steps of each.
+    """Descend from a surface's start with every learning rate ε.
 
     Returns:
-      Arrays (rates, steps): the loss before each step and after it, and the change
-      that the quadratic model predicts, ½ ε² gᵀHg - ε gᵀg.
+      Arrays (rates, steps): the loss before each step and after it, and the change that
+      the quadratic model predicts, ½ ε² gᵀHg - ε gᵀg.
     """
     surface = SURFACES[name]
 
@@ -57,15 +52,10 @@ def follow(name: str, rates: jax.Array, steps: int) -> tuple[jax.Array, ...]:
 def compare_signs(before: Any, after: Any, predicted: Any) -> dict[str, Any]:
     """Count the steps whose loss rises, of one learning rate, and how many are told.
 
-    Args:
-      before: Losses before each step.
-      after: Losses after it.
-      predicted: Changes that the quadratic model predicts.
-
     Returns:
       ``steps`` that count: all until the loss is too large, but those whose change
-      rounding may decide; of them ``rises``, and ``right`` predictions of the sign;
-      and whether the run ``ends_higher`` than it began.
+      rounding may decide; of them ``rises``, and ``right`` predictions of the sign; and
+      whether the run ``ends_higher`` than it began.
     """
     before, after = np.asarray(before), np.asarray(after)
     with np.errstate(invalid="ignore", over="ignore"):
@@ -84,14 +74,7 @@ def compare_signs(before: Any, after: Any, predicted: Any) -> dict[str, Any]:
 
 
 def run(seeds: int = 1) -> Iterator[dict[str, Any]]:
-    """Follow every learning rate on every surface.
-
-    Args:
-      seeds: Not used: nothing is drawn at random.
-
-    Yields:
-      A record for each surface and learning rate.
-    """
+    """Follow every learning rate on every surface; nothing is drawn at random."""
     del seeds
     for name in NAMES:
         with jax.enable_x64(True):

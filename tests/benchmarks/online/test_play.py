@@ -9,6 +9,7 @@ import pytest
 from benchmarks import run_dir
 from benchmarks.commands import regret as command
 from benchmarks.errors import UsageError
+from benchmarks.online import config as names
 from benchmarks.online import examples, games, play
 from benchmarks.online.config import RegretConfig
 from tests.marks import fast
@@ -310,6 +311,12 @@ def test_a_run_leaves_records_and_plots(tmp_path):
 def test_settings_outside_the_theorem_are_refused(wrong, message):
     with pytest.raises(UsageError, match=message):
         RegretConfig(**wrong)
+
+
+def test_the_names_on_the_command_line_are_those_of_the_tables():
+    assert tuple(games.GAMES) == names.GAMES
+    assert tuple(examples.EXAMPLES) == names.EXAMPLES
+    assert tuple(play.METHODS) == names.METHODS
 
 
 def test_a_folder_in_use_is_refused(tmp_path):
