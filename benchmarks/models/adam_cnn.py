@@ -5,8 +5,6 @@ stages of 5x5 convolutions and 3x3 max-pooling with stride 2, and a dense layer 
 units. Their dropout is on the input and on the dense layer.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -17,13 +15,9 @@ from benchmarks.models.layers import Layers
 class AdamCNN(nnx.Module):
     """Three convolutions with ReLU and pooling, and two dense layers.
 
-    Args:
-      layers: What the layers agree on.
-      width: Channels of the first two convolutions, 64 as published; the others and
-        the dense layer are in proportion.
-      input_shape: Height, width and channels of the images.
-      classes: Number of classes.
-      dropout: The probability that a pixel's channel or a dense unit is set to zero.
+    `width` is the number of channels of the first two convolutions, 64 as published;
+    the others and the dense layer are in proportion. `dropout` is the probability that
+    a pixel's channel or a dense unit is set to zero.
     """
 
     def __init__(
@@ -32,6 +26,7 @@ class AdamCNN(nnx.Module):
         width: int,
         input_shape: tuple[int, int, int],
         classes: int,
+        *,
         dropout: float = 0.0,
     ):
         height, breadth, channels = input_shape
@@ -73,16 +68,3 @@ def max_pool_3x3(x: jax.Array) -> jax.Array:
         ]
         x = jnp.stack(shifted).max(axis=0)
     return x
-
-
-def adam_cnn(
-    width: int,
-    input_shape: tuple[int, int, int],
-    classes: int,
-    *,
-    dropout: float = 0.0,
-    **settings: Any,
-) -> AdamCNN:
-    """Build the network with PyTorch's default initialization."""
-    layers = Layers("torch", "torch", **settings)
-    return AdamCNN(layers, width, input_shape, classes, dropout)

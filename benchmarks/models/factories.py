@@ -23,12 +23,10 @@ PASSED = (
 
 
 def describe(name: str) -> Model:
-    """Return the table entry of a network that is not in the table.
+    """Return the table entry of module:factory, which builds a network.
 
-    Args:
-      name: module:factory, optionally followed by settings after commas. The factory
-        accepts any of width, input_shape, classes, initializer, dtype, axis_name and
-        rngs, and other parameters that have defaults.
+    The name may have settings after commas. The factory accepts any of PASSED, and
+    other parameters that have defaults.
 
     Raises:
       UsageError: If there is no such factory, or a required argument is missing.
@@ -41,15 +39,9 @@ def describe(name: str) -> Model:
 def from_factory(
     name: str, factory: Any, settings: dict[str, Any] | None = None
 ) -> Model:
-    """Return the table entry of a network, given what builds it.
-
-    Args:
-      name: Its name.
-      factory: See `describe`; or a network, which is copied.
-      settings: Further arguments of the factory.
-    """
+    """Return the table entry of a network, given its factory; or itself, to copy."""
     if isinstance(factory, nnx.Module):
-        return Model(lambda **offered: factory, 0, 0, None, "the user's own")
+        return Model(lambda **offered: factory, 0, 0, "the user's own", None)
     settings = settings or {}
     own.choose("--model", name, factory, dict.fromkeys(PASSED), settings)
     known = own.parameters("--model", name, factory)
@@ -71,7 +63,7 @@ def from_factory(
                 del offered[option]
         return _build(name, factory, offered, settings)
 
-    return Model(build, 0, 0, None, "the user's own")
+    return Model(build, 0, 0, "the user's own", None)
 
 
 def _build(

@@ -43,13 +43,9 @@ def uniform_bias(fan_in: int) -> Callable[..., jax.Array]:
 
 
 def sparse(nonzero: int = 15) -> Callable[..., jax.Array]:
-    """Draw a fixed number of each unit's incoming weights from N(0, 1); others are 0.
+    """Draw that many of each unit's incoming weights from N(0, 1); others are 0.
 
-    Args:
-      nonzero: That number; a unit with fewer inputs gets a weight for each.
-
-    Returns:
-      The initializer of a kernel (..., inputs, outputs).
+    A unit with fewer inputs gets a weight for each.
     """
 
     def init(key, shape, dtype=jnp.float32):

@@ -170,16 +170,7 @@ class Dropout(nnx.Module):
 
 
 class ConvNorm(nnx.Module):
-    """Convolution and BatchNorm.
-
-    Args:
-      layers: See `Layers`.
-      inputs: Number of input channels.
-      outputs: Number of output channels.
-      side: Height and width of the kernel.
-      stride: Stride of the convolution.
-      bias: Whether the convolution has a bias, though BatchNorm subtracts it again.
-    """
+    """Convolution and BatchNorm, which subtracts a bias again."""
 
     def __init__(
         self,

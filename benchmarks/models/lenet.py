@@ -5,8 +5,6 @@ network has saturating units, pools by weighted averages, and does not connect a
 channels in the second convolution.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -17,11 +15,7 @@ from benchmarks.models.layers import Layers, max_pool
 class LeNet(nnx.Module):
     """Two 5x5 convolutions without padding, each with a pooling; three dense layers.
 
-    Args:
-      layers: What the layers agree on.
-      width: Channels of the first convolution, six in LeNet-5.
-      input_shape: Height, width and channels of the images.
-      classes: Number of classes.
+    `width` is the number of channels of the first convolution, six in LeNet-5.
     """
 
     def __init__(
@@ -62,10 +56,3 @@ class LeNet(nnx.Module):
         for dense in self.hidden:
             x = nnx.relu(dense(x))
         return self.head(x)
-
-
-def lenet(
-    width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
-) -> LeNet:
-    """Build a LeNet with PyTorch's default initialization."""
-    return LeNet(Layers("torch", "torch", **settings), width, input_shape, classes)

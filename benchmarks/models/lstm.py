@@ -3,8 +3,6 @@
 Hochreiter and Schmidhuber, 1997, with the forget gate of Gers et al., 2000.
 """
 
-from typing import Any
-
 import jax
 import jax.numpy as jnp
 from flax import nnx
@@ -16,14 +14,9 @@ from benchmarks.models.layers import Layers
 class LSTM(nnx.Module):
     """One LSTM layer, with initial state h = c = 0.
 
-    i, f, o = σ(x W + h U + b) and g = tanh(x W + h U + b), each with its own W, U, b;
-    c = f c + i g and h = o tanh(c). PyTorch has two biases, of which only the sum
+    i, f, o = σ(x W + h U + b) and g = tanh(x W + h U + b), each with its own W, U, b; c
+    = f c + i g and h = o tanh(c). PyTorch has two biases, of which only the sum
     matters. The matrices of each gate are initialized separately; c is float32.
-
-    Args:
-      layers: What the layers agree on.
-      inputs: Size of x.
-      outputs: Size of h and of c.
     """
 
     def __init__(self, layers: Layers, inputs: int, outputs: int):
@@ -50,41 +43,34 @@ class LSTM(nnx.Module):
 
 
 class LanguageModel(nnx.Module):
-    """Predict the next token at every position of a text.
+    """Predict the next token at every position of a text of any length.
 
-    Args:
-      layers: What the layers agree on.
-      depth: Number of LSTM layers.
-      width: Size of the embedding and of each LSTM layer.
-      vocabulary: Number of different tokens.
+    The embedding and each of the LSTM layers, so many as `depth`, have this width.
     """
 
-    def __init__(self, layers: Layers, depth: int, width: int, vocabulary: int):
+    def __init__(
+        self,
+        layers: Layers,
+        width: int,
+        input_shape: tuple[int],
+        classes: int,
+        *,
+        depth: int,
+    ):
+        del input_shape
         self.embedding = nnx.Embed(
-            vocabulary,
+            classes,
             width,
             dtype=layers.dtype,
             embedding_init=nnx.initializers.normal(1.0),
             rngs=layers.rngs,
         )
         self.lstms = nnx.List([LSTM(layers, width, width) for _ in range(depth)])
-        self.head = layers.head(width, vocabulary)
+        self.head = layers.head(width, classes)
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
-        """Map tokens (n, length), any integers, to logits (n, length, vocabulary)."""
+        """Map tokens (n, length), any integers, to logits (n, length, classes)."""
         x = self.embedding(tokens)
         for lstm in self.lstms:
             x = lstm(x)
         return self.head(x)
-
-
-def lstm(
-    depth: int, width: int, input_shape: tuple[int], classes: int, **settings: Any
-) -> LanguageModel:
-    """Build a language model with the given number of LSTM layers.
-
-    With PyTorch's default initialization: U(±1/√width), and N(0, 1) for the embedding.
-    """
-    del input_shape  # works for any length
-    layers = Layers("torch", "torch", **settings)
-    return LanguageModel(layers, depth, width, classes)

@@ -6,8 +6,6 @@ with dropout and without (Kingma and Ba, ICLR 2015, figure 2).
 """
 
 import math
-from collections.abc import Sequence
-from typing import Any
 
 import jax
 from flax import nnx
@@ -18,28 +16,28 @@ from benchmarks.models.layers import Layers
 class MLP(nnx.Module):
     """Dense layers with ReLU between them, on inputs of any shape.
 
-    Args:
-      layers: What the layers agree on.
-      inputs: Numbers in an example.
-      hidden: Sizes of all layers but the last.
-      classes: Number of classes.
-      dropout: The probability that an output of a hidden layer is set to zero.
+    `hidden` is the number of layers of this width before the last; `dropout` is the
+    probability that one of their outputs is set to zero.
     """
 
     def __init__(
         self,
         layers: Layers,
-        inputs: int,
-        hidden: Sequence[int],
+        width: int,
+        input_shape: tuple[int, ...],
         classes: int,
+        *,
+        hidden: int,
         dropout: float = 0.0,
     ):
+        inputs = math.prod(input_shape)
         self.hidden = nnx.List()
-        for outputs in hidden:
-            self.hidden.append(layers.dense(inputs, outputs))
-            inputs = outputs
+        for _ in range(hidden):
+            self.hidden.append(layers.dense(inputs, width))
+            inputs = width
         self.head = layers.head(inputs, classes)
-        self.dropouts = nnx.List([layers.dropout(dropout) for _ in hidden if dropout])
+        drops = range(hidden if dropout else 0)
+        self.dropouts = nnx.List([layers.dropout(dropout) for _ in drops])
 
     def __call__(self, x: jax.Array) -> jax.Array:
         """Map examples (n, ...) to logits (n, classes)."""
@@ -49,25 +47,3 @@ class MLP(nnx.Module):
             if self.dropouts:
                 x = self.dropouts[i](x)
         return self.head(x)
-
-
-def mlp(
-    hidden: int,
-    width: int,
-    input_shape: tuple[int, ...],
-    classes: int,
-    *,
-    dropout: float = 0.0,
-    **settings: Any,
-) -> MLP:
-    """Build a number of hidden layers with PyTorch's default initialization."""
-    layers = Layers("torch", "torch", **settings)
-    return MLP(layers, math.prod(input_shape), [width] * hidden, classes, dropout)
-
-
-def logistic(
-    width: int, input_shape: tuple[int, ...], classes: int, **settings: Any
-) -> MLP:
-    """Build multinomial logistic regression, which has no width and ignores it."""
-    layers = Layers("torch", "torch", **settings)
-    return MLP(layers, math.prod(input_shape), [], classes)

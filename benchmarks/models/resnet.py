@@ -16,12 +16,8 @@ from benchmarks.models.layers import ConvNorm, Layers, global_mean
 class Block(nnx.Module):
     """Convolutions with ReLU between them, a shortcut around them, ReLU on their sum.
 
-    The shortcut is the identity where that is possible, else a 1x1 convolution.
-
-    Args:
-      layers: What the layers agree on.
-      inputs: Channels of the images.
-      convs: Output channels, side of the window and stride of each convolution.
+    The shortcut is the identity where that is possible, else a 1x1 convolution. `convs`
+    are output channels, side of the window and stride of each convolution.
     """
 
     def __init__(
@@ -64,33 +60,25 @@ def bottleneck(layers: Layers, inputs: int, width: int, stride: int) -> Block:
 class ResNet(nnx.Module):
     """A convolution, stages of blocks, the mean over all pixels, a dense layer.
 
-    Each stage after the first begins with stride 2 and doubles the width.
-
-    Args:
-      layers: What the layers agree on.
-      block: Takes layers, inputs, width and stride.
-      depths: Number of blocks of each stage.
-      width: Channels of the first convolution and of the first stage.
-      channels: Channels of the images.
-      classes: Number of classes.
-      large: Begin as for ImageNet: 7x7 with stride 2, then a maximum over 3x3 windows
-        with stride 2. Else with 3x3.
+    Each stage after the first begins with stride 2 and doubles the width. A `large`
+    network begins as for ImageNet: 7x7 with stride 2, then a maximum over 3x3 windows
+    with stride 2; others with 3x3.
     """
 
     def __init__(
         self,
         layers: Layers,
-        block: Callable[[Layers, int, int, int], Block],
-        depths: Sequence[int],
         width: int,
-        channels: int,
+        input_shape: tuple[int, int, int],
         classes: int,
         *,
+        block: Callable[[Layers, int, int, int], Block],
+        depths: Sequence[int],
         large: bool = False,
     ):
         self.large = large
         side, stride = (7, 2) if large else (3, 1)
-        self.stem = ConvNorm(layers, channels, width, side, stride=stride)
+        self.stem = ConvNorm(layers, input_shape[-1], width, side, stride=stride)
         self.blocks, features = nnx.List(), width
         for stage, depth in enumerate(depths):
             for number in range(depth):
@@ -108,32 +96,3 @@ class ResNet(nnx.Module):
         for block in self.blocks:
             x = block(x)
         return self.head(global_mean(x))
-
-
-def resnet18(
-    width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
-) -> ResNet:
-    """Build the ResNet-18 of Padam's experiments on 32x32 images.
-
-    With PyTorch's default initialization, and BatchNorm scales of one.
-    """
-    layers = Layers("torch", "torch", **settings)
-    return ResNet(layers, basic, (2, 2, 2, 2), width, input_shape[-1], classes)
-
-
-def resnet18_imagenet(
-    width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
-) -> ResNet:
-    """Build torchvision's resnet18, with its initialization."""
-    layers = Layers("he-normal-fan-out", "torch", **settings)
-    depths, channels = (2, 2, 2, 2), input_shape[-1]
-    return ResNet(layers, basic, depths, width, channels, classes, large=True)
-
-
-def resnet50_imagenet(
-    width: int, input_shape: tuple[int, int, int], classes: int, **settings: Any
-) -> ResNet:
-    """Build torchvision's resnet50 (v1.5), with its initialization."""
-    layers = Layers("he-normal-fan-out", "torch", **settings)
-    depths, channels = (3, 4, 6, 3), input_shape[-1]
-    return ResNet(layers, bottleneck, depths, width, channels, classes, large=True)

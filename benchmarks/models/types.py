@@ -18,15 +18,15 @@ class Model(NamedTuple):
       width: The published width: channels of the first convolution, or units of a
         hidden layer. The other layers scale with it.
       smallest_side: The smallest height and width of an image; 0 for any input.
-      takes: "images" (float) or "text" (integers); None for any input.
       description: One line.
+      takes: "images" (float) or "text" (integers); None for any input.
     """
 
     build: Callable[..., nnx.Module]
     width: int
     smallest_side: int
-    takes: Literal["images", "text"] | None
     description: str
+    takes: Literal["images", "text"] | None = "images"
 
     def accepts(self, kind: str, input_shape: tuple[int, ...]) -> bool:
         """Whether the network can take inputs of a kind: see `data.Source`."""

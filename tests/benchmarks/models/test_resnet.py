@@ -43,7 +43,8 @@ def test_blocks_compute_what_the_paper_draws(
 @pytest.mark.parametrize("large", [False, True])
 def test_a_resnet_is_stem_blocks_mean_and_dense_layer(large):
     depths = (1, 1) if large else (1,)
-    model = filled(lambda: ResNet(layers(), basic, depths, 2, 3, 5, large=large))
+    options = {"block": basic, "depths": depths, "large": large}
+    model = filled(lambda: ResNet(layers(), 2, (13, 16, 3), 5, **options))
     x = images(2, 13, 16, 3)
     y = reference.relu(reference.conv_norm(x, model.stem, 2 if large else 1))
     if large:

@@ -21,7 +21,7 @@ from tests.helpers.building import (
 @pytest.mark.parametrize("hidden", [[], [5, 4]])
 def test_a_vgg_computes_what_its_layers_say(hidden):
     stages, shape = [[2, 3], [4]], (9, 12, 2)
-    model = filled(lambda: VGG(layers(), stages, shape, 5, hidden=hidden))
+    model = filled(lambda: VGG(layers(), 1, shape, 5, stages=stages, hidden=hidden))
     x = images(3, *shape)
     y = x
     for stage in model.stages:

@@ -62,7 +62,7 @@ def tiny(width, input_shape, classes, **settings):
 
 @pytest.fixture(autouse=True)
 def tiny_model(monkeypatch, standard_promotion):  # Optax's functions mix dtypes
-    row = models.Model(tiny, 8, 8, "images", "for tests")
+    row = models.Model(tiny, 8, 8, "for tests")
     monkeypatch.setitem(models.MODELS, "tiny", row)
 
 
