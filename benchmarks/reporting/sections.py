@@ -11,15 +11,16 @@ from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS
 from benchmarks.landscape.surfaces import SURFACES, panel
 from benchmarks.reporting import results as outcomes
-from benchmarks.reporting import theory_section as theory_section
 from benchmarks.reporting import views
 from benchmarks.reporting.plots import landscape as landscape_plots
 from benchmarks.reporting.plots import regret as regret_plots
 from benchmarks.reporting.plots import step_time as speed_drawings
+from benchmarks.reporting.plots import theory as theory_plots
 from benchmarks.reporting.results import Run
 from benchmarks.reporting.tables import as_markdown
-from benchmarks.reporting.views import Plot
+from benchmarks.reporting.views import Plot, write_plot
 from benchmarks.run_files import RunFiles
+from benchmarks.theory.plans import PLANS
 
 
 class Section(NamedTuple):
@@ -145,9 +146,37 @@ def _describe_landscape(files: RunFiles, plots: Path) -> Section:
 
 
 def _describe_theory(files: RunFiles, plots: Path) -> Section:
-    text = theory_section.describe(files, plots)
+    text = describe_studies(files, plots)
     title = "Theorems and formulas on constructed problems"
     return Section(files.folder.name, title, f"{text}\n\n{_sign(files)}", [])
+
+
+def describe_studies(files: RunFiles, plots: Path) -> str:
+    """Write what each study asks, found and looks like; draw the plots."""
+    parts = [
+        "Problems made for the purpose, on which formulas and theorems of the sources "
+        "can be measured. They show that a claim can be met, or missed; they prove no "
+        "theorem."
+    ]
+    for name, plan in PLANS.items():
+        lines = files.lines(name)
+        if not lines:
+            continue
+        plot = plots / f"{files.folder.name}-{name}.png"
+        theory_plots.DRAWINGS[name](lines, plot)
+        table = theory_plots.TABLES[name](lines)
+        parts += [
+            f"### {plan.title}",
+            plan.question,
+            f"Setting: {plan.budget}",
+            f"What counts: {plan.rule}",
+            f"Expected: {plan.expected}",
+            f"What it cannot show: {plan.limits}",
+            write_plot(Plot(plot, theory_plots.CAPTIONS[name]), plots.parent),
+            f"**{table.title}**",
+            as_markdown(table),
+        ]
+    return "\n\n".join(parts)
 
 
 _REGRET_CAPTIONS = {

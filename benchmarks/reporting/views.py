@@ -78,8 +78,9 @@ def _view_curves(outcome: Outcome, plot: Path) -> Parts:
     table = run_drawings.table(
         runs, outcome.config["epochs"], outcome.title, outcome.measure, timed=False
     )
-    for label, cells in published(outcome.folder.name).items():
-        table.add_row(f"{label}, published", "", *cells, "")
+    if experiment := EXPERIMENTS.get(outcome.folder.name):
+        for label, cells in experiment.published.items():
+            table.add_row(f"{label}, published", "", *cells, "")
     drawn = _draw_curves(outcome, groups, plot)
     return [f"**{table.title}**", as_markdown(table), _stopped(outcome)], [drawn]
 
@@ -287,11 +288,6 @@ def _view_robustness(outcome: Outcome, plot: Path) -> Parts:
         "bars: deviations; ×: some seeds diverged, on the lower edge all of them."
     )
     return [as_markdown(table), text], [Plot(plot, caption)]
-
-
-def published(name: str) -> Mapping[str, Sequence[str]]:
-    """Return the source's figures of an experiment, if it is a named one."""
-    return EXPERIMENTS[name].published if name in EXPERIMENTS else {}
 
 
 def _stopped(outcome: Outcome) -> str:

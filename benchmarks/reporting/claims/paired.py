@@ -23,14 +23,9 @@ from benchmarks.reporting.statistics import (
 )
 
 
-def quantity_of(row: Comparison) -> Quantity:
-    """Return what a claim compares."""
-    return QUANTITIES[row.quantity]
-
-
 def region_of(row: Comparison) -> Region:
     """Return the differences for which a claim is true."""
-    margin = quantity_of(row).margin
+    margin = QUANTITIES[row.quantity].margin
     if margin is None:
         margin = EXPERIMENTS.get(row.experiment, Experiment).margin
     return region(row.relation, margin)
@@ -87,7 +82,7 @@ def judge_comparisons(results: Path, rows: Sequence[Comparison]) -> list[Verdict
     sizes = [0] * len(rows)
     for members in families.values():
         family = {
-            i: (pair(*samples, quantity_of(rows[i])), region_of(rows[i]))
+            i: (pair(*samples, QUANTITIES[rows[i].quantity]), region_of(rows[i]))
             for i in members
             if (samples := measured[i])
         }
@@ -103,7 +98,7 @@ def judge_comparisons(results: Path, rows: Sequence[Comparison]) -> list[Verdict
 
 def _measure(results: Path, row: Comparison) -> tuple[Sample, Sample] | None:
     """Read what a row compares, if it was run."""
-    quantity = quantity_of(row)
+    quantity = QUANTITIES[row.quantity]
     by = TRAIN_LOSS if row.by_train_loss else None
     outcome, first = outcomes.find(results, row.first, by)
     other, second = outcomes.find(results, row.second or row.first, by)
@@ -139,7 +134,7 @@ def _measure_both(
 def _write(
     row: Comparison, samples: tuple[Sample, Sample] | None, verdict: str, size: int
 ) -> Verdict:
-    quantity, claimed = quantity_of(row), region_of(row)
+    quantity, claimed = QUANTITIES[row.quantity], region_of(row)
     text, ends = "not run", None
     if samples:
         ends = interval(pair(*samples, quantity))

@@ -18,6 +18,7 @@ PANELS: Mapping[str, tuple[str, float]] = {
     "nats": ("train loss, nats", 0.15),
     "% (100 ln of the ratio)": ("100 ln of the ratio, %", 40.0),
 }
+Looks = Mapping[str, Mapping[str, str]]
 _MARKS = "osD^vP*X"
 
 
@@ -50,27 +51,22 @@ def draw_forest(judged: Sequence[Verdict], path: Path) -> None:
         layout="constrained",
         squeeze=False,
     )
-    for axes, (unit, claims) in zip(panels[:, 0], drawn.items(), strict=True):
-        _draw_panel(axes, claims, scales, unit)
-    keys: list[Any] = [
-        Line2D([], [], color=_color(i), marker=_mark(i), label=scale)
+    looks = {
+        scale: {"color": PALETTE[i % len(PALETTE)], "marker": _MARKS[i % len(_MARKS)]}
         for i, scale in enumerate(scales)
+    }
+    for axes, (unit, claims) in zip(panels[:, 0], drawn.items(), strict=True):
+        _draw_panel(axes, claims, looks, unit)
+    keys: list[Any] = [
+        Line2D([], [], label=scale, **look) for scale, look in looks.items()
     ]
     keys.append(Patch(color="#2ca25f", alpha=0.16, label="where the claim is true"))
     figure.legend(handles=keys, loc="outside upper center", ncols=5, frameon=False)
     save(figure, path, dpi=110)
 
 
-def _color(i: int) -> str:
-    return PALETTE[i % len(PALETTE)]
-
-
-def _mark(i: int) -> str:
-    return _MARKS[i % len(_MARKS)]
-
-
 def _draw_panel(
-    axes: Any, claims: Mapping[str, Sequence[Verdict]], scales: Sequence[str], unit: str
+    axes: Any, claims: Mapping[str, Sequence[Verdict]], looks: Looks, unit: str
 ) -> None:
     label, reach = PANELS[unit]
     for y, rows in enumerate(claims.values()):
@@ -85,9 +81,8 @@ def _draw_panel(
                 axes.plot([end, end], [y - 0.42, y + 0.42], color="#2ca25f", lw=1.5)
         for k, row in enumerate(rows):
             height = y + 0.6 * ((k + 0.5) / len(rows) - 0.5)
-            _draw_interval(
-                axes, row, height, scales.index(row.scale or "constructed"), reach
-            )
+            look = looks[row.scale or "constructed"]
+            _draw_interval(axes, row.interval, height, look, reach)
     axes.axvline(0, color="black", linewidth=0.8, zorder=0)
     axes.set(
         xlim=(-1.04 * reach, 1.04 * reach),
@@ -99,17 +94,16 @@ def _draw_panel(
     axes.grid(visible=False, axis="y")
 
 
-def _draw_interval(axes: Any, row: Verdict, y: float, i: int, reach: float) -> None:
+def _draw_interval(
+    axes: Any, ends: Any, y: float, look: Mapping[str, str], reach: float
+) -> None:
     """Draw one interval; an arrow where it goes beyond the panel."""
-    ends = row.interval
-    if ends is None:
-        return
     low, high = max(ends.low, -reach), min(ends.high, reach)
-    look = {"color": _color(i), "clip_on": False}
+    look, marker = {"color": look["color"], "clip_on": False}, look["marker"]
     if low <= high:
         axes.plot([low, high], [y, y], lw=1.6, **look)
     if -reach <= ends.mean <= reach:
-        axes.plot(ends.mean, y, marker=_mark(i), markersize=5, **look)
+        axes.plot(ends.mean, y, marker=marker, markersize=5, **look)
     for beyond, x, arrow in (
         (ends.low < -reach, -reach, "<"),
         (ends.high > reach, reach, ">"),

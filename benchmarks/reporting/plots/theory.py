@@ -10,11 +10,11 @@ import numpy as np
 from matplotlib import pyplot as plt
 from rich.table import Table
 
-from benchmarks.reporting import theory_findings
+from benchmarks.reporting import theory_results
 from benchmarks.reporting.measures import summarise
 from benchmarks.reporting.plots.style import PALETTE, color, save, tidy
 from benchmarks.reporting.tables import right
-from benchmarks.reporting.theory_findings import Records
+from benchmarks.reporting.theory_results import Records
 
 
 def least_squares_table(lines: Records) -> Table:
@@ -22,7 +22,7 @@ def least_squares_table(lines: Records) -> Table:
     rates = lines[0]["learning_rates"]
     title = "test error in %, where training error is 0; with the maximum"
     table = Table(*right("p", *(f"{rate:g}" for rate in rates)), title=title)
-    for p, draws in theory_findings.fitted_errors(lines, True).items():
+    for p, draws in theory_results.fitted_errors(lines, True).items():
         table.add_row(str(Fraction(p)), *map(_cell, zip(*draws, strict=True)))
     return table
 
@@ -41,7 +41,7 @@ def draw_least_squares(lines: Records, path: Path) -> None:
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.3), layout="constrained")
     image: Any = None
     for panel, maximum in zip(axes, (True, False), strict=True):
-        errors = theory_findings.fitted_errors(lines, maximum)
+        errors = theory_results.fitted_errors(lines, maximum)
         rates = lines[0]["learning_rates"]
         means = np.full((len(errors), len(rates)), np.nan)
         for i, draws in enumerate(errors.values()):
@@ -63,7 +63,7 @@ def draw_least_squares(lines: Records, path: Path) -> None:
             ylabel="p",
             title="with the maximum" if maximum else "without the maximum",
         )
-    draws = len(next(iter(theory_findings.fitted_errors(lines, True).values())))
+    draws = len(next(iter(theory_results.fitted_errors(lines, True).values())))
     figure.colorbar(image, ax=axes, label="test error in %")
     figure.suptitle(
         "Least squares of Wilson et al., training error 0, mean of "
@@ -210,10 +210,10 @@ def nonconvex_table(lines: Records) -> Table:
     """Tabulate the slopes in T and in d, mean ± deviation over the draws."""
     headings = ("noise on", "method", "in T, d = 10", "in T, d = 100", "in d, T = 1000")
     table = Table(*right(*headings), title="slopes of log E‖∇f‖² at the best c")
-    cells = theory_findings.best_cells(lines)
-    in_steps = theory_findings.slopes_in_steps(cells)
+    cells = theory_results.best_cells(lines)
+    in_steps = theory_results.slopes_in_steps(cells)
     for (method, share), found in sorted(
-        theory_findings.slopes_in_dimension(cells).items(),
+        theory_results.slopes_in_dimension(cells).items(),
         key=lambda item: item[0][::-1],
     ):
         slopes = (in_steps[method, share, 10], in_steps[method, share, 100], found)
@@ -224,7 +224,7 @@ def nonconvex_table(lines: Records) -> Table:
 
 def draw_nonconvex(lines: Records, path: Path) -> None:
     """Draw E‖∇f‖² over T in the upper row and over d in the lower one."""
-    cells = theory_findings.best_cells(lines)
+    cells = theory_results.best_cells(lines)
     shares = sorted({share for _, share, *_ in cells})
     methods = ("SGD", "p = 1/8", "p = 1/4", "p = 1/2")
     figure, axes = plt.subplots(

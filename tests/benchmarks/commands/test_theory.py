@@ -8,16 +8,15 @@ from benchmarks import run_dir, run_files
 from benchmarks.__main__ import main
 from benchmarks.commands import theory
 from benchmarks.errors import UsageError
-from benchmarks.reporting import theory_section
+from benchmarks.reporting import sections
 from benchmarks.reporting.claims import SEEDS, THEOREM, studies
 from benchmarks.reporting.plots import theory as drawings
-from benchmarks.reporting.theory_findings import JUDGES
 from benchmarks.theory.config import TheoryConfig
 from benchmarks.theory.plans import PLANS
 
 
 def test_every_study_has_a_plan_a_judge_a_table_and_a_plot():
-    for parts in (theory.STUDIES, JUDGES, drawings.TABLES, drawings.DRAWINGS):
+    for parts in (theory.STUDIES, studies.JUDGES, drawings.TABLES, drawings.DRAWINGS):
         assert [*parts] == [*PLANS]
 
 
@@ -36,7 +35,7 @@ def test_a_study_leaves_records_a_table_and_a_plot(tmp_path, capsys):
 
     plots = tmp_path / "plots"
     plots.mkdir()
-    text = theory_section.describe(run_files.load(out), plots)
+    text = sections.describe_studies(run_files.load(out), plots)
     assert "](plots/theory-step-size.png)" in text
     assert (plots / "theory-step-size.png").exists()
     assert "Least squares" not in text

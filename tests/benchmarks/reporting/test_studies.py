@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from benchmarks.reporting import theory_findings
-from benchmarks.reporting.theory_findings import FAILS, HOLDS, UNDECIDED
+from benchmarks.reporting import theory_results
+from benchmarks.reporting.claims import studies
+from benchmarks.reporting.statistics import FAILS, HOLDS, UNDECIDED
 
 
 def draws_of_least_squares(**changes):
@@ -34,9 +35,7 @@ def draws_of_least_squares(**changes):
     ],
 )
 def test_every_run_that_fits_must_be_as_claimed(changes, verdict):
-    changed, other = theory_findings.judge_least_squares(
-        draws_of_least_squares(**changes)
-    )
+    changed, other = studies.judge_least_squares(draws_of_least_squares(**changes))
     assert (changed.verdict, other.verdict) == (verdict, HOLDS)
     assert "constructed problem" in changed.found
 
@@ -49,7 +48,7 @@ def test_a_rate_holds_if_it_is_no_slower(measured, verdict, text):
     """0.92 is 0.79 of the formula's logarithm, 0.8 twice as much."""
     line = {"label": "x", "formula": "f", "kappa": 10.0, "claimed": 0.9}
     lines = [line | {"measured": 0.9}, line | {"measured": measured}]
-    (found,) = theory_findings.judge_condition_number(lines)
+    (found,) = studies.judge_condition_number(lines)
     assert found.verdict == verdict
     assert text in found.found
 
@@ -73,7 +72,7 @@ def test_bounds_and_growth_are_judged_apart(steps, slopes, verdicts):
         growth(None, slopes[0]),
         growth(16, slopes[1]),
     ]
-    found = list(theory_findings.judge_adagrad_norm(lines))
+    found = list(studies.judge_adagrad_norm(lines))
     assert [x.verdict for x in found] == verdicts
 
 
@@ -108,13 +107,13 @@ ORDERED = {"SGD": 0.5, "p = 1/8": 0.25, "p = 1/4": 0.25, "p = 1/2": 0.5}
 )
 def test_slopes_are_those_of_the_best_rate(in_steps, in_dimension, verdicts):
     lines = nonconvex(in_steps, in_dimension)
-    found = list(theory_findings.judge_nonconvex(lines))
+    found = list(studies.judge_nonconvex(lines))
     assert [x.verdict for x in found] == verdicts
-    slopes = theory_findings.slopes_in_dimension(theory_findings.best_cells(lines))
+    slopes = theory_results.slopes_in_dimension(theory_results.best_cells(lines))
     for method, exponent in in_dimension.items():
         assert slopes[method, 0.1].mean() == pytest.approx(exponent, abs=0.02)
     assert "edge" not in found[0].found
-    cell = theory_findings.best_cells(lines)["SGD", 0.1, 10, 100]
+    cell = theory_results.best_cells(lines)["SGD", 0.1, 10, 100]
     assert (cell.factor, cell.at_edge, cell.sum_over_root) == (2, False, 2.0)
 
 
@@ -133,4 +132,4 @@ def test_the_criterion_is_exact_on_the_quadratic_alone(rights, verdicts):
             ("ravine", "beale", "rosenbrock"), (10, 100, 100), rights, strict=True
         )
     ]
-    assert [x.verdict for x in theory_findings.judge_step_size(lines)] == verdicts
+    assert [x.verdict for x in studies.judge_step_size(lines)] == verdicts
