@@ -14,12 +14,7 @@ _GPU_RUNS = {
 
 
 def gpu_commands(data_dir: str = "DIR", out: str = "OUT") -> list[list[str]]:
-    """List the commands for one GPU, without `python -m benchmarks`.
-
-    Args:
-      data_dir: Where the data sets are.
-      out: The folder in which each makes one.
-    """
+    """List the commands for one GPU, without `python -m benchmarks`."""
     trained = []
     for name, run in _GPU_RUNS.items():
         paths = ["--data-dir", data_dir, "--out", f"{out}/{name}"]

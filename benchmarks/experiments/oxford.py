@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import replace
+from typing import Any
 
 from benchmarks.experiments.settings import PLAIN
 from benchmarks.experiments.types import OXFORD, Comparison, Experiment
@@ -75,34 +76,31 @@ def make_robustness() -> dict[str, Experiment]:
 def make_adam_figures() -> dict[str, Experiment]:
     """Build the figures of Adam's paper that Oxford's slides show."""
     mnist = replace(PLAIN, model="mlp-3", optimizers=_SIX, epochs=4, seeds=2)
-    limits = (
-        "A few epochs of constant learning rates, no weight decay; the published "
-        "curves go on for 45 to 200 epochs. SFO is left out."
-    )
+    common: Any = {
+        "better": _TRAINED,
+        "grid": (_PER_METHOD,),
+        "limits": "A few epochs of constant learning rates, no weight decay; the "
+        "published curves go on for 45 to 200 epochs. SFO is left out.",
+        "view": "lowest losses",
+    }
     question = "Does Adam train a network of two hidden layers of 1000 units fastest"
     return {
         "adam-mnist": Experiment(
             mnist,
             f"{question}? Oxford's slides, figure 2b of Kingma and Ba 2015.",
             "The lowest training loss for Adam; no claim of the source about Padam.",
-            better=_TRAINED,
-            grid=(_PER_METHOD,),
-            limits=limits,
-            view="lowest losses",
             claims=_claim_fastest("adam-mnist", "2b", "dense, MNIST"),
+            **common,
         ),
         "adam-mnist-dropout": Experiment(
             replace(mnist, model="mlp-3-dropout"),
             f"{question}, with dropout? Oxford's slides, figure 2a of Kingma and Ba "
             "2015; the rate of 1/2 on hidden units is a guess.",
             "The lowest training loss for Adam, by more than without dropout.",
-            better=_TRAINED,
-            grid=(_PER_METHOD,),
-            limits=limits,
-            view="lowest losses",
             claims=_claim_fastest(
                 "adam-mnist-dropout", "2a", "dense with dropout, MNIST"
             ),
+            **common,
         ),
         "adam-cifar10": Experiment(
             replace(
@@ -118,13 +116,10 @@ def make_adam_figures() -> dict[str, Experiment]:
             "epochs? Oxford's slides, figure 3 of Kingma and Ba 2015, left; a quarter "
             "of the width, on images of 16x16 pixels, not whitened.",
             "Adam and AdaGrad ahead of SGD with Nesterov's momentum.",
-            better=_TRAINED,
-            grid=(_PER_METHOD,),
-            limits=limits,
-            view="lowest losses",
             claims=_claim_fastest(
                 "adam-cifar10", "3", "CNN, CIFAR-10", ("adagrad", "nesterov")
             ),
+            **common,
         ),
     }
 

@@ -95,15 +95,10 @@ def claim_table(
     five_epochs: bool = False,
     existed: bool = False,
 ) -> list[Comparison]:
-    """List the claims of the slides' tables for one experiment.
+    """List the claims of the slides' tables for one experiment; see `claim_rows`.
 
-    Args:
-      experiment: Its name.
-      scale: The column of the table of claims.
-      runs: See `claim_rows`.
-      five_epochs: Whether accuracies are means of five epochs.
-      existed: Whether the records existed when the rows on train loss and on the gain
-        after the first decay were written.
+    With `five_epochs` accuracies are means of five epochs. `existed` is about the rows
+    on train loss and on the gain after the first decay.
     """
     named = {"end": "last_five", "quarter": "quarter_five"} if five_epochs else {}
     first, later = (

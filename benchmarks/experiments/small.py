@@ -40,23 +40,20 @@ def _claim_dilemma() -> list[Comparison]:
     large, small = "dilemma/padam", "dilemma-small-rate/padam"
     return [
         *wider,
-        Comparison(
-            "p = 1/2 needs a small learning rate: 0.1 is worse than 0.001",
-            GU,
-            f"{large} p=0.5",
-            f"{small} p=0.5",
-            "worse",
-            scale="small",
-            family="dilemma rate",
-        ),
-        Comparison(
-            "p = 1/8 bears a large learning rate: 0.1 is better than 0.001",
-            GU,
-            f"{large} p=0.125",
-            f"{small} p=0.125",
-            "better",
-            scale="small",
-            family="dilemma rate",
+        *(
+            Comparison(
+                f"{claim} learning rate: 0.1 is {relation} than 0.001",
+                GU,
+                f"{large} p={p}",
+                f"{small} p={p}",
+                relation,
+                scale="small",
+                family="dilemma rate",
+            )
+            for claim, p, relation in (
+                ("p = 1/2 needs a small", 0.5, "worse"),
+                ("p = 1/8 bears a large", 0.125, "better"),
+            )
         ),
         Comparison(
             "Padam with p = 1/4 ends at least as good as SGD with momentum",

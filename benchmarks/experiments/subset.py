@@ -1,6 +1,7 @@
 """5,000 images of CIFAR-10, which the network fits: the main experiment."""
 
 from dataclasses import replace
+from typing import Any
 
 from benchmarks.experiments.settings import (
     AT_THE_END,
@@ -21,6 +22,7 @@ from benchmarks.experiments.types import (
     Experiment,
 )
 
+_TUNED: Any = {"grid": (FIVE_RATES,), "tune": "learning_rate", "finals": 8}
 _THREE_P = ("padam-p0.25", "padam-p0.125", "padam-p0.0625")
 # The authors' correction, since their program was used.
 _SOUTHAMPTON = (
@@ -51,9 +53,7 @@ def make_subset() -> dict[str, Experiment]:
             "row straddles the margin.",
             limits=ONE_NETWORK + " Adam keeps its published b2 of 0.99 and decay of "
             "0.0001, where the family has 0.999 and 0.0005.",
-            grid=(FIVE_RATES,),
-            tune="learning_rate",
-            finals=8,
+            **_TUNED,
             claims=(
                 *claim_table("subset", "subset", _SUBSET_RUNS, five_epochs=True),
                 *claim_rows("subset", _BEYOND_THE_TABLE, _SUBSET_RUNS, "subset"),
@@ -82,9 +82,7 @@ def make_subset() -> dict[str, Experiment]:
             limits=ONE_NETWORK + " Only the learning rate is tuned, no decay. The "
             "statistics of BatchNorm are those of the weights schedule-free trains "
             "with, not of their averages.",
-            grid=(FIVE_RATES,),
-            tune="learning_rate",
-            finals=8,
+            **_TUNED,
             claims=_claim_today(),
         ),
     }
@@ -173,9 +171,7 @@ def _varying_p() -> dict[str, Experiment]:
             better=AT_THE_END,
             limits=ONE_NETWORK + " Two schedules of many; a p that learns itself by "
             "its hypergradient is not tried.",
-            grid=(FIVE_RATES,),
-            tune="learning_rate",
-            finals=8,
+            **_TUNED,
             claims=(
                 Comparison(
                     f"{FALLING_P_IS_BETTER}{claimed}",

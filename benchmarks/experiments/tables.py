@@ -8,26 +8,33 @@ from benchmarks.experiments.slides import claim_choice_of_p, claim_table
 from benchmarks.experiments.types import Experiment
 from benchmarks.training.config import TrainConfig
 
+_AS_WELL = "Padam ends as well as SGD with momentum, Adam and AMSGrad worse"
+
 
 def _tables() -> dict[str, Experiment]:
-    """Build the rows of the later paper's tables: two data sets, three networks."""
-    rows = {}
+    """Build the rows of a reproduction and of the later paper's tables."""
+    figures = "figures are not in the documents this project starts from."
+    rows = {
+        f"reproduction-{dataset}": Experiment(
+            replace(
+                LONG, dataset=dataset, optimizers=FOUR, milestones=(0.25, 0.5, 0.75)
+            ),
+            "Another reproduction, Mittal et al. 2019 (arXiv 1901.09517), with VGG-16; "
+            "200 epochs with the milestones 25/50/75 %.",
+            f"{_AS_WELL}; the report's {figures}",
+        )
+        for dataset in ("cifar10", "cifar100")
+    }
     for dataset in ("cifar10", "cifar100"):
         for model in ("vgg16", "resnet18", "wrn16-4"):
             rows[f"paper-{dataset}-{model}"] = Experiment(
                 replace(LONG, dataset=dataset, model=model),
                 "Does Padam end as well as SGD with momentum, and above the adaptive "
                 "methods? Chen et al. 2020; milestones of the authors' program.",
-                "Padam ends as well as SGD with momentum, Adam and AMSGrad worse; the "
-                "paper's figures are not in the documents this project starts from.",
+                f"{_AS_WELL}; the paper's {figures}",
             )
     return rows
 
-
-_MITTAL = (
-    "Another reproduction, Mittal et al. 2019 (arXiv 1901.09517), with VGG-16; 200 "
-    "epochs with the milestones 25/50/75 %."
-)
 
 TABLES: dict[str, Experiment] = {
     "digits": Experiment(
@@ -72,20 +79,6 @@ TABLES: dict[str, Experiment] = {
             "Padam": ("60.28±0.25", "69.69±0.30", "71.05±0.24", "71.10±0.08"),
         },
         claims=claim_table("slides-cifar100", "full, CIFAR-100"),
-    ),
-    "reproduction-cifar10": Experiment(
-        replace(LONG, optimizers=FOUR, milestones=(0.25, 0.5, 0.75)),
-        _MITTAL,
-        "Padam ends as well as SGD with momentum, Adam and AMSGrad worse; the report's "
-        "figures are not in the documents this project starts from.",
-    ),
-    "reproduction-cifar100": Experiment(
-        replace(
-            LONG, dataset="cifar100", optimizers=FOUR, milestones=(0.25, 0.5, 0.75)
-        ),
-        _MITTAL,
-        "Padam ends as well as SGD with momentum, Adam and AMSGrad worse; the report's "
-        "figures are not in the documents this project starts from.",
     ),
     **_tables(),
     "imagenet-resnet18": Experiment(

@@ -13,25 +13,16 @@ import optax
 
 
 class EvalParamsState(NamedTuple):
-    """The state of another transformation, and the weights to evaluate.
-
-    Attributes:
-      inner: The state of the transformation.
-      eval_params: The weights to evaluate.
-    """
+    """The state of another transformation, and the weights to evaluate."""
 
     inner: Any
     eval_params: Any
 
 
 def find_eval_params(opt_state: Any) -> Callable[[Any, Any], Any] | None:
-    """Return how to get the weights to evaluate from an optimizer's state.
+    """Return a function of a state and the trained weights: those to evaluate.
 
-    Args:
-      opt_state: Its state, or the shapes of it.
-
-    Returns:
-      A function of a state and the trained weights; None if these are to be evaluated.
+    The state may be abstract. None if the trained weights are to be evaluated.
     """
     if optax.tree.get_all_with_path(opt_state, "ScheduleFreeState"):
 
@@ -89,8 +80,7 @@ def keep_slow_weights(
 ) -> optax.GradientTransformation:
     """Let `optax.lookahead` train plain weights, with its slow ones in the state.
 
-    Args:
-      transformation: Any; one without lookahead stays what it is.
+    A transformation without lookahead stays what it is.
     """
     inner = optax.with_extra_args_support(transformation)
 

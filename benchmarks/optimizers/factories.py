@@ -16,23 +16,17 @@ LEARNING_RATE = 1e-3
 
 
 def describe(name: str) -> Optimizer:
-    """Return the table entry of an optimizer that is not in the table.
+    """Return the table entry of module:factory, which returns a transformation.
 
-    Args:
-      name: module:factory, optionally followed by settings after commas. The factory
-        returns a transformation, or is one.
-
-    Returns:
-      The entry. Its recipe has the learning rate and the parameters of the factory
-      whose defaults are numbers, strings, booleans or None.
+    The name may have settings after commas, and may be that of a transformation. The
+    recipe has the learning rate and the parameters of the factory whose defaults are
+    numbers, strings, booleans or None.
 
     Raises:
       UsageError: If there is no such factory, or a required argument is missing.
 
-    Examples:
-      >>> from benchmarks.optimizers.factories import describe
-      >>> describe("optax:lion,b1=0.95").recipe["b1"]
-      0.95
+    >>> describe("optax:lion,b1=0.95").recipe["b1"]
+    0.95
     """
     found = own.find("--optimizers", name)
     if _is_transformation(found.value):
@@ -65,12 +59,7 @@ def describe(name: str) -> Optimizer:
 
 
 def from_transformation(name: str, transformation: Any) -> Optimizer:
-    """Return the table entry of a transformation, which has no recipe.
-
-    Args:
-      name: Its name.
-      transformation: An Optax transformation.
-    """
+    """Return the table entry of a transformation, which has no recipe."""
     return Optimizer(
         name,
         f"as {name} is defined",

@@ -13,15 +13,7 @@ from benchmarks.optimizers.types import Optimizer, Run
 
 
 def lookup(name: str) -> Optimizer:
-    """Find an optimizer by its name on the command line.
-
-    Args:
-      name: A key of OPTIMIZERS; or module:factory of a function that returns a
-        transformation, as optax:lion, optionally followed by settings after commas.
-
-    Raises:
-      UsageError: If it does not exist.
-    """
+    """Find an optimizer by its name on the command line, or module:factory."""
     if own.is_own(name):
         return describe(name)
     if name not in OPTIMIZERS and hasattr(optax, name.partition(",")[0]):
@@ -37,11 +29,6 @@ def recipe(
     name: str, changes: Mapping[str, float | str], row: Optimizer | None = None
 ) -> dict[str, Any]:
     """Return the recipe of an optimizer with some of its settings replaced.
-
-    Args:
-      name: Its name.
-      changes: The settings to replace.
-      row: The optimizer, if it need not be looked up.
 
     Raises:
       UsageError: If the optimizer has no such setting.
@@ -69,17 +56,9 @@ def build(
     run: Run,
     row: Optimizer | None = None,
 ) -> optax.GradientTransformation:
-    """Build an optimizer.
+    """Build an optimizer for a run, given its recipe.
 
-    Args:
-      name: Its name.
-      settings: Its recipe, from `recipe`.
-      schedule: Replaces the recipe's learning rate, if that may vary.
-      run: The run it is built for.
-      row: The optimizer, if it need not be looked up.
-
-    Returns:
-      The transformation.
+    The schedule replaces the recipe's learning rate, if that may vary.
 
     Raises:
       UsageError: If the optimizer rejects a setting, with its message.
@@ -99,20 +78,13 @@ def build(
 def make(name: str, learning_rate: Any, **changes: Any) -> optax.GradientTransformation:
     """Build an optimizer of the table for anything but training a network.
 
-    Args:
-      name: A key of OPTIMIZERS.
-      learning_rate: A number, which may be traced, or a schedule.
-      **changes: Settings in place of those of its recipe. It has no weight decay.
+    It has no weight decay. The learning rate is a number, which may be traced, or a
+    schedule; changes replace settings of the recipe.
 
-    Returns:
-      The transformation.
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> from benchmarks.optimizers import make
-      >>> tx = make("momentum", 0.5, momentum=0.0)
-      >>> tx.update(jnp.array([2.0]), tx.init(jnp.array([0.0])))[0].tolist()
-      [-1.0]
+    >>> import jax.numpy as jnp
+    >>> tx = make("momentum", 0.5, momentum=0.0)
+    >>> tx.update(jnp.array([2.0]), tx.init(jnp.array([0.0])))[0].tolist()
+    [-1.0]
     """
     row = OPTIMIZERS[name]
     settings = {**row.recipe, "learning_rate": learning_rate, **changes}

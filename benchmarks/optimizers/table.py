@@ -72,10 +72,7 @@ def _padam_falling(
     falling = padam_optax.schedules.linear_p_schedule(
         p_start, p, max(1, round(until * run.steps))
     )
-    rate = padam_optax.schedules.learning_rate_for(
-        falling, p, learning_rate, typical_root
-    )
-    return padam_optax.padam(rate, p=falling, **settings)
+    return _vary(falling, p, learning_rate, typical_root, **settings)
 
 
 def _padam_stepped(
@@ -90,9 +87,11 @@ def _padam_stepped(
     p = optax.piecewise_constant_schedule(
         p_start, {round(share * run.steps): 0.5 for share in (0.3, 0.6, 0.8)}
     )
-    rate = padam_optax.schedules.learning_rate_for(
-        p, p_ref, learning_rate, typical_root
-    )
+    return _vary(p, p_ref, learning_rate, typical_root, **settings)
+
+
+def _vary(p: optax.Schedule, p_ref: float, rate: Any, root: float, **settings: Any):
+    rate = padam_optax.schedules.learning_rate_for(p, p_ref, rate, root)
     return padam_optax.padam(rate, p=p, **settings)
 
 
@@ -152,24 +151,13 @@ def _family() -> dict[str, Optimizer]:
     rounded to half decades.
     """
     rows = {}
-    for p, rate in (
-        (0.5, 1e-3),
-        (0.4, 3.16e-3),
-        (0.25, 0.0316),
-        (1 / 8, 0.1),
-        (1 / 16, 0.1),
-    ):
+    rates = {0.5: 1e-3, 0.4: 3.16e-3, 0.25: 0.0316, 1 / 8: 0.1, 1 / 16: 0.1}
+    for p, rate in rates.items():
         rows[f"padam-p{p:g}"] = Optimizer(
             f"Padam, p = {_FRACTIONS[p]}",
             "as Padam, with m/c1 and v/c2",
             "one family of p: padam_optax's consistent correction",
-            {
-                **_PADAM,
-                "learning_rate": rate,
-                "p": p,
-                "bias_correction": "consistent",
-                "weight_decay": 5e-4,
-            },
+            {**_PADAM, "learning_rate": rate, "p": p, "bias_correction": "consistent"},
             padam_optax.padam,
         )
     return rows
@@ -185,6 +173,7 @@ _PADAM = {
     "b2": 0.999,
     "p": 0.125,
     "bias_correction": "official",
+    "weight_decay": 5e-4,
 }
 
 # The recipes of momentum, adam, amsgrad, adamw and padam are those of the paper's CIFAR
@@ -277,34 +266,21 @@ OPTIMIZERS: dict[str, Optimizer] = {
         "AdamW",
         "as Adam, and θ -= α λ θ beside it",
         "Loshchilov and Hutter 2019",
-        {"learning_rate": 1e-3, "b1": 0.9, "b2": 0.999, "weight_decay": 2.5e-2},
+        {**_ADAM, "b2": 0.999, "weight_decay": 2.5e-2},
         optax.adamw,
     ),
     "yogi": Optimizer(
         "Yogi",
         "v -= (1-β2) sign(v - g²) g² from 1e-6, m from 1e-6, then as Adam",
         "Zaheer et al. 2018",
-        {
-            "learning_rate": 0.01,
-            "b1": 0.9,
-            "b2": 0.999,
-            "eps": 1e-3,
-            "weight_decay": 1e-4,
-        },
+        {**_ADAM, "learning_rate": 0.01, "b2": 0.999, "eps": 1e-3},
         _l2_then(optax.yogi),
     ),
     "adabelief": Optimizer(
         "AdaBelief",
         "s = β2 s + (1-β2) (g-m)² + ε₀, then as Adam with s in place of v",
         "Zhuang et al. 2020",
-        {
-            "learning_rate": 1e-3,
-            "b1": 0.9,
-            "b2": 0.999,
-            "eps": 1e-8,
-            "eps_root": 1e-16,
-            "weight_decay": 1e-4,
-        },
+        {**_ADAM, "b2": 0.999, "eps": 1e-8, "eps_root": 1e-16},
         _l2_then(optax.adabelief),
     ),
     "lion": Optimizer(
@@ -341,7 +317,7 @@ OPTIMIZERS: dict[str, Optimizer] = {
         "Padam",
         "m, v as Adam;  v̂ = max(v̂, v);  θ -= α (√c2/c1) m / (√v̂ + ε)^2p",
         "Chen et al. 2020, with the authors' correction",
-        {**_PADAM, "weight_decay": 5e-4},
+        _PADAM,
         padam_optax.padam,
     ),
     **_family(),
@@ -362,7 +338,6 @@ OPTIMIZERS: dict[str, Optimizer] = {
             "p_start": 0.5,
             "until": 0.3,
             "typical_root": 0.01 ** (1 / 0.75),
-            "weight_decay": 5e-4,
         },
         _l2_then(_padam_falling),
         needs_run=True,
@@ -376,7 +351,6 @@ OPTIMIZERS: dict[str, Optimizer] = {
             "p_start": 0.5,
             "p_ref": 0.125,
             "typical_root": 0.01 ** (1 / 0.75),
-            "weight_decay": 5e-4,
         },
         _l2_then(_padam_stepped),
         needs_run=True,
@@ -385,14 +359,14 @@ OPTIMIZERS: dict[str, Optimizer] = {
         "Padam, uncorrected",
         "m, v as Adam;  v̂ = max(v̂, v);  θ -= α m / (√v̂ + ε)^2p",
         "Chen et al. 2020, as printed",
-        {**_PADAM, "bias_correction": "none", "weight_decay": 5e-4},
+        {**_PADAM, "bias_correction": "none"},
         padam_optax.padam,
     ),
     "padam-compressed": Optimizer(
         "Padam, few bits",
         "as Padam, its state kept in 8 or 16 bits between the steps",
         "padam_optax.experimental.quantize_state",
-        {**_PADAM, "weight_decay": 5e-4, "format": "8-bit"},
+        {**_PADAM, "format": "8-bit"},
         _padam_compressed,
     ),
     "adagrad-norm": Optimizer(

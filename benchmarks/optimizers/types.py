@@ -7,13 +7,7 @@ import optax
 
 
 class Run(NamedTuple):
-    """What an optimizer may need to know about its run.
-
-    Attributes:
-      steps: Steps of the whole run.
-      num_examples: Size of the training set.
-      seed: Seed of the run.
-    """
+    """What an optimizer may need to know about its run."""
 
     steps: int
     num_examples: int
