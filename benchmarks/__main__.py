@@ -6,7 +6,6 @@ import importlib
 import inspect
 import sys
 from collections.abc import Sequence
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -141,13 +140,6 @@ def _gather(option: str, arguments: list[str]) -> list[str]:
     return [*others, option, *values] if values else others
 
 
-def _find_version() -> str:
-    try:
-        return metadata.version("padam-optax")
-    except metadata.PackageNotFoundError:
-        return "unknown, it is not installed"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command, by default the one that the program was started with.
 
@@ -158,7 +150,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         arguments = list(sys.argv[1:] if arguments is None else arguments)
         if arguments == ["--version"]:
-            print(f"padam-optax {_find_version()}")
+            from padam_optax import __version__
+
+            print(f"padam-optax {__version__}")
             return 0
         config = _parse(arguments)
         # Imported late: --help and usage errors need not wait for JAX.

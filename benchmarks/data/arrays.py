@@ -47,15 +47,7 @@ def find_digits() -> Source:
 
 
 def find_images(name: str, builder: Any) -> Source:
-    """Find a TFDS image data set in which all images have the declared size.
-
-    Args:
-      name: The name of the data set.
-      builder: A prepared builder with image, label, and the splits train and test.
-
-    Returns:
-      The source.
-    """
+    """Find a TFDS image data set in which all images have the declared size."""
     features, splits = builder.info.features, builder.info.splits
     shape, classes = features["image"].shape, features["label"].num_classes
 
@@ -76,13 +68,7 @@ def find_images(name: str, builder: Any) -> Source:
 
 
 def in_memory(name: str, train: Split, test: Split) -> Dataset:
-    """Compute missing channel statistics, and choose the usual augmentation.
-
-    Args:
-      name: The name of the data set.
-      train: Images (n, height, width, channels), uint8, and their classes.
-      test: Likewise.
-    """
+    """Compute missing channel statistics, and choose the usual augmentation."""
     mean, std = _PUBLISHED.get(name) or _statistics(train.inputs)
     # The paper shifts images of 32 pixels by up to 4.
     padding = train.inputs.shape[1] // 8

@@ -26,13 +26,7 @@ _STD = (0.229, 0.224, 0.225)
 def find_stream(name: str, builder: Any, test_split: str) -> Source:
     """Find a TFDS image data set whose images differ in size.
 
-    Args:
-      name: The name of the data set.
-      builder: A prepared builder with image, label, and the split train.
-      test_split: The split to test on; ImageNet's own test split has no labels.
-
-    Returns:
-      The source.
+    ImageNet's own test split has no labels: the split to test on is given.
     """
     import tensorflow_datasets as tfds
 
@@ -86,7 +80,7 @@ class ImageStream(Stream):
       train: The training images.
       test: The test images.
       size: Height and width of what a network sees.
-      test_side: The short side to which a test image is scaled before its centre is
+      test_side: The short side to which a test image is scaled before its center is
         cropped.
       threads: How many batches are prefetched concurrently; 0 to make each on demand.
         It does not change the batches.
@@ -174,13 +168,8 @@ def draw_box(
     draws that do not fit, as in very wide or very tall images, it is the largest center
     crop with an allowed ratio.
 
-    Args:
-      rng: What to draw from.
-      width: Of the image, in pixels.
-      height: Of the image, in pixels.
-
     Returns:
-      Left, top, right and bottom.
+      Left, top, right and bottom, in pixels.
     """
     narrowest, widest = 3 / 4, 4 / 3
     for _ in range(10):

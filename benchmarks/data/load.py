@@ -1,6 +1,5 @@
 """Find a data set by name, or say in one line what is missing."""
 
-import warnings
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +7,7 @@ import numpy as np
 
 from benchmarks.data import arrays, imagenet, own_arrays, text
 from benchmarks.data.prepare import NAMES as PREPARABLE
+from benchmarks.data.prepare import import_tfds
 from benchmarks.data.types import Source
 from benchmarks.errors import UsageError
 
@@ -21,9 +21,6 @@ def find(name: str, data_dir: Path | None) -> Source:
     Args:
       name: "digits", the name of a TFDS builder, or your own; see `own_arrays`.
       data_dir: TFDS's data directory; None for its default.
-
-    Returns:
-      The source.
 
     Raises:
       UsageError: If the data set does not exist, is not prepared, or holds neither
@@ -64,13 +61,8 @@ def find(name: str, data_dir: Path | None) -> Source:
 
 def _open(name: str, data_dir: Path | None) -> tuple[Any, Any]:
     """Open a prepared TFDS builder; return it and the module tfds."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow_datasets as tfds
-        from tensorflow_datasets.core import constants
-    from absl import logging
-
-    logging.set_verbosity(logging.ERROR)  # TFDS warns about what is checked below
+    tfds = import_tfds()
+    from tensorflow_datasets.core import constants
 
     searched = data_dir or Path(constants.DATA_DIR)
     if name in PREPARABLE:

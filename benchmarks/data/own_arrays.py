@@ -34,18 +34,10 @@ def is_own(name: str) -> bool:
 
 
 def find(name: str) -> Source:
-    """Read the user's own data set.
-
-    Args:
-      name: A file, a folder, or module:function with settings after commas if there are
-        any; the function returns ((inputs, labels), (inputs, labels)) of training and
-        test.
-
-    Returns:
-      The source.
+    """Read the user's own data set: a file, a folder, or what a function returns.
 
     Raises:
-      UsageError: If it does not exist or does not have this form.
+      UsageError: If it does not exist or does not have the form.
     """
     if own.is_own(name):
         found = own.find("--dataset", name)

@@ -34,13 +34,7 @@ TIMEOUT = 30
 
 @dataclass(frozen=True)
 class Archive:
-    """A file to download.
-
-    Attributes:
-      url: Where it is.
-      size: Its length in bytes.
-      sha256: Its checksum, in hexadecimal digits.
-    """
+    """A file to download: its URL, length in bytes and checksum."""
 
     url: str
     size: int
@@ -53,32 +47,18 @@ class Archive:
 
 
 def prepare(name: str, data_dir: Path | None, download_dir: Path | None = None) -> Path:
-    """Download a data set and write it for TFDS to read.
+    """Download a data set and write it for TFDS to read; return its folder.
 
     An interrupted download is continued by the next call; the finished set appears
-    under its name only when it is whole. Archives that are in their place already are
-    not downloaded.
-
-    Args:
-      name: One of NAMES.
-      data_dir: The folder for data sets; None for the default of TFDS.
-      download_dir: The folder for archives, which go into its subfolder of the set's
-        name; by default the folder downloads in that for data sets.
-
-    Returns:
-      The folder of the prepared set.
+    under its name only when it is whole. Archives that are in their place already, by
+    default in downloads/NAME in the folder for data sets, are not downloaded.
 
     Raises:
       UsageError: If the name is not known, an archive cannot be had or is not the one
         that TFDS knows, or a folder is in the way or cannot be written.
     """
     check_name("the data set", name, NAMES)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        import tensorflow_datasets as tfds
-    from absl import logging
-
-    logging.set_verbosity(logging.ERROR)  # TFDS warns about what is checked below
+    tfds = import_tfds()
     tfds.display_progress_bar(sys.stderr.isatty())
     try:
         builder = tfds.builder(name, data_dir=data_dir)
@@ -99,15 +79,19 @@ def prepare(name: str, data_dir: Path | None, download_dir: Path | None = None) 
     return folder
 
 
+def import_tfds() -> Any:
+    """Import TFDS, which takes a second, without its warnings."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import tensorflow_datasets as tfds
+    from absl import logging
+
+    logging.set_verbosity(logging.ERROR)  # about what is checked here, with advice
+    return tfds
+
+
 def registered(name: str) -> list[Archive]:
-    """List the archives of a data set as TFDS has registered them.
-
-    Args:
-      name: One of NAMES.
-
-    Returns:
-      The archives.
-    """
+    """List the archives of a data set as TFDS has registered them."""
     import tensorflow_datasets as tfds
 
     infos: Any = tfds.builder_cls(name).url_infos

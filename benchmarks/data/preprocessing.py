@@ -43,15 +43,7 @@ class Pixels:
         return dataclasses.replace(self, padding=0, flip=False)
 
     def draw(self, key: jax.Array, shape: tuple[int, ...]) -> Draws:
-        """Draw a shift for each image, and whether it is flipped.
-
-        Args:
-          key: A PRNG key.
-          shape: The shape of each result.
-
-        Returns:
-          The draws that are needed.
-        """
+        """Draw a shift for each image, and whether it is flipped, if that is needed."""
         top_key, left_key, mirrored_key = jax.random.split(key, 3)
         top = left = mirrored = None
         if self.padding:
@@ -63,15 +55,7 @@ class Pixels:
         return Draws(top, left, mirrored)
 
     def train(self, inputs: jax.Array, draws: Draws) -> jax.Array:
-        """Crop each padded image to the original size, and normalize.
-
-        Args:
-          inputs: Shape (n, height, width, channels), uint8.
-          draws: One draw for each image.
-
-        Returns:
-          Images of the same shape, float32.
-        """
+        """Crop each padded image to the original size, and normalize."""
         if not (self.padding or self.flip):
             return self.test(inputs)
         sides = ((0, 0), (self.padding,) * 2, (self.padding,) * 2, (0, 0))
@@ -94,14 +78,7 @@ class Pixels:
         return self.test(jax.vmap(window)(views, view, top, left))
 
     def test(self, inputs: jax.Array) -> jax.Array:
-        """Normalize images to mean 0 and standard deviation 1 in each channel.
-
-        Args:
-          inputs: Shape (n, height, width, channels), uint8.
-
-        Returns:
-          Images of the same shape, float32.
-        """
+        """Normalize 8-bit images to mean 0 and standard deviation 1 in each channel."""
         scale = jnp.asarray([1 / (255 * s) for s in self.std], jnp.float32)
         offset = [-m / s for m, s in zip(self.mean, self.std, strict=True)]
         return inputs.astype(jnp.float32) * scale + jnp.asarray(offset, jnp.float32)

@@ -1,7 +1,6 @@
 """Subset, validation set, smaller images and label noise."""
 
 import dataclasses
-from typing import NamedTuple
 
 import numpy as np
 
@@ -17,29 +16,18 @@ _NOISE_SEED = 0
 _VALIDATION_SHARE = 10
 
 
-class _Sizes(NamedTuple):
-    """The training examples that are used, and those to evaluate on."""
-
-    train: int
-    evaluated: int
-
-
 def find_for(config: TrainConfig) -> Source:
     """Find the data set of a run and apply its options.
 
-    Args:
-      config: The settings of the run.
-
-    Returns:
-      The source. With `validate` its test split is the validation set, and the test set
-      is never read.
+    With `validate` its test split is the validation set, and the test set is never
+    read.
 
     Raises:
       UsageError: If the data set does not exist or does not suit the options.
     """
     source = find(config.dataset, config.data_dir)
     _check_kind(config, source)
-    sizes = _find_sizes(config, source)
+    train_size, test_size = _find_sizes(config, source)
     shape = source.input_shape
     if config.side is not None:
         _check_side(config.side, source)
@@ -55,8 +43,8 @@ def find_for(config: TrainConfig) -> Source:
         return source
     return dataclasses.replace(
         source,
-        train_size=sizes.train,
-        test_size=sizes.evaluated,
+        train_size=train_size,
+        test_size=test_size,
         input_shape=shape,
         read=read,
     )
@@ -103,8 +91,8 @@ def _check_side(side: int, source: Source) -> None:
         )
 
 
-def _find_sizes(config: TrainConfig, source: Source) -> _Sizes:
-    """Return the size of each part, or raise an error if there are too few examples."""
+def _find_sizes(config: TrainConfig, source: Source) -> tuple[int, int]:
+    """Return how many examples are trained and evaluated on, if there are enough."""
     size = source.train_size
     if config.examples is None:
         left_out = size // _VALIDATION_SHARE if config.validate else 0
@@ -113,7 +101,7 @@ def _find_sizes(config: TrainConfig, source: Source) -> _Sizes:
                 f"--validate needs at least {_VALIDATION_SHARE} training examples, "
                 f"{source.name} has {size}; leave it out."
             )
-        return _Sizes(size - left_out, left_out or source.test_size)
+        return size - left_out, left_out or source.test_size
     most = size // (2 if config.validate else 1) // source.classes * source.classes
     if config.examples % source.classes or config.examples > most:
         raise UsageError(
@@ -121,8 +109,7 @@ def _find_sizes(config: TrainConfig, source: Source) -> _Sizes:
             f"most {most}, for {source.name}{' with --validate' * config.validate}, "
             f"got {config.examples}."
         )
-    evaluated = config.examples if config.validate else source.test_size
-    return _Sizes(config.examples, evaluated)
+    return config.examples, config.examples if config.validate else source.test_size
 
 
 def _select(config: TrainConfig, source: Source, contents: Dataset) -> Dataset:
@@ -152,44 +139,33 @@ def _choose(
     config: TrainConfig, source: Source, labels: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the sorted indices of the training and the validation examples."""
-    everything = np.arange(len(labels))
     if config.examples is None:
         cut = len(labels)
         if config.validate:
             cut -= cut // _VALIDATION_SHARE
+        everything = np.arange(len(labels))
         return everything[:cut], everything[cut:]
-    each = config.examples // source.classes
-    needed = each * (2 if config.validate else 1)
-    counts = np.bincount(labels, minlength=source.classes)
-    if counts.min() < needed:
-        most = counts.min() // (needed // each) * source.classes
+    each, parts = config.examples // source.classes, 2 if config.validate else 1
+    by_class = [np.flatnonzero(labels == k) for k in range(source.classes)]
+    fewest = min(map(len, by_class))
+    if fewest < parts * each:
         raise UsageError(
-            f"--examples must be at most {most} for {source.name}, whose smallest "
-            f"class has {counts.min()} training examples, got {config.examples}."
+            f"--examples must be at most {fewest // parts * source.classes} for "
+            f"{source.name}, whose smallest class has {fewest} training examples, got "
+            f"{config.examples}."
         )
-    by_class = np.argsort(labels, kind="stable")
-    rank = np.empty_like(by_class)
-    starts = np.cumsum(counts) - counts
-    rank[by_class] = everything - np.repeat(starts, counts)
-    return everything[rank < each], everything[(each <= rank) & (rank < 2 * each)]
+    first, next_ones = (
+        np.sort(np.concatenate([places[start : start + each] for places in by_class]))
+        for start in (0, each)
+    )
+    return first, next_ones
 
 
 def pool(images: np.ndarray, factor: int) -> np.ndarray:
-    """Replace blocks of pixels by their means.
+    """Replace blocks of pixels by their means, rounded to 8 bits, halves to even.
 
-    Args:
-      images: Shape (n, height, width, channels), uint8.
-      factor: The side of a block; it divides height and width.
-
-    Returns:
-      Images of shape (n, height / factor, width / factor, channels), uint8: the means
-      are rounded, halves to even.
-
-    Examples:
-      >>> import numpy as np
-      >>> from benchmarks.data.selection import pool
-      >>> pool(np.uint8([[[[1], [2]], [[3], [5]]]]), 2).tolist()
-      [[[[3]]]]
+    >>> pool(np.uint8([[[[1], [2]], [[3], [5]]]]), 2).tolist()
+    [[[[3]]]]
     """
     n, height, width, channels = images.shape
     blocks = (n, height // factor, factor, width // factor, factor, channels)
@@ -198,16 +174,7 @@ def pool(images: np.ndarray, factor: int) -> np.ndarray:
 
 
 def add_label_noise(labels: np.ndarray, share: float, classes: int) -> np.ndarray:
-    """Replace a fixed fraction of the labels by other classes, drawn uniformly.
-
-    Args:
-      labels: The labels, which are not modified.
-      share: The fraction to replace, rounded to a whole number of labels.
-      classes: The number of classes.
-
-    Returns:
-      A copy, the same at every call.
-    """
+    """Replace a share of the labels by other classes, the same at every call."""
     rng = np.random.default_rng(_NOISE_SEED)
     wrong = rng.permutation(len(labels))[: round(share * len(labels))]
     noisy = labels.copy()

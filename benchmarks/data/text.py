@@ -14,22 +14,12 @@ LENGTH = 128
 
 
 def find_text(name: str, builder: Any) -> Source:
-    """Find a TFDS text data set that fits into memory.
+    """Find a TFDS text data set, with the splits train and test, that fits into memory.
 
     The vocabulary is the sorted distinct bytes of the training split. Each text is cut
     into windows that do not overlap; the rest at its end is not used. Test windows with
     a byte outside the vocabulary are dropped with a warning: no network could predict
     it.
-
-    Args:
-      name: The name of the data set.
-      builder: A prepared builder with text and the splits train and test.
-
-    Returns:
-      The source.
-
-    Raises:
-      UsageError: If a split has no window.
     """
     texts = {
         split: [

@@ -27,13 +27,7 @@ class Split(NamedTuple):
 
 @dataclass(frozen=True)
 class Dataset:
-    """A data set in memory.
-
-    Attributes:
-      train: The training split.
-      test: The test split.
-      preprocessing: Turns the inputs of a split into those of a network.
-    """
+    """A data set in memory, and what turns its inputs into those of a network."""
 
     train: Split
     test: Split
@@ -42,11 +36,7 @@ class Dataset:
 
 @dataclass(frozen=True)
 class Stream(ABC):
-    """A data set that is streamed while training.
-
-    Attributes:
-      preprocessing: Turns the inputs of a batch into those of a network.
-    """
+    """A data set that is streamed while training."""
 
     preprocessing: Pixels
 
@@ -110,16 +100,7 @@ class Source:
 
 
 def check_label(where: str, label: int, classes: int) -> None:
-    """Raise an error for a label that is not a class.
-
-    Args:
-      where: The data set, and which part of it.
-      label: The label.
-      classes: Number of classes.
-
-    Raises:
-      UsageError: If the label is out of range.
-    """
+    """Raise an error for a label that is not a class, saying where it is."""
     if not 0 <= label < classes:
         raise UsageError(
             f"--dataset {where} has the label {label}, but labels must be in "
@@ -128,15 +109,7 @@ def check_label(where: str, label: int, classes: int) -> None:
 
 
 def unreadable(where: str, error: Exception) -> UsageError:
-    """Return the error for an example that cannot be read.
-
-    Args:
-      where: The data set, the split and the index.
-      error: What went wrong.
-
-    Returns:
-      The error, to be raised.
-    """
+    """Return the error for an example that cannot be read, saying where it is."""
     return UsageError(
         f"--dataset {where} cannot be read ({type(error).__name__}: {error}); "
         "prepare it again."

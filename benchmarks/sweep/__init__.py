@@ -1,1 +1,1 @@
-"""Grids and searches, whose runs workers share."""
+"""Grids and searches whose runs are divided among workers."""

@@ -60,7 +60,7 @@ class SweepConfig:
     another takes up its run."""
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be divided among workers."""
+        """Raise an error for settings that cannot be divided among workers."""
         check_at_least("--heartbeat", self.heartbeat, 1)
         check_at_least("--finals", self.finals, 0)
         check_at_least("--trials", self.trials, 1)

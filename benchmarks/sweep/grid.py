@@ -1,4 +1,4 @@
-"""The grid of a sweep: settings and their values, and the runs that they make."""
+"""The grid of a sweep, and the runs it consists of."""
 
 import dataclasses
 import itertools
@@ -17,11 +17,7 @@ from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
 
 @dataclass(frozen=True)
 class Relative:
-    """A multiple of what each optimizer's own recipe says, written as *0.1.
-
-    Attributes:
-      factor: What the recipe's value is multiplied by.
-    """
+    """A multiple of the value in each optimizer's recipe, written as *0.1."""
 
     factor: float
 
@@ -57,7 +53,7 @@ def round_value(value: float) -> float:
 
 
 class Run(NamedTuple):
-    """One run of the sweep.
+    """One run of a sweep.
 
     Attributes:
       optimizer: Its optimizer.
@@ -76,7 +72,7 @@ class Run(NamedTuple):
 
     @property
     def name(self) -> str:
-        """What its folder is called."""
+        """The name of its folder."""
         if self.folder:
             return self.folder
         parts = [f"{name}{format_value(value)}" for name, value in self.point.items()]
@@ -85,14 +81,9 @@ class Run(NamedTuple):
 
 
 def read_grid(config: SweepConfig) -> dict[str, tuple[Value | Relative, ...]]:
-    """Read the values of each setting of the grid.
+    """Parse --grid: the values of each setting, in the given order.
 
-    Args:
-      config: What the user asked for.
-
-    Returns:
-      The values by the setting's name, in the order given; none if the runs differ in
-      optimizer and seed alone.
+    There are none if the runs differ in optimizer and seed alone.
 
     Raises:
       UsageError: If a setting does not exist, or a value is not possible or not new.
@@ -121,22 +112,19 @@ def read_grid(config: SweepConfig) -> dict[str, tuple[Value | Relative, ...]]:
 
 
 def fixed_settings(config: TrainConfig) -> set[str]:
-    """Return the settings of recipes that every run has."""
+    """Return the names of the settings that --recipe fixes."""
     return {split_recipe(setting)[1].partition("=")[0] for setting in config.recipe}
 
 
 def find_reader(
     argument: str, name: str, config: TrainConfig
 ) -> Callable[[str], Value | Relative | None]:
-    """Return what makes a value of a text, or None of one that is not possible.
+    """Return a parser of a setting's values, which returns None for invalid ones.
 
     Args:
       argument: The option that names the setting, for the message.
       name: The setting, of a run or of all its optimizers' recipes.
       config: The runs.
-
-    Raises:
-      UsageError: If there is no such setting.
     """
     fields = typing.get_type_hints(TrainConfig)
     if name in fields and name not in _NOT_IN_GRID:
@@ -158,7 +146,7 @@ def find_reader(
 
 
 def _read_number(text: str) -> Value | Relative | None:
-    """Read a number, or a multiple of the recipe's."""
+    """Parse a number, or a multiple of the recipe's."""
     number = _read_as(float, text.removeprefix("*"))
     if number is None or not text.startswith("*"):
         return number
@@ -181,11 +169,9 @@ def _read_as(kind: Any, text: str) -> Value | None:
 
 
 def points(optimizer: str, grid: Grid) -> Iterator[dict[str, Value]]:
-    """Yield every combination of the grid's values, as an optimizer has them.
+    """Yield every combination of the grid's values for an optimizer.
 
-    Args:
-      optimizer: The optimizer whose recipe relative values refer to.
-      grid: The values of each setting.
+    Relative values refer to the recipe of the optimizer.
     """
     recipe = optimizers.lookup(optimizer).recipe
     own = [
@@ -202,11 +188,7 @@ def points(optimizer: str, grid: Grid) -> Iterator[dict[str, Value]]:
 def make_run(
     optimizer: str, point: Mapping[str, Value], seed: int, config: TrainConfig
 ) -> Run:
-    """Make the run of an optimizer at a point of the grid.
-
-    Raises:
-      UsageError: If the combination of settings is not possible.
-    """
+    """Make the run of an optimizer at a point of the grid."""
     known = {field.name for field in dataclasses.fields(TrainConfig)}
     fields = {k: v for k, v in point.items() if k in known}
     changes = [f"{k}={v}" for k, v in point.items() if k not in fields]
@@ -224,18 +206,7 @@ def make_run(
 
 
 def plan(config: TrainConfig, grid: Grid) -> dict[str, Run]:
-    """List the runs of a grid: those with other seeds only beside each other.
-
-    Args:
-      config: What they have in common.
-      grid: The values of each setting.
-
-    Returns:
-      The runs by name.
-
-    Raises:
-      UsageError: If a combination of settings is not possible.
-    """
+    """List the runs of a grid by name, the seeds of each point together."""
     runs = [
         make_run(optimizer, point, seed, config)
         for optimizer in config.optimizers

@@ -1,4 +1,4 @@
-"""The runs of a sweep, each in a folder of its own below the sweep's."""
+"""Train the runs of a sweep, each in its own folder."""
 
 import contextlib
 import dataclasses
@@ -28,13 +28,13 @@ SECONDS_BETWEEN_LOOKS = 0.2
 
 
 class Sources:
-    """Data sets, each of which is looked up once."""
+    """A cache of the data sets that were looked up."""
 
     def __init__(self) -> None:
         self._found: dict[Any, data.Source] = {}
 
     def find(self, config: TrainConfig) -> data.Source:
-        """Return the data set of a run, as its options select and change it."""
+        """Return the data set of a run, with its options applied."""
         changes = (config.examples, config.validate, config.side, config.label_noise)
         key = (config.dataset, *changes)
         if key not in self._found:
@@ -43,7 +43,7 @@ class Sources:
 
 
 def check(runs: Mapping[str, Run], layout: DeviceLayout) -> None:
-    """Refuse invalid runs before any is started."""
+    """Raise an error for invalid runs before any is started."""
     sources = Sources()
     for run in runs.values():
         config = run.config
@@ -59,14 +59,7 @@ def check(runs: Mapping[str, Run], layout: DeviceLayout) -> None:
 
 
 class Runner:
-    """Trains the runs of a sweep.
-
-    Args:
-      config: The sweep.
-      folder: The folder of the sweep.
-      layout: The devices.
-      preemption: Whether to stop.
-    """
+    """Trains the runs of a sweep, each in its folder below the sweep's."""
 
     def __init__(
         self,
@@ -83,12 +76,7 @@ class Runner:
         self._trainer: tuple[Any, Trainer] | None = None
 
     def train(self, run: Run, watch: Watch) -> RunResult:
-        """Do or resume a run.
-
-        Args:
-          run: The run.
-          watch: See `loop.run_one`.
-        """
+        """Do or resume a run; see `loop.run_one`."""
         folder = self.folder / run.name
         print(run.name, flush=True)
         config = dataclasses.replace(run.config, out=folder, resume=True)
@@ -100,11 +88,7 @@ class Runner:
         )
 
     def find_finished(self, run: Run) -> RunResult | None:
-        """Return the result of a finished run in its folder, or None.
-
-        Raises:
-          UsageError: If it had other settings.
-        """
+        """Return the result of a finished run in its folder, or None."""
         folder = self.folder / run.name
         if (folder / "checkpoints").exists() or not (folder / "config.json").exists():
             return None
@@ -117,13 +101,7 @@ class Runner:
     def write_copy(
         self, run: Run, result: RunResult, header: Mapping[str, Any]
     ) -> None:
-        """Write the records of another worker, if this disk has fewer.
-
-        Args:
-          run: A finished run.
-          result: Its records.
-          header: Its header.
-        """
+        """Write the records of another worker's run, if this disk has fewer."""
         here = resume.read_result(self._records(run))
         if here.stopped is not None or len(here.records) >= len(result.records):
             return
@@ -152,14 +130,9 @@ class Runner:
         """Return the contents of a run's config.json."""
         folder = self.folder / run.name
         config = dataclasses.replace(run.config, out=folder, resume=True)
-        row = optimizers.lookup(run.optimizer)
-        recipe = setup.resolve_hyperparams(config)[run.optimizer]
-        described = {
-            run.optimizer: {"label": row.label, "formula": row.formula, **recipe}
-        }
         return {
             **dataclasses.asdict(config),
-            "recipes": described,
+            "recipes": setup.describe_recipes(config),
             **setup.describe(config, self.sources.find(config)),
         }
 
@@ -189,7 +162,7 @@ class Runner:
 
     @contextlib.contextmanager
     def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock on a run, against other workers on this disk.
+        """Lock a run against other workers on this disk.
 
         Raises:
           PreemptedError: If it was told to stop while waiting.

@@ -24,14 +24,7 @@ _FORMS = "name=low:high, name=low:high:log, name=low:high:int or name=one,anothe
 
 
 class Range(NamedTuple):
-    """An interval.
-
-    Attributes:
-      low: The lower end, included.
-      high: The upper end, included.
-      log: Whether to sample on a logarithmic scale.
-      integer: Whether to sample integers.
-    """
+    """A closed interval, and how to sample from it."""
 
     low: Value | Relative
     high: Value | Relative
@@ -43,13 +36,7 @@ Space = Mapping[str, Range | tuple[Value, ...]]
 
 
 def read_space(config: SweepConfig) -> dict[str, Range | tuple[Value, ...]]:
-    """Parse --search.
-
-    Args:
-      config: The sweep.
-
-    Returns:
-      The range or the choices by name of the setting; {} without --search.
+    """Parse --search: the range or the choices of each setting.
 
     Raises:
       UsageError: If a setting does not exist, or a range is invalid.
@@ -122,11 +109,9 @@ def _check_choices(given: str, choices: tuple[Any, ...]) -> None:
 
 
 def distributions(optimizer: str, space: Space) -> dict[str, BaseDistribution]:
-    """Return the distributions of an optimizer's settings.
+    """Return Optuna's distributions for the settings of a search space.
 
-    Args:
-      optimizer: The optimizer whose recipe relative ends refer to.
-      space: The search space, from `read_space`.
+    Relative ends refer to the recipe of the optimizer.
 
     Raises:
       UsageError: If an interval is empty, or a logarithmic one not positive.
@@ -174,13 +159,10 @@ def suggest(trial: Trial, space: Mapping[str, BaseDistribution]) -> dict[str, Va
 
 
 def make_sampler(name: str, seed: int, trial: int = 0) -> optuna.samplers.BaseSampler:
-    """Make a sampler.
+    """Make the sampler named by --sampler, seeded for one trial.
 
-    Args:
-      name: A value of --sampler.
-      seed: The seed of the sweep.
-      trial: The number of the trial, so that workers sample different points, and one
-        worker samples the same points again.
+    The number of the trial makes workers sample different points, and one worker the
+    same points again.
     """
     own = (seed + 7919 * trial) % 2**32
     free = optuna.samplers.RandomSampler(seed=own)
@@ -200,7 +182,7 @@ def make_sampler(name: str, seed: int, trial: int = 0) -> optuna.samplers.BaseSa
 
 
 def make_pruner(name: str) -> optuna.pruners.BasePruner:
-    """Make a pruner, by its name in --pruner."""
+    """Make the pruner named by --pruner."""
     match name:
         case "median":
             return optuna.pruners.MedianPruner()
@@ -213,16 +195,9 @@ def make_pruner(name: str) -> optuna.pruners.BasePruner:
 def plan(
     config: SweepConfig, space: Space, drawn: Mapping[str, Mapping[str, Value]]
 ) -> dict[str, Run]:
-    """List the runs of one optimizer's search.
+    """List the runs of one optimizer's search by name.
 
-    Args:
-      config: The sweep, with one optimizer.
-      space: The search space, from `read_space`.
-      drawn: The sampled settings by name of the run; a run has none until a worker
-        takes it.
-
-    Returns:
-      The runs by name.
+    A run has no settings until a worker takes it and draws them.
     """
     (optimizer,) = config.train.optimizers
     runs: dict[str, Run] = {}
@@ -235,19 +210,16 @@ def plan(
 
 
 def corners(train: TrainConfig, space: Space) -> dict[str, Run]:
-    """Return runs at the ends of all ranges, to check them before the sweep."""
+    """Return runs at the ends of all ranges, to check them before the sweep starts."""
     runs: dict[str, Run] = {}
     for optimizer in train.optimizers if space else ():
-        ends: dict[str, Any] = {
-            name: of.choices if isinstance(of, CategoricalDistribution) else _ends(of)
-            for name, of in distributions(optimizer, space).items()
+        found: dict[str, Any] = distributions(optimizer, space)
+        ends = {
+            name: of.choices if hasattr(of, "choices") else (of.low, of.high)
+            for name, of in found.items()
         }
         for i in range(max(map(len, ends.values()))):
             point = {name: values[i % len(values)] for name, values in ends.items()}
             run = grids.make_run(optimizer, point, train.seed, train)
             runs[run.name] = run
     return runs
-
-
-def _ends(of: Any) -> tuple[Value, Value]:
-    return of.low, of.high

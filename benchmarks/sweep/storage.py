@@ -1,4 +1,4 @@
-"""The database that workers share: its URL, driver, locks and outages."""
+"""The workers' database: its URL, driver, locks and outages."""
 
 import contextlib
 import fcntl
@@ -36,12 +36,7 @@ _DRIVERS = {"postgresql": "psycopg", "mysql": "pymysql"}
 
 
 def find_url(config: SweepConfig, folder: Path) -> sqlalchemy.URL:
-    """Return the URL of the database.
-
-    Args:
-      config: The sweep; its `storage` is a URL, env:NAME, or None for a SQLite file in
-        the folder.
-      folder: The folder of the sweep.
+    """Return the URL of the database, by default that of a SQLite file in the folder.
 
     Raises:
       UsageError: If it is not the URL of a database. The message has no password.
@@ -89,12 +84,7 @@ def hide_password(url: sqlalchemy.URL) -> str:
 
 
 class Storage(optuna.storages.RDBStorage):
-    """Optuna's storage, on a server that may restart.
-
-    Args:
-      url: The URL of the database.
-      heartbeat: Seconds between the heartbeats of a worker.
-    """
+    """Optuna's storage, which survives a restart of the server."""
 
     def __init__(self, url: sqlalchemy.URL, heartbeat: int):
         on_sqlite = url.get_backend_name() == "sqlite"
@@ -116,7 +106,7 @@ class Storage(optuna.storages.RDBStorage):
 
     @contextlib.contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the lock on the queue, which only one worker at a time may change."""
+        """Lock the queue, which only one worker at a time may change."""
         if self._lock_path is None:
             with self.engine.begin() as connection:
                 # A row that never changes, and that Optuna does not lock.
@@ -175,10 +165,6 @@ class Storage(optuna.storages.RDBStorage):
 
 def open_storage(url: sqlalchemy.URL, heartbeat: int) -> Storage:
     """Open a database, and create the tables if they are missing.
-
-    Args:
-      url: The URL, from `find_url`.
-      heartbeat: Seconds between the heartbeats of a worker.
 
     Raises:
       UsageError: If the kind of database is unknown, or its driver is missing.

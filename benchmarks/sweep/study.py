@@ -1,4 +1,4 @@
-"""An Optuna study: the settings of a sweep, and the records of its runs."""
+"""The Optuna study of a sweep: its settings, and the records of its runs."""
 
 import dataclasses
 import json
@@ -25,11 +25,6 @@ def open_study(
     sampler: optuna.samplers.BaseSampler,
 ) -> optuna.Study:
     """Create the study of a sweep, or join it.
-
-    Args:
-      config: The sweep.
-      storage: Optuna's storage.
-      sampler: Optuna's sampler.
 
     Raises:
       UsageError: If the study has other settings.
@@ -79,7 +74,7 @@ def describe(config: SweepConfig) -> dict[str, Any]:
 
 
 def store(result: RunResult, header: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the attributes of a trial that hold its records, for other disks."""
+    """Return a run's records as attributes of its trial, for workers on other disks."""
     text = json.dumps(result.records)
     parts = [text[i : i + _LONGEST] for i in range(0, len(text), _LONGEST)]
     return {
@@ -91,7 +86,7 @@ def store(result: RunResult, header: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def restore(notes: Mapping[str, Any]) -> RunResult:
-    """Return the result that `store` was given."""
+    """Return the result that was stored."""
     count = sum(key.startswith("records ") for key in notes)
     text = "".join(notes[f"records {i}"] for i in range(count))
     return RunResult(json.loads(text or "[]"), notes.get("stopped"))

@@ -1,4 +1,4 @@
-"""Which runs tune a setting and which value they choose: functions of results alone.
+"""Decide which runs tune a setting, and which value wins, from results alone.
 
 Each optimizer, at each point of the rest of the grid, is tuned by itself: its runs with
 the tuning seeds are measured on the validation set, the best value is the one with the
@@ -25,23 +25,14 @@ MOST_ADDED = 4
 
 
 class Tried(NamedTuple):
-    """What has been tried so far.
-
-    Attributes:
-      values: All values, those that have no score yet included, rising.
-      best: The best one, None as long as a score is missing.
-    """
+    """The values tried so far, ascending, and the best if every score is known."""
 
     values: tuple[float, ...]
     best: float | None
 
 
 def check(config: SweepConfig, grid: Grid) -> None:
-    """Refuse what cannot be tuned.
-
-    Raises:
-      UsageError: If the setting or the seeds do not allow it.
-    """
+    """Raise an error for a setting that cannot be tuned."""
     name, values = config.tune, grid.get(config.tune or "", ())
     if name is None:
         if config.finals:
@@ -75,12 +66,12 @@ def check(config: SweepConfig, grid: Grid) -> None:
 def plan(
     config: SweepConfig, grid: Grid, scores: Mapping[str, float]
 ) -> dict[str, Run]:
-    """List all runs that are known to be needed.
+    """List all runs known to be needed.
 
     Args:
       config: The sweep.
       grid: The values of each setting, those to start with of the tuned one.
-      scores: Of each finished tuning run how good it is, the higher the better.
+      scores: How good each finished tuning run is; higher is better.
 
     Returns:
       The runs by name; those of one optimizer and point beside each other, first the
@@ -121,7 +112,7 @@ def _mean(runs: Sequence[Run], scores: Mapping[str, float]) -> float | None:
 
 
 def try_values(start: Sequence[Value], score: Callable[[float], float | None]) -> Tried:
-    """Find out which values are to be tried, and which of them is the best.
+    """Return which values to try, and which of them is the best.
 
     The values that are added continue the row at the mean ratio of those it starts
     with, rounded to three digits; at most MOST_ADDED are. Of equally good values the
@@ -131,10 +122,8 @@ def try_values(start: Sequence[Value], score: Callable[[float], float | None]) -
       start: Two or more positive numbers.
       score: How good a value is, the higher the better; None if not known yet.
 
-    Examples:
-      >>> from benchmarks.sweep.tuning import try_values
-      >>> try_values([0.1, 1.0], lambda value: -abs(value - 10))
-      Tried(values=(0.1, 1.0, 10.0, 100.0), best=10.0)
+    >>> try_values([0.1, 1.0], lambda value: -abs(value - 10))
+    Tried(values=(0.1, 1.0, 10.0, 100.0), best=10.0)
     """
     values = sorted(map(float, start))
     low, high = values[0], values[-1]
@@ -157,12 +146,10 @@ def try_values(start: Sequence[Value], score: Callable[[float], float | None]) -
 
 
 def score(record: Mapping[str, Any] | None, classes: int, by_accuracy: bool) -> float:
-    """Say how good a finished tuning run is, the higher the better.
+    """Return the score of a tuning run from its last record; higher is better.
 
-    Args:
-      record: That of its last epoch, None if it diverged: then it counts as chance.
-      classes: The number of classes or of different characters.
-      by_accuracy: Whether the accuracy counts, or else the loss, as of text.
+    A diverged run, which has none, counts as chance among the classes or characters.
+    The accuracy counts, or else the loss, as of text.
     """
     if by_accuracy:
         return record["validation_accuracy"] if record else 1 / classes

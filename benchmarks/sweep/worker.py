@@ -1,4 +1,4 @@
-"""A worker of a sweep, which takes one run after the other from a queue.
+"""A worker of a sweep, which takes one run after another from a queue.
 
 A run is a trial of Optuna that waits in the storage until a worker takes it. Optuna's
 heartbeat finds workers that died; their trials are queued again.
@@ -45,11 +45,7 @@ _retry = optuna.storages.RetryHeartbeatStaleTrialCallback
 
 
 def make_workers(config: SweepConfig, runner: Runner) -> "list[Worker]":
-    """Join the studies of a sweep: one of a grid, or one for each optimizer's search.
-
-    Raises:
-      UsageError: If the storage cannot be used, or has other studies of these names.
-    """
+    """Join the studies of a sweep: one of a grid, or one of each optimizer's search."""
     with runner.lock("storage"):  # Optuna makes tables, and then their indices
         run_files.restore(runner.folder)
         url = find_url(config, runner.folder)
@@ -115,13 +111,7 @@ def write_settings(
 
 
 class Worker:
-    """A worker on one study.
-
-    Args:
-      config: The sweep; a search has one optimizer.
-      runner: Trains the runs.
-      storage: The storage of the study.
-    """
+    """A worker on one study; a search has one optimizer."""
 
     def __init__(self, config: SweepConfig, runner: Runner, storage: Storage):
         self.config = config
@@ -140,11 +130,9 @@ class Worker:
         return search.make_sampler(name, self.config.train.seed, trial)
 
     def work(self, wait: bool = True, after_run: Callable[[], Any] = list) -> None:
-        """Take one run after the other until none is left.
+        """Take one run after another until none is left; call a function after each.
 
-        Args:
-          wait: Whether to wait for runs that other workers have in progress.
-          after_run: Called after each run.
+        With `wait`, wait for runs that other workers have in progress.
 
         Raises:
           PreemptedError: If it was told to stop.
@@ -404,7 +392,7 @@ def _was_pruned(stopped: str | None) -> bool:
 
 @contextlib.contextmanager
 def _forgiving() -> Iterator[None]:
-    """Ignore a report that fails; the result at the end counts."""
+    """Ignore a failed report; only the final result counts."""
     try:
         yield
     except optuna.exceptions.UpdateFinishedTrialError:

@@ -37,11 +37,7 @@ class Checkpoints:
       seconds: Minimum time between saves.
 
     Attributes:
-      folder: Their folder.
       is_new: Whether the folder did not exist before.
-
-    Raises:
-      UsageError: If a checkpoint is damaged, or the folder cannot be written to.
     """
 
     def __init__(self, folder: Path, layout: DeviceLayout, keep: int, seconds: float):
@@ -87,14 +83,10 @@ class Checkpoints:
         return None if latest is None else latest.step
 
     def restore(self, like: Any) -> tuple[Any, dict[str, Any]]:
-        """Read the latest checkpoint.
+        """Read the latest checkpoint, and the notes that were saved with it.
 
-        Args:
-          like: A state with the wanted structure, shapes, dtypes and shardings; the
-            devices may differ from those it was saved on.
-
-        Returns:
-          The state, and the notes that were saved with it.
+        The result has the structure, shapes, dtypes and shardings of `like`; the
+        devices may differ from those it was saved on.
 
         Raises:
           UsageError: If the checkpoint is damaged or does not fit, naming it.
@@ -160,11 +152,7 @@ class Checkpoints:
         self._last = time.monotonic()
 
     def close(self) -> None:
-        """Wait until everything is written.
-
-        Raises:
-          UsageError: If it cannot be.
-        """
+        """Wait until everything is written; raise a UsageError if it cannot be."""
         try:
             self._orbax.close()
             _release(self._saving)

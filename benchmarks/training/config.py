@@ -20,6 +20,9 @@ from benchmarks.training.options import (
     OptimizationOptions,
 )
 
+_LEAST = {"epochs": 1, "batch_size": 1, "accumulate": 1, "seeds": 1, "timeout": 1}
+_LEAST |= {"width": 1, "examples": 1, "side": 1, "workers": 0, "keep": 0}
+
 
 @dataclass(frozen=True)
 class TrainConfig(
@@ -36,24 +39,15 @@ class TrainConfig(
 
     def __post_init__(self) -> None:
         """Raise an error for settings that no data set and no device supports."""
-        check_at_least("--epochs", self.epochs, 1)
-        check_at_least("--batch-size", self.batch_size, 1)
-        check_at_least("--accumulate", self.accumulate, 1)
-        check_at_least("--workers", self.workers, 0)
-        check_at_least("--timeout", self.timeout, 1)
-        check_at_least("--keep", self.keep, 0)
-        check_at_least("--seeds", self.seeds, 1)
-        for option, value in (
-            ("--width", self.width),
-            ("--examples", self.examples),
-            ("--side", self.side),
-        ):
+        for name, least in _LEAST.items():
+            value = getattr(self, name)
             if value is not None:
-                check_at_least(option, value, 1)
-        if not 0 <= self.label_noise <= 1:
-            raise UsageError(
-                f"--label-noise must be in [0, 1], got {self.label_noise}."
-            )
+                check_at_least(f"--{name.replace('_', '-')}", value, least)
+        for name in ("label_noise", "final_share"):
+            value = getattr(self, name)
+            if not 0 <= value <= 1:
+                option = f"--{name.replace('_', '-')}"
+                raise UsageError(f"{option} must be in [0, 1], got {value}.")
         check_seed(self.seed, self.seeds)
         check_each_once("--optimizers", self.optimizers)
         if len(set(map(file_name, self.optimizers))) < len(self.optimizers):
@@ -75,10 +69,6 @@ class TrainConfig(
             given = " ".join(str(m) for m in self.milestones)
             raise UsageError(
                 f"--milestones must rise strictly between 0 and 1, got {given}."
-            )
-        if not 0 <= self.final_share <= 1:
-            raise UsageError(
-                f"--final-share must be in [0, 1], got {self.final_share}."
             )
         if not 0 <= self.warmup < 1:
             raise UsageError(f"--warmup must be in [0, 1), got {self.warmup}.")

@@ -210,17 +210,10 @@ class DeviceLayout:
         return multihost_utils.broadcast_one_to_all(np.asarray(value))
 
     def run_on_primary(self, work: Callable[[], str]) -> str:
-        """Do something in the first process only, and broadcast the result.
+        """Do something in the first process only, and broadcast the text it returns.
 
-        Args:
-          work: Returns a text.
-
-        Returns:
-          The text, in every process.
-
-        Raises:
-          Exception: If the work raises, in the first process its exception, in the
-            others a UsageError with its message.
+        If the work raises, the first process raises its exception, and the others a
+        UsageError with its message.
         """
         text, error = "", None
         if self.is_primary:

@@ -30,12 +30,8 @@ def join(config: TrainConfig) -> None:
     `jax.distributed` aborts every process, with a stack trace, if one is missing,
     restarts or has the index of another. So process 0 first calls the roll on the same
     port: it waits until all others are connected at the same time. A process that
-    restarts takes its former place.
-
-    Args:
-      config: Its coordinator, num_processes, process_id and timeout, and all that the
-        processes must agree on. With "auto" JAX finds out the first three from SLURM,
-        Open MPI or the TPU pod, without a roll call.
+    restarts takes its former place. With "auto" JAX finds out the processes from SLURM,
+    Open MPI or the TPU pod, without a roll call.
 
     Raises:
       UsageError: If not all processes connect within the timeout.

@@ -58,25 +58,11 @@ def train_parts(
 ) -> Trained:
     """Train with the given data, network and optimizers.
 
-    Args:
-      config: The settings.
-      source: The data set.
-      layout: The devices.
-      parts: The network, the optimizers, loss and metric.
-      about: Further entries of config.json.
+    Further entries of config.json are in `about`.
     """
     rows = parts.optimizers
-    recipes = setup.resolve_hyperparams(config, rows)
-
-    described = {
-        name: {"label": row.label, "formula": row.formula, **recipes[name]}
-        for name, row in rows.items()
-    }
-    settings = {
-        **asdict(config),
-        "recipes": described,
-        **about,
-    }
+    recipes = setup.describe_recipes(config, rows)
+    settings = {**asdict(config), "recipes": recipes, **about}
 
     def open_run() -> str:
         name = file_name(Path(config.dataset).name)

@@ -37,7 +37,6 @@ class TrainingMetrics:
       begun: The metrics of earlier steps, if the run was resumed within the epoch.
 
     Attributes:
-      epoch: Its number.
       values: The metrics of each step that have been fetched, by name.
     """
 
@@ -81,11 +80,7 @@ class TrainingMetrics:
         self._progress.advance(len(fetched.loss) * self._batch_size, fetched)
 
     def average(self) -> Metrics:
-        """Wait for all of them, and average over the steps, exactly.
-
-        Raises:
-          DivergedError: If a loss is not finite.
-        """
+        """Wait for all of them, and average over the steps, exactly."""
         self.fetch()
         means: Any = map(np.mean, self.values.values())
         return Metrics(*means)
@@ -93,11 +88,6 @@ class TrainingMetrics:
 
 class ScannedEpochs:
     """A data set that every device holds: an epoch needs nothing from the host.
-
-    Args:
-      config: The settings.
-      dataset: The data set.
-      programs: The functions to compile.
 
     Attributes:
       batch_size: Examples per batch, over all devices.
@@ -118,12 +108,7 @@ class ScannedEpochs:
         self.stride = self.save_every = self.steps
 
     def parts(self, seed: int, step: int) -> Iterator[Any]:
-        """Yield what `train` takes one after the other from a step to the epoch's end.
-
-        Args:
-          seed: The seed of the run.
-          step: The number of steps taken in all epochs.
-        """
+        """Yield what `train` takes, one by one, from a step to the epoch's end."""
         del step  # the state has it
         yield self.layout.replicate(jnp.uint32(seed))
 
@@ -157,17 +142,7 @@ class ScannedEpochs:
 class StreamedEpochs:
     """A data set of which each process reads its part, while the devices work.
 
-    Args:
-      config: The settings.
-      source: The source of the stream.
-      stream: The data set.
-      programs: The functions to compile.
-
-    Attributes:
-      batch_size: Examples per batch, over all devices.
-      steps: Batches per epoch.
-      stride: Batches per part of an epoch: one.
-      save_every: Batches between possible saves within an epoch.
+    The attributes are those of `ScannedEpochs`: a part of an epoch is one batch.
     """
 
     stride = 1
@@ -199,12 +174,7 @@ class StreamedEpochs:
             yield list(map(data.Split, inputs, labels))
 
     def parts(self, seed: int, step: int) -> Iterator[Any]:
-        """Yield what `train` takes one after the other from a step to the epoch's end.
-
-        Args:
-          seed: The seed of the run.
-          step: The number of steps taken in all epochs.
-        """
+        """Yield what `train` takes, one by one, from a step to the epoch's end."""
         batches = self.batches(seed, step // self.accumulate)
         left = self.steps - step % self.steps
         parts = itertools.islice(itertools.chain.from_iterable(batches), left)

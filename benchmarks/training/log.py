@@ -23,18 +23,8 @@ class StoppedError(Exception):
 class RunLog:
     """The records of a run, which the first process writes and shows.
 
-    Args:
-      trainer: What the run shares with others.
-      label: Its name in the progress bar.
-      path: The file of its records. Those after the checkpoint from which the run
-        resumes are deleted.
-      records: The records up to that checkpoint.
-      schedule: The learning rate.
-      watch: Called with each record, once it is written; it may raise StoppedError.
-
-    Attributes:
-      result: The result of the run so far.
-      progress: The progress bar.
+    Records after the checkpoint from which the run resumes are deleted. `watch` is
+    called with each record once it is written; it may raise StoppedError.
     """
 
     def __init__(

@@ -21,16 +21,7 @@ _NEVER_BEST = -1e300
 
 
 class Job(NamedTuple):
-    """A run in progress.
-
-    Attributes:
-      trainer: What it shares with other runs.
-      name: The optimizer.
-      seed: The seed.
-      checkpoints: Its checkpoints.
-      preemption: Whether to stop.
-      log: Its records and progress bar.
-    """
+    """A run in progress: an optimizer and a seed, and what it writes."""
 
     trainer: Trainer
     name: str
@@ -66,16 +57,10 @@ def run_one(
     preemption: Preemption,
     watch: Watch = lambda record: None,
 ) -> RunResult:
-    """Do or resume one run, and write its records and checkpoints.
+    """Do or resume one run, and write its records and checkpoints to the folder.
 
-    Args:
-      trainer: What it shares with other runs.
-      name: The optimizer.
-      seed: The seed.
-      folder: The folder for its records, and for checkpoints in a subfolder.
-      preemption: Whether to stop.
-      watch: Called with the record of each epoch, including those before the latest
-        checkpoint; it may raise StoppedError to end the run.
+    `watch` is called with the record of each epoch, including those before the latest
+    checkpoint; it may raise StoppedError to end the run.
 
     Raises:
       PreemptedError: If it was told to stop, after saving.
@@ -102,12 +87,7 @@ def run_one(
 
 
 def _train(job: Job, prepared: Prepared) -> None:
-    """Restore, then for each epoch train, evaluate, record and save.
-
-    Raises:
-      DivergedError: After the last epoch whose losses were finite.
-      PreemptedError: When it was told to stop, after saving.
-    """
+    """Restore, then for each epoch train, evaluate, record and save."""
     trainer, checkpoints, feed = job.trainer, job.checkpoints, job.trainer.feed
     start = trainer.initial_weights(job.seed)[0]
     state, begun = trainer.initial_state(job.name, job.seed), {}
@@ -151,15 +131,7 @@ def _train_epoch(
 ) -> TrainState:
     """Train to the end of an epoch, and save within it if it takes long.
 
-    Args:
-      job: The run.
-      prepared: The compiled functions.
-      state: The initial state, which is donated.
-      step: Its step.
-      training: Collects the metrics of the steps.
-
-    Returns:
-      The state after the epoch.
+    The state, which has taken `step` steps, is donated.
 
     Raises:
       PreemptedError: When the run was told to stop, after saving.
@@ -181,11 +153,7 @@ def _train_epoch(
 
 
 def _record(job: Job, epoch: Epoch) -> float:
-    """Wait for the results of an epoch, write them, and return the goodness.
-
-    Raises:
-      DivergedError: If a loss is not finite.
-    """
+    """Wait for the results of an epoch, write them, and return the goodness."""
     trainer, number = job.trainer, epoch.number
     objective = trainer.parts.objective
     found = objective.record("train", epoch.training.average())

@@ -27,8 +27,8 @@ def make_diagnostics(
 
     Args:
       opt_state: A state of the optimizer.
-      p: The exponent with which it divides by its second moment, if it has one; None
-        if that varies.
+      p: The exponent with which it divides by its second moment, if it has one; None if
+        that varies.
       corrected_b2: The decay rate of v where the maximum is that of v/(1-b2^t).
 
     Returns:

@@ -50,15 +50,7 @@ class Objective(NamedTuple):
 
 
 def find_objective(options: ModelOptions, source: data.Source) -> Objective:
-    """Find the loss and the metric that the settings name.
-
-    Args:
-      options: Their `loss`, `metric` and `minimize`.
-      source: The data set; without classes it has no accuracy.
-
-    Raises:
-      UsageError: If one does not exist, or the data set needs one.
-    """
+    """Find the loss and the metric that the settings name."""
     loss = _find("--loss", options.loss)
     metric = _find("--metric", options.metric)
     named = (options.metric or "").rpartition(":")[2].rpartition(".")[2]
@@ -83,9 +75,6 @@ def make_objective(
       source: The data set.
       name: The metric's name in the records.
       minimize: Whether a lower metric is better.
-
-    Raises:
-      UsageError: If the data set has no classes and there is no loss.
     """
     if loss is None and not source.classes:
         raise UsageError(

@@ -13,7 +13,7 @@ import optax
 from jax import lax
 from rich import box
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 from benchmarks import data, run_dir
 from benchmarks.training import epochs, setup
@@ -36,9 +36,6 @@ def profile(config: TrainConfig) -> int:
     devices; `epoch` selects, augments and normalizes the batches and fetches the
     metrics; `record` writes the line of an epoch. `evaluation` and the synchronous part
     of a checkpoint are not counted as overhead, since not every epoch has them.
-
-    Returns:
-      The exit status, 0.
     """
     layout = setup.set_up_devices(config)
     source = data.find_for(config)
@@ -148,14 +145,7 @@ def _compile_bare(
     """Compile the steps of an epoch, all on the same batch."""
     layout, programs = feed.layout, feed.programs
     if isinstance(feed, epochs.StreamedEpochs):
-        (batch, *_) = next(feed.batches(0, 0))
-        placed = layout.shard_batch(batch)
-        step = layout.compile(
-            lambda state, batch: programs.train_on_batch(tx, state, batch),
-            *(state, placed),
-            donate=True,
-            batch=1,
-        )
+        placed, step = next(feed.parts(0, 0)), feed.compile_train(tx, state)
 
         def bare(state):
             for _ in range(feed.steps):
@@ -191,14 +181,15 @@ def _trace(
 
 def _table(result: dict[str, Any], median: dict[str, float]) -> Table:
     examples = result["steps"] * result["batch_size"]
+    headings = ("seconds", "lowest", "highest", "examples/s")
     table = Table(
+        "part",
+        *(Column(heading, justify="right") for heading in headings),
         title=f"{result['model']} on {result['dataset']}, {result['run']}: "
         f"{result['steps']} steps of {result['batch_size']}, median of "
         f"{len(result['seconds']['bare'])}",
         box=box.SIMPLE_HEAD,
     )
-    for heading in ("part", "seconds", "lowest", "highest", "examples/s"):
-        table.add_column(heading, justify="left" if heading == "part" else "right")
     for part, values in result["seconds"].items():
         rate = examples / median[part] if part in ("bare", "epoch") else None
         table.add_row(

@@ -16,23 +16,14 @@ from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
 
 @dataclass(frozen=True)
 class RunResult:
-    """The result of a run.
-
-    Attributes:
-      records: The records of its epochs.
-      stopped: Why it ended early; None if it did not.
-    """
+    """The records of a run's epochs, and why it ended early, if it did."""
 
     records: list[dict[str, Any]]
     stopped: str | None = None
 
 
 def read_result(path: Path) -> RunResult:
-    """Read the records of a run; there are none if it has not started.
-
-    Raises:
-      UsageError: If the file is damaged.
-    """
+    """Read the records of a run; there are none if it has not started."""
     try:
         lines = run_dir.read(path) if path.exists() else []
     except ValueError as error:
@@ -45,16 +36,7 @@ def read_result(path: Path) -> RunResult:
 def find_progress(
     path: Path, checkpoints: Checkpoints, epochs: int, steps_per_epoch: int
 ) -> tuple[RunResult, bool]:
-    """Find the progress of a run.
-
-    Args:
-      path: The file of its records.
-      checkpoints: Its checkpoints.
-      epochs: The number of epochs it should have.
-      steps_per_epoch: Steps per epoch, as the checkpoints count them.
-
-    Returns:
-      Its records up to the latest checkpoint, and whether it is finished.
+    """Find a run's records up to its latest checkpoint, and whether it is finished.
 
     Raises:
       UsageError: If the records do not lead to the checkpoint, or are damaged.
@@ -86,9 +68,6 @@ def open_run(
       config: The settings, and what follows from them.
       resume: Whether the folder may hold a run with the same settings already.
 
-    Returns:
-      The folder, with config.json in it.
-
     Raises:
       UsageError: If the folder cannot be created, or holds something else.
     """
@@ -109,17 +88,10 @@ def open_run(
 
 
 def check_settings(kept: Path, config: Mapping[str, Any]) -> None:
-    """Raise an error if the run to resume had other settings.
+    """Raise an error if the run to resume had other settings, naming each.
 
     Settings that did not exist when the run was made had their defaults. The
     descriptions of optimizers do not matter.
-
-    Args:
-      kept: The config.json of the run.
-      config: The settings now, and what follows from them.
-
-    Raises:
-      UsageError: Naming each setting that differs.
     """
     defaults = {field.name: field.default for field in dataclasses.fields(TrainConfig)}
     former, wanted = (

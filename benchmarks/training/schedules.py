@@ -12,14 +12,8 @@ def multi_stage(
 ) -> optax.Schedule:
     """Divide the learning rate by ten at each milestone, the paper's decay.
 
-    Args:
-      learning_rate: The rate of the first stage.
-      steps: Steps of the whole run.
-      milestones: Fractions of the run, in (0, 1); the first step of a stage is the
-        fraction of the steps, rounded.
-
-    Returns:
-      A schedule: a function of the number of previous steps.
+    Milestones are fractions of the run, in (0, 1); the first step of a stage is the
+    fraction of the steps, rounded.
     """
     factors: dict[int, float] = {}
     for share in milestones:  # in the shortest runs several fall on the same step
@@ -36,7 +30,7 @@ def make(
     final_share: float = 0.0,
     warmup: float = 0.0,
 ) -> optax.Schedule:
-    """Make the schedule named on the command line.
+    """Make the schedule named on the command line, a function of the previous steps.
 
     With a the learning rate, f the final share, T the steps and k the step's number,
 
@@ -49,18 +43,8 @@ def make(
     - inverse-sqrt: a / √(k+1);
     - constant: a.
 
-    Args:
-      name: Which.
-      learning_rate: The rate of the first step.
-      steps: Steps of the whole run.
-      milestones: Fractions of the run, in (0, 1).
-      final_share: In [0, 1]; for exponential and inverse-time above 0.
-      warmup: Fraction of the run, in [0, 1), over which the rate rises linearly from 0.
-        The other schedules span the remaining steps; milestones of multi-stage do not
-        move.
-
-    Returns:
-      A schedule: a function of the number of previous steps.
+    Over the share of the warm-up, in [0, 1), the rate first rises linearly from 0. The
+    other schedules span the remaining steps; milestones of multi-stage do not move.
 
     >>> at = make("inverse-time", 0.1, steps=90, final_share=0.1)
     >>> [round(float(at(k)), 4) for k in (0, 10, 90)]

@@ -18,13 +18,7 @@ from benchmarks.training.step import Measure
 
 
 class Parts(NamedTuple):
-    """What the settings of a run refer to, except its data.
-
-    Attributes:
-      model: The network.
-      optimizers: The optimizers by name.
-      objective: Loss and metric.
-    """
+    """What the settings of a run refer to, except its data."""
 
     model: models.Model
     optimizers: Mapping[str, optimizers.Optimizer]
@@ -32,15 +26,7 @@ class Parts(NamedTuple):
 
 
 def find_parts(config: TrainConfig, source: data.Source) -> Parts:
-    """Look up all names in the settings of a run except that of the data set.
-
-    Args:
-      config: The settings.
-      source: The data set.
-
-    Raises:
-      UsageError: If one of them does not exist.
-    """
+    """Look up all names in the settings of a run except that of the data set."""
     if config.initializer is not None:
         initializers.lookup(config.initializer)
     return Parts(
@@ -53,9 +39,7 @@ def find_parts(config: TrainConfig, source: data.Source) -> Parts:
 def describe(config: TrainConfig, source: data.Source) -> dict[str, Any]:
     """Describe the data set and the user's own objects, for config.json.
 
-    Returns:
-      The sizes of the data set, and for each of the user's own objects the name and
-      hash of its source file.
+    Of the latter the name and the hash of the source file.
     """
     names = (
         config.dataset,
@@ -65,6 +49,17 @@ def describe(config: TrainConfig, source: data.Source) -> dict[str, Any]:
     )
     own_things = own.fingerprints(names)
     return {"data": describe_data(source)} | ({"own": own_things} if own_things else {})
+
+
+def describe_recipes(
+    config: TrainConfig, rows: Mapping[str, optimizers.Optimizer] | None = None
+) -> dict[str, dict[str, Any]]:
+    """Describe the optimizers, for config.json; see `resolve_hyperparams`."""
+    rows = rows or {name: optimizers.lookup(name) for name in config.optimizers}
+    return {
+        name: {"label": rows[name].label, "formula": rows[name].formula, **recipe}
+        for name, recipe in resolve_hyperparams(config, rows).items()
+    }
 
 
 def describe_data(source: data.Source) -> dict[str, Any]:
@@ -84,17 +79,7 @@ def validate(
     layout: DeviceLayout,
     model: models.Model | None = None,
 ) -> None:
-    """Raise an error for settings that the data, network or devices do not support.
-
-    Args:
-      config: The settings.
-      source: The data set.
-      layout: The devices.
-      model: The network, if it need not be looked up.
-
-    Raises:
-      UsageError: If the settings are not supported.
-    """
+    """Raise an error for settings that the data, network or devices do not support."""
     if config.batch_size > source.train_size:
         raise UsageError(
             f"--batch-size must be at most {source.train_size}, the training examples "
@@ -137,9 +122,6 @@ def check_outputs(
       contents: A `data.Dataset`, or a stream, which is not looked at.
       classes: How many there are; 0 if a loss of the user's own takes anything.
       measure: The loss and the metric.
-
-    Raises:
-      UsageError: With the words of what fails.
     """
     if not isinstance(contents, data.Dataset):
         return
@@ -172,12 +154,7 @@ def check_outputs(
 def resolve_hyperparams(
     config: TrainConfig, rows: Mapping[str, optimizers.Optimizer] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Return the settings of each optimizer, as the command line changed them.
-
-    Args:
-      config: The settings of the run.
-      rows: The optimizers by name; by default they are looked up.
-    """
+    """Return the settings of each optimizer, as the command line changed them."""
     rows = rows or {name: optimizers.lookup(name) for name in config.optimizers}
     return {
         name: optimizers.recipe(
@@ -188,11 +165,7 @@ def resolve_hyperparams(
 
 
 def set_up_devices(config: TrainConfig) -> DeviceLayout:
-    """Connect to the other processes, and find the devices to run on.
-
-    Raises:
-      UsageError: If there are fewer devices than requested.
-    """
+    """Connect to the other processes, and find the devices to run on."""
     distributed.join(config)
     if config.devices is not None and config.devices > jax.device_count():
         raise UsageError(

@@ -20,13 +20,9 @@ from benchmarks.training.devices import DeviceLayout
 
 
 class TrainState(NamedTuple):
-    """Everything that a step changes.
+    """Everything that a step changes; `stats` are BatchNorm's running statistics.
 
-    Attributes:
-      step: Number of steps, an int32 scalar; each part of an accumulated batch counts.
-      params: The weights.
-      stats: The running statistics of BatchNorm.
-      opt_state: The optimizer's state.
+    Each part of an accumulated batch counts as a step, an int32 scalar.
     """
 
     step: jax.Array
@@ -49,12 +45,8 @@ Measure = Callable[[jax.Array, jax.Array], Metrics]
 def measure(logits: jax.Array, labels: jax.Array) -> Metrics:
     """Return the cross-entropy of each example, and whether it is classified correctly.
 
-    Args:
-      logits: Shape (n, classes), or (n, length, classes) for text.
-      labels: Shape (n,) or (n, length).
-
-    Returns:
-      Arrays of shape (n,), float32; of a text the means over its characters.
+    Logits are (n, classes), or (n, length, classes) for text. The results have the
+    shape (n,); of a text they are means over its characters.
     """
     loss = optax.softmax_cross_entropy_with_integer_labels(logits, labels)
     correct = (logits.argmax(axis=-1) == labels).astype(loss.dtype)
@@ -63,14 +55,7 @@ def measure(logits: jax.Array, labels: jax.Array) -> Metrics:
 
 @dataclass(frozen=True)
 class Programs:
-    """The functions to be compiled for one network.
-
-    Attributes:
-      graph: The static part of the network.
-      preprocessing: Turns examples into its inputs.
-      layout: The devices.
-      measure: The loss and the metric.
-    """
+    """The functions to be compiled for one network; `graph` is its static part."""
 
     graph: Any
     preprocessing: Preprocessing
@@ -120,10 +105,7 @@ class Programs:
         Args:
           key: The epoch's random key.
           size: Number of training examples.
-          shape: Steps of the epoch and examples per step.
-
-        Returns:
-          Indices of training examples, and their draws, all of the given shape.
+          shape: Steps of the epoch and examples per step, as of the results.
         """
         order_key, draw_key = jax.random.split(key)
         order = jax.random.permutation(order_key, size)[: math.prod(shape)]
@@ -147,16 +129,9 @@ class Programs:
         """Take one step: the same for every optimizer.
 
         Optimizers with a line search need the value, the gradient and the function,
-        which averages over devices. Others ignore them.
-
-        Args:
-          tx: The optimizer.
-          state: The current state.
-          inputs: This device's part of the batch, preprocessed.
-          labels: Its labels.
-
-        Returns:
-          The new state, and the metrics of the whole batch before the step.
+        which averages over devices. Others ignore them. Inputs and labels are this
+        device's part of the batch; the metrics are those of the whole batch before the
+        step.
         """
 
         def objective(params):
@@ -184,14 +159,9 @@ class Programs:
     def evaluate(
         self, weights: tuple[Any, Any], split: Split, batch_size: int
     ) -> Metrics:
-        """Average over a split, each example counted once.
+        """Average over a whole split, each example counted once.
 
         The last batch is padded with copies of the last example, which do not count.
-
-        Args:
-          weights: Parameters and running statistics.
-          split: The split, whole.
-          batch_size: Examples per step of the scan.
         """
         size = len(split.labels)
         index = jnp.arange(math.ceil(size / batch_size) * batch_size)

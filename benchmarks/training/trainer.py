@@ -43,14 +43,7 @@ class Prepared(NamedTuple):
 
 
 class Trainer:
-    """Data, initial weights and compiled functions, each made once.
-
-    Args:
-      config: The settings, checked.
-      source: The data set.
-      layout: The devices.
-      parts: Network, optimizers, loss and metric; by default they are looked up.
-    """
+    """Data, initial weights and compiled functions, each made once."""
 
     def __init__(
         self,
@@ -161,15 +154,10 @@ class Trainer:
         return self._prepared[name]
 
     def measure(self, weights: tuple[Any, Any], last: bool) -> dict[str, Metrics]:
-        """Evaluate weights asynchronously.
+        """Evaluate weights asynchronously; return the metrics by split.
 
-        Args:
-          weights: Parameters and statistics.
-          last: Whether they are final. Final weights are also evaluated on the training
-            set, if it is in memory.
-
-        Returns:
-          The metrics by split, named as in the records.
+        The last ones of a run are also evaluated on the training set, if it is in
+        memory.
         """
         measured = {self.config.evaluated: self.evaluate(weights)}
         if last and self.source.resident:
