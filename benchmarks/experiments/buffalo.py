@@ -1,4 +1,4 @@
-"""Buffalo's slides: L-BFGS, initial weights, decays of the learning rate, Santa."""
+"""Buffalo's slides: L-BFGS, initial weights, learning rate decay, Santa."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ from benchmarks.experiments.types import BUFFALO, Comparison, Experiment
 
 
 def make_lbfgs() -> dict[str, Experiment]:
-    """Build L-BFGS on whole batches, where Buffalo's slides praise it, and on parts."""
+    """Build L-BFGS on full batches, where the slides praise it, and mini-batches."""
     both = ("model=logistic,mlp",)
     plain = replace(PLAIN, optimizers=("lbfgs",), recipe=(), seeds=3)
     return {
@@ -38,7 +38,7 @@ def make_lbfgs() -> dict[str, Experiment]:
 
 
 def make_initializers_and_decay() -> dict[str, Experiment]:
-    """Build what Buffalo's slides says of initial weights and of learning rates."""
+    """Build the slides' comparisons of initial weights and learning rate decay."""
     decay = replace(
         SUBSET,
         optimizers=("momentum",),
@@ -84,7 +84,7 @@ def make_initializers_and_decay() -> dict[str, Experiment]:
 
 
 def make_santa() -> dict[str, Experiment]:
-    """Build Santa beside SGD with momentum and RMSProp."""
+    """Build the comparison of Santa with SGD with momentum and RMSProp."""
     return {
         "santa-mlp": Experiment(
             replace(
@@ -115,7 +115,7 @@ _FITTED = (("momentum", "SGD with momentum"), ("adam", "Adam"), ("padam", "Padam
 
 
 def claim_fall_after_fitting() -> list[Comparison]:
-    """Ask whether the test error still falls once the train error is 0."""
+    """List the claims that the test error still falls once the train error is 0."""
     return [
         Comparison(
             f"Test error still falls after the train error of {say} is 0",
@@ -150,7 +150,7 @@ def _claim_decay_schemes() -> list[Comparison]:
 
 
 def _claim_santa() -> list[Comparison]:
-    """Compare each Santa at the rate with the lowest train loss."""
+    """Compare each Santa, every optimizer at the rate with the lowest train loss."""
     return [
         Comparison(
             f"{label} ends better than {other}",

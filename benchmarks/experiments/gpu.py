@@ -1,4 +1,4 @@
-"""The commands for one GPU."""
+"""What to run on one GPU."""
 
 # For one GPU: what to run one after the other. Three seeds decide a claim; one seed
 # decides none. A command that is cut off goes on from its last checkpoint when it is
@@ -14,7 +14,7 @@ _GPU_RUNS = {
 
 
 def gpu_commands(data_dir: str = "DIR", out: str = "OUT") -> list[list[str]]:
-    """List the commands for one GPU, without `python -m benchmarks`."""
+    """Return the commands to run on one GPU, without `python -m benchmarks`."""
     trained = []
     for name, run in _GPU_RUNS.items():
         paths = ["--data-dir", data_dir, "--out", f"{out}/{name}"]

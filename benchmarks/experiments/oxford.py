@@ -26,7 +26,7 @@ _SIX = ("adagrad", "rmsprop", "nesterov", "adadelta", "adam", "padam")
 
 
 def make_robustness() -> dict[str, Experiment]:
-    """Build the figures of Oxford's slides: AdaGrad-Norm, and SGD with steps 1/b0."""
+    """Build the comparisons of AdaGrad-Norm with SGD with the steps 1/b0."""
     rows = {}
     for name, config, text in (
         ("logistic-batch", _BATCH, "figure 1: logistic regression, whole batches"),
@@ -135,7 +135,7 @@ _LABELS = {
 def _claim_fastest(
     experiment: str, figure: str, scale: str, others: Iterable[str] = _LABELS
 ) -> list[Comparison]:
-    """Compare Adam's train loss with the others', each at the rate best by it."""
+    """Compare Adam's train loss with the others', each at its best learning rate."""
     return [
         Comparison(
             f"Adam trains faster than {_LABELS[other]}: a lower train loss",

@@ -1,4 +1,4 @@
-"""What several experiments have in common."""
+"""Settings that several experiments share."""
 
 from dataclasses import replace
 

@@ -1,4 +1,4 @@
-"""The claims of the table on Gu's slides, for any experiment that repeats it."""
+"""The claims of the table in Gu's slides, for any experiment that repeats it."""
 
 from collections.abc import Iterable, Mapping
 
@@ -58,7 +58,7 @@ def claim_rows(
     *,
     existed: bool = False,
 ) -> list[Comparison]:
-    """Make the claims of a table about the runs of one experiment.
+    """Turn the rows of a table into claims about one experiment.
 
     Args:
       experiment: Its name.

@@ -1,4 +1,4 @@
-"""CIFAR-10 in a few epochs: what p, learning rate and correction do."""
+"""CIFAR-10 for a few epochs: the effect of p, learning rate and bias correction."""
 
 import itertools
 from dataclasses import replace
@@ -79,7 +79,7 @@ def _claim_dilemma() -> list[Comparison]:
 
 
 def _alike(claim: str, first: str, second: str, scale: str, family: str) -> Comparison:
-    """Make a claim of this package: that two things end alike."""
+    """Make a claim of this package that two methods end alike."""
     return Comparison(
         claim,
         "this package",
@@ -93,7 +93,7 @@ def _alike(claim: str, first: str, second: str, scale: str, family: str) -> Comp
 
 
 def _claim_uncorrected() -> list[Comparison]:
-    """List what Padam does without the authors' correction, on small images."""
+    """List the claims about Padam without the authors' correction."""
     name = "small-image-cifar10"
     rows = (
         (

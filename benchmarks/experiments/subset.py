@@ -1,4 +1,4 @@
-"""5,000 images of CIFAR-10, which the network fits: the main experiment."""
+"""5,000 images of CIFAR-10, which the network can fit: the main experiment."""
 
 from dataclasses import replace
 from typing import Any
@@ -35,7 +35,7 @@ _SOUTHAMPTON = (
 
 
 def make_subset() -> dict[str, Experiment]:
-    """Build what is trained on 5,000 images to a training accuracy near 1."""
+    """Build the experiments that train on 5,000 images to nearly 100 % accuracy."""
     return {
         "subset": Experiment(
             SUBSET,
@@ -89,7 +89,7 @@ def make_subset() -> dict[str, Experiment]:
 
 
 def _southampton() -> dict[str, Experiment]:
-    """Build the report's own recipe in the setting of subset, and its figure 3."""
+    """Build the Southampton report's own recipe and its figure 3, on the subset."""
     return {
         "subset-southampton": Experiment(
             replace(
@@ -136,7 +136,7 @@ def _southampton() -> dict[str, Experiment]:
 
 
 def _varying_p() -> dict[str, Experiment]:
-    """Build the two ways in which p falls while the rate rises, tuned as in subset."""
+    """Build two schedules in which p falls while the rate rises, tuned as in subset."""
     rows = {}
     for name, optimizer, milestones, how, claimed in (
         (
@@ -245,7 +245,7 @@ def _claim_southampton() -> list[Comparison]:
 
 
 def _claim_rates() -> list[Comparison]:
-    """List what figure 3 says of p and the learning rate, at a constant rate."""
+    """List the claims of figure 3 on p and the learning rate, at a constant rate."""
     large, small = "subset-southampton/padam", "subset-southampton-rates/padam"
     rows = [
         (
@@ -290,7 +290,7 @@ _TODAY = {
 
 
 def _claim_today() -> list[Comparison]:
-    """Compare Padam, and Adam, with what is used today, each at its tuned rate."""
+    """Compare Padam and Adam with recent optimizers, each at its tuned rate."""
 
     def row(claim: str, first: str, second: str, relation: str) -> Comparison:
         return Comparison(

@@ -1,4 +1,4 @@
-"""The published tables: CIFAR and ImageNet whole, and small runs of the same kind."""
+"""The published tables of CIFAR and ImageNet, in full and at small scale."""
 
 from dataclasses import replace
 
@@ -12,7 +12,7 @@ _AS_WELL = "Padam ends as well as SGD with momentum, Adam and AMSGrad worse"
 
 
 def _tables() -> dict[str, Experiment]:
-    """Build the rows of a reproduction and of the later paper's tables."""
+    """Build the tables of another reproduction and of the later paper."""
     figures = "figures are not in the documents this project starts from."
     rows = {
         f"reproduction-{dataset}": Experiment(

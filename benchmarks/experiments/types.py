@@ -1,4 +1,4 @@
-"""What an experiment is, and what a claim about it is."""
+"""The types of experiments and of claims."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -54,7 +54,7 @@ class Comparison:
 
     @property
     def experiment(self) -> str:
-        """Where its runs are."""
+        """The experiment whose results decide the claim."""
         return self.decided_in or self.first.split("/")[0]
 
 
@@ -101,7 +101,7 @@ class Experiment:
 
     @property
     def budget(self) -> str:
-        """How much training it is."""
+        """The number of runs and epochs, in words."""
         runs = len(self.config.optimizers) * self.config.seeds
         for line in self.grid:
             runs *= line.count(",") + 1

@@ -23,7 +23,7 @@ class ReportConfig:
     """The file whose results, between two marks, are replaced; or None."""
 
     def __post_init__(self) -> None:
-        """Refuse folders that are not there."""
+        """Raise an error for folders that do not exist."""
         for argument, folder in (("--results", self.results), ("--out", self.out)):
             if not folder.is_dir():
                 raise UsageError(f"{argument} {folder} is not a folder.")

@@ -1,4 +1,4 @@
-"""What runs are judged by, and its means over seeds."""
+"""The measures by which runs are judged, and their means over seeds."""
 
 import math
 import statistics
@@ -29,7 +29,7 @@ class Measure(NamedTuple):
     more_is_better: bool
 
     def best(self, values: Mapping[_Key, float]) -> _Key | None:
-        """Return the key of the best value, the first of equal ones; NaN never wins."""
+        """Return the key of the best value, the first of equal ones, ignoring NaN."""
         known = {key: value for key, value in values.items() if not math.isnan(value)}
         choose = max if self.more_is_better else min
         return choose(known, key=known.__getitem__) if known else None
@@ -61,7 +61,7 @@ def _plain(
     *,
     more_is_better: bool = False,
 ) -> Measure:
-    """Make the measure of a loss or of the user's own metric, shown as it is."""
+    """Make the measure of a loss, or of the user's own metric, without conversion."""
 
     def read(line: Line) -> float:
         return line[f"{split}_{name}"]
@@ -78,13 +78,13 @@ _CLASSES = {"cifar100": 100, "imagenet2012": 1000, "tiny_shakespeare": 65}
 
 
 def classes(config: Mapping[str, Any]) -> int:
-    """Return between how many classes the network of a run chooses."""
+    """Return the number of classes, or of different characters, of a run's data."""
     known = config.get("data", {}).get("classes")
     return known or _CLASSES.get(config["dataset"], 10)
 
 
 def measure_for(config: Mapping[str, Any], split: str = "test") -> Measure:
-    """Return what the runs with these settings are judged by, on test or validation."""
+    """Return the measure by which runs with these settings are judged."""
     if config.get("metric"):
         name = config["metric"].rpartition(":")[2].rpartition(".")[2].partition(",")[0]
         return _plain(split, name, more_is_better=not config.get("minimize"))
@@ -125,15 +125,15 @@ class Figure(NamedTuple):
         return text + (f" ({self.diverged} of {self.n} diverged)" * bool(self.diverged))
 
 
-def summarise(values: Sequence[float]) -> Figure:
-    """Take the mean and the sample deviation.
+def summarize(values: Sequence[float]) -> Figure:
+    """Return the mean and the sample standard deviation.
 
-    >>> print(summarise([1.0, 2.0, 3.0]))
+    >>> print(summarize([1.0, 2.0, 3.0]))
     2.00±1.00
-    >>> print(summarise([1.0]), summarise([]))
+    >>> print(summarize([1.0]), summarize([]))
     1.00 -
     """
-    if not len(values):
+    if not values:
         return Figure(math.nan, None, 0)
     deviation = statistics.stdev(values) if len(values) > 1 else None
     return Figure(statistics.fmean(values), deviation, len(values))

@@ -1,4 +1,4 @@
-"""The first screen of the report: sentences and claims, from verdicts and records."""
+"""The first page of the report: a summary, and the tables of claims."""
 
 import re
 from collections import Counter
@@ -49,20 +49,20 @@ _SCALES = {
 
 
 class FirstScreen(NamedTuple):
-    """What the report begins with, and README shows of it."""
+    """The summary and the plots at the top of the report, quoted in README."""
 
     sentences: Sequence[str]
     plots: Sequence[Plot]
 
 
 def anchor(title: str) -> str:
-    """Make the anchor that GitHub gives a heading."""
+    """Return the anchor that GitHub gives a heading."""
     kept = (c for c in title.lower() if c.isalnum() or c in " -_")
     return "".join(kept).replace(" ", "-")
 
 
 def summarize(judged: Sequence[Verdict], results: Path) -> list[str]:
-    """Say in five sentences what was asked, what is known, how, and what is not."""
+    """Summarize the question, the findings, their scale, and what is unknown."""
     sources = [row for row in judged if row.kind == claims.SEEDS]
     count = Counter(row.verdict for row in sources)
     others = Counter(row.kind for row in judged)
@@ -177,7 +177,7 @@ def _say_unknown(sources: Sequence[Verdict]) -> str:
 
 
 def draw(judged: Sequence[Verdict], document: str, plots: Path) -> list[Plot]:
-    """Draw the intervals of one of DOCUMENTS, or of a kind of claim, if any."""
+    """Draw the intervals of one document's claims, or of one kind, if there are any."""
     rows = _rows_of(judged, document)
     drawn = claims_drawn(rows)
     if not drawn:
@@ -198,7 +198,7 @@ _HOW_DRAWN = (
 
 
 def _rows_of(judged: Sequence[Verdict], document: str) -> list[Verdict]:
-    """Find the claims of a document, or all of a kind."""
+    """Return the claims of a document, or all of a kind."""
     return [
         row
         for row in judged
@@ -210,7 +210,7 @@ def _rows_of(judged: Sequence[Verdict], document: str) -> list[Verdict]:
 def write_grid(
     judged: Sequence[Verdict], titles: Mapping[str, str], out: Path
 ) -> list[str]:
-    """Write the claims, a row for each, by document; scales are columns.
+    """Write tables of the claims by document, one row per claim, one column per scale.
 
     Verdicts link to the sections of their experiments, whose titles are given.
     """
@@ -232,7 +232,7 @@ def write_grid(
 def _tables(
     rows: Sequence[Verdict], titles: Mapping[str, str], words: Mapping[str, str]
 ) -> Iterator[Table]:
-    """Make a table for each set of scales that share claims, and one of the others."""
+    """Make a table for each set of scales that share claims, and one for the rest."""
     groups: list[set[str]] = []
     for claim in dict.fromkeys(row.claim for row in rows):
         scales = {_scale(row) for row in rows if row.claim == claim}
@@ -254,7 +254,7 @@ def _tables(
 
 
 def write_legend(judged: Sequence[Verdict]) -> str:
-    """Say how to read the tables of claims."""
+    """Explain how to read the tables of claims."""
     scales = dict.fromkeys(_scale(row) for row in judged)
     known = "; ".join(f"*{s}*: {_SCALES[s]}" for s in scales if s in _SCALES)
     return (
@@ -289,7 +289,7 @@ def _grid(
 
 
 def _escape(text: str) -> str:
-    """Keep Rich from taking brackets for markup."""
+    """Escape brackets, which Rich takes for markup."""
     return re.sub(r"\[", r"\\[", text)
 
 

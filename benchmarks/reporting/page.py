@@ -1,4 +1,4 @@
-"""report.html: the report as one page that can be sent alone and fits a phone."""
+"""report.html: the report as one self-contained page that fits a phone."""
 
 import base64
 import html
@@ -15,7 +15,7 @@ _CLASSES |= {UNDECIDED: "undecided", "not run": "missing"}
 
 
 def write(text: str, out: Path) -> str:
-    """Make one page of the report's Markdown that needs no other file."""
+    """Render the report's Markdown as a page that needs no other file."""
     body = as_html(text)
     body = re.sub(r'src="([^":]+)"', lambda found: _embed(out / found[1]), body)
     body = re.sub(r"<h([23])>(.*?)</h\1>", _add_anchor, body)
@@ -29,7 +29,7 @@ def write(text: str, out: Path) -> str:
 
 
 def _embed(path: Path) -> str:
-    """Put an image into the page, as SVG if it was drawn so, too."""
+    """Embed an image in the page, as SVG if there is one."""
     kind, vector = "png", path.parent / VECTORS / f"{path.stem}.svg"
     if vector.exists():
         kind, path = "svg+xml", vector

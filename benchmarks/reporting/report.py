@@ -1,4 +1,4 @@
-"""REPORT.md, report.html and README's results, from the records of finished runs.
+"""REPORT.md and README's results, from the records of finished runs.
 
 Needs no JAX.
 """
@@ -56,7 +56,7 @@ def compose(
     results: Path,
     first: overview.FirstScreen,
 ) -> str:
-    """Put the sections together; links to plots are relative to `out`."""
+    """Assemble the report; links to plots are relative to `out`."""
     titles = {section.name: section.title for section in described}
     # Claims of what is shown within another section lead there.
     within = {name: main for name, main in _WITHIN.items() if name not in titles}
@@ -97,7 +97,7 @@ def compose(
 
 
 def _list_not_run(done: Set[str]) -> str:
-    """List the experiments without results, and how to run them."""
+    """List the experiments without results, with the commands that run them."""
     table = Table("experiment", "budget", "expected", "here", "command")
     for name, experiment in EXPERIMENTS.items():
         if name in done or experiment.within in done:
@@ -130,7 +130,7 @@ _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
 def write_readme(path: Path, first: overview.FirstScreen) -> None:
-    """Put what the report says of the main claims between two marks.
+    """Replace README's results, which stand between two marks.
 
     Raises:
       UsageError: If the file lacks the marks; it is not changed then.

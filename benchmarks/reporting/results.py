@@ -1,4 +1,4 @@
-"""The runs in folders of results, and which of them belong together. Needs no JAX."""
+"""Read the runs in folders of results, and group them. Needs no JAX."""
 
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -16,7 +16,7 @@ from benchmarks.reporting.measures import (
     Measure,
     classes,
     measure_for,
-    summarise,
+    summarize,
 )
 from benchmarks.run_files import RunFiles
 from benchmarks.settings import file_name, parse_settings
@@ -50,7 +50,7 @@ class Run(NamedTuple):
 
     @property
     def key(self) -> Key:
-        """The label and the settings, which runs with other seeds share."""
+        """The label and the settings, the same for all seeds."""
         return (self.label, *self.settings.items())
 
 
@@ -71,7 +71,7 @@ class Outcome(NamedTuple):
 
     @property
     def title(self) -> str:
-        """What was trained."""
+        """The network, the data set and the number of epochs."""
         config = self.config
         model, dataset, epochs = (
             " and ".join(map(str, config.get("grid", {}).get(name, [config[name]])))
@@ -83,7 +83,7 @@ class Outcome(NamedTuple):
 
     @property
     def measure(self) -> Measure:
-        """What its runs are judged by."""
+        """The measure by which its runs are judged."""
         return measure_for(self.config)
 
 
@@ -133,12 +133,12 @@ def _find_run(files: RunFiles, optimizer: str, about: Mapping[str, Any]) -> Run:
 
 
 def settings_of(run: Run) -> dict[str, Any]:
-    """Return the settings of a run, whether its recipe or the grid gave them."""
+    """Return all settings of a run, from its recipe and the grid."""
     return {**run.recipe, **run.settings}
 
 
 def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
-    """Bring runs together that differ in the seed alone, in the order of the first."""
+    """Group runs that differ only in their seed, in order of appearance."""
     groups: dict[Key, list[Run]] = {}
     for run in runs:
         groups.setdefault(run.key, []).append(run)
@@ -146,12 +146,12 @@ def group(runs: Iterable[Run]) -> dict[Key, list[Run]]:
 
 
 def group_by_label(runs: Iterable[Run]) -> dict[str, list[Run]]:
-    """Do as `group`, with the keys in words."""
+    """Group runs that differ only in their seed, by label and settings in words."""
     return {write_key(key): same for key, same in group(runs).items()}
 
 
 def group_by(runs: Iterable[Run], setting: str) -> dict[str, dict[Any, list[Run]]]:
-    """Group runs by label and all settings but one, in words; then by its value."""
+    """Group runs by label and all settings but one, in words, then by that one."""
     groups: dict[str, dict[Any, list[Run]]] = {}
     for (label, *pairs), same in group(runs).items():
         settings = dict(pairs)
@@ -161,7 +161,7 @@ def group_by(runs: Iterable[Run], setting: str) -> dict[str, dict[Any, list[Run]
 
 
 def group_by_b0(outcome: Outcome) -> dict[str, dict[float, list[Run]]]:
-    """Group a sweep of AdaGrad-Norm and its baseline, SGD, by method and b0, rising.
+    """Group a sweep of AdaGrad-Norm and its baseline, SGD, by method and b0.
 
     The rates of SGD are 1/b0.
     """
@@ -190,12 +190,12 @@ def epoch_at(share: float, epochs: int) -> int:
 
 
 def line_at(run: Run, epoch: int) -> Line | None:
-    """Return a run's record of an epoch, if it came that far."""
+    """Return a run's record of an epoch, if it got that far."""
     return next((line for line in run.lines if line["epoch"] == epoch), None)
 
 
 def lines_at(runs: Iterable[Run], epoch: int) -> list[Line]:
-    """Return the records of an epoch of all runs that came that far."""
+    """Return the records of an epoch of all runs that got that far."""
     found = (line_at(run, epoch) for run in runs)
     return [line for line in found if line is not None]
 
@@ -203,7 +203,7 @@ def lines_at(runs: Iterable[Run], epoch: int) -> list[Line]:
 def figure_at(
     outcome: Outcome, runs: Iterable[Run], share: float, by: Measure | None = None
 ) -> Figure:
-    """Summarise a measure, by default the outcome's, after a share of the epochs.
+    """Summarize a measure, by default the outcome's, after a share of the epochs.
 
     A run that diverged before counts as the chance level; one that was cut off is left
     out.
@@ -213,7 +213,7 @@ def figure_at(
     values = [measure.of(line) for line in lines_at(runs, epoch)]
     diverged = sum(bool(run.stopped) and line_at(run, epoch) is None for run in runs)
     chance = measure.at_chance(classes(outcome.config))
-    return summarise(values + diverged * [chance])._replace(diverged=diverged)
+    return summarize(values + diverged * [chance])._replace(diverged=diverged)
 
 
 def train_accuracy(line: Line) -> float:
@@ -226,7 +226,7 @@ def train_accuracy(line: Line) -> float:
 
 
 def decades(lines: Iterable[Line]) -> Iterator[float]:
-    """Yield by how many powers of ten the effective rates of a run are spread."""
+    """Yield the spread of the effective learning rates in powers of ten."""
     for line in lines:
         quantiles = line.get("effective_learning_rate")
         if quantiles and quantiles[0] and quantiles[-1]:
@@ -315,7 +315,7 @@ def _on_validation_set(outcome: Outcome, tuning: Sequence[Run]) -> Figure:
 
 
 def find_tried(outcome: Outcome) -> dict[str, dict[float, Figure]]:
-    """Summarise what each value of the tuned setting led to on the validation set.
+    """Summarize the validation results for each value of the tuned setting.
 
     Returns:
       By label and other settings, in words, the figure of each value, rising. A run
@@ -335,7 +335,7 @@ def find_tried(outcome: Outcome) -> dict[str, dict[float, Figure]]:
 def find_robustness(
     outcome: Outcome,
 ) -> dict[str, dict[float, tuple[Figure, Figure]]]:
-    """Return train and test accuracy by method and b0, see `group_by_b0`."""
+    """Return train and test accuracy by method and b0; see `group_by_b0`."""
     return {
         label: {
             b0: (
@@ -349,7 +349,7 @@ def find_robustness(
 
 
 def with_baseline(outcome: Outcome) -> list[Run]:
-    """Put the runs of other experiments first that these are compared with."""
+    """Return the baseline's runs from other experiments, followed by its own."""
     name = outcome.folder.name
     baseline = EXPERIMENTS[name].baseline if name in EXPERIMENTS else ()
     found = []
@@ -362,14 +362,14 @@ def with_baseline(outcome: Outcome) -> list[Run]:
 
 
 def fixed(config: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what an experiment changes in the recipe, except what all leave out."""
+    """Return the recipe changes of an experiment, except weight decay."""
     changes = parse_settings("recipe", config["recipe"])
     # What one optimizer has of its own, as adam:b2, is in the recipe of its runs.
     return {k: v for k, v in changes.items() if k != "weight_decay" and ":" not in k}
 
 
 def write_key(key: Key) -> str:
-    """Write a label and settings in one.
+    """Write a label and its settings.
 
     >>> write_key(("Padam", ("p", 0.125), ("learning_rate", 0.1)))
     'Padam, p = 1/8, learning rate = 0.1'
@@ -385,7 +385,7 @@ def write_pair(setting: tuple[str, Any]) -> str:
 
 
 def write_setting(value: Any) -> str:
-    """Write the value of a setting, a simple fraction as such.
+    """Write the value of a setting, simple fractions as such.
 
     >>> write_setting(0.125), write_setting(0.01), write_setting("none")
     ('1/8', '0.01', 'none')

@@ -1,4 +1,4 @@
-"""What the report says of each folder of results. Needs no JAX."""
+"""The sections of the report, one for each folder of results. Needs no JAX."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -24,7 +24,7 @@ from benchmarks.theory.plans import PLANS
 
 
 class Section(NamedTuple):
-    """What the report says of one folder of results, and the plots it drew."""
+    """The section of the report about one folder of results, and its plots."""
 
     name: str
     title: str
@@ -70,7 +70,7 @@ def describe_not_run(name: str) -> Section:
 
 
 def command(name: str) -> str:
-    """Write the command that runs an experiment."""
+    """Return the command that runs an experiment."""
     kind = "sweep" if EXPERIMENTS[name].grid else "train"
     return f"python -m benchmarks {kind} {name} --data-dir DIR --out OUT/{name}"
 
@@ -152,7 +152,7 @@ def _describe_theory(files: RunFiles, plots: Path) -> Section:
 
 
 def describe_studies(files: RunFiles, plots: Path) -> str:
-    """Write what each study asks, found and looks like; draw the plots."""
+    """Describe the question and the result of each theory study; draw the plots."""
     parts = [
         "Problems made for the purpose, on which formulas and theorems of the sources "
         "can be measured. They show that a claim can be met, or missed; they prove no "
@@ -206,7 +206,7 @@ _KINDS: dict[str, Callable[[RunFiles, Path], Section]] = {
 
 
 def _introduce(name: str) -> list[str]:
-    """Say what a named experiment asks, and what was published."""
+    """Describe the question of a named experiment."""
     if name not in EXPERIMENTS:
         return []
     experiment = EXPERIMENTS[name]
@@ -221,7 +221,7 @@ def _introduce(name: str) -> list[str]:
 
 
 def _sign(files: RunFiles, runs: Sequence[Run] = ()) -> str:
-    """Say how the numbers came about."""
+    """Describe the provenance of the numbers."""
     folder, config, header = files.folder, files.config, files.header
     devices, versions = header["devices"], header["versions"]
     cores = ""
@@ -251,13 +251,13 @@ def _sign(files: RunFiles, runs: Sequence[Run] = ()) -> str:
 
 
 def _date(header: Mapping[str, Any]) -> str:
-    """Return the commit that a program ran at, and when it started."""
+    """Return the commit and the start time of a program."""
     commit = header["git_revision"]
     changes = " with changes" if "with changes" in commit else ""
     return f"{commit[:10]}{changes}; {header['started']}"
 
 
 def _changed(before: Mapping[str, str], after: Mapping[str, str]) -> str:
-    """Return the versions that differ from those before, in parentheses."""
+    """Return the versions that have changed, in parentheses."""
     new = [f"{name} {v}" for name, v in after.items() if before.get(name) != v]
     return f" ({', '.join(new)})" if new else ""

@@ -1,4 +1,4 @@
-"""Where claims and published figures are from, and what is not asked here."""
+"""The sources of claims and published figures, and what is out of scope."""
 
 from rich.table import Table
 
@@ -175,7 +175,7 @@ _MISSING = (
 
 
 def write_sources() -> str:
-    """Write where claims and published figures are from."""
+    """List the sources of claims and published figures."""
     heads = ("here", "authors", "year", "title", "where", "what is from it")
     table = Table(*heads)
     for row in _SOURCES:
@@ -190,7 +190,7 @@ def write_sources() -> str:
 
 
 def write_missing() -> str:
-    """Write what the documents ask or show that this report does not."""
+    """List what the documents ask or show and this report does not."""
     table = Table("document", "what", "why not")
     for row in _MISSING:
         table.add_row(*(cell.replace("[", "\\[") for cell in row))

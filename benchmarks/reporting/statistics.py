@@ -25,7 +25,7 @@ _Name = TypeVar("_Name", bound=Hashable)
 
 
 class Region(NamedTuple):
-    """The differences for which a claim is true: between two ends, exclusively."""
+    """The differences for which a claim is true, an open interval."""
 
     low: float
     high: float
@@ -75,7 +75,7 @@ class Interval(NamedTuple):
 
 
 def interval(differences: Sequence[float], level: float = LEVEL) -> Interval:
-    """Compute the two-sided t-interval of the mean; `level` is how often it misses.
+    """Compute the two-sided t-interval of the mean; it misses with rate `level`.
 
     >>> interval([1.0, 2.0, 3.0]).write()
     '+2.00 [-0.48, +4.48], n = 3'
@@ -110,7 +110,7 @@ def decide(found: Interval, claimed: Region) -> str:
 def decide_family(
     family: Mapping[_Name, tuple[Sequence[float], Region]],
 ) -> dict[_Name, str]:
-    """Decide several claims so that a false decision among them has one level.
+    """Decide several claims, with one level for a false decision among them.
 
     Holm's procedure: the claims are taken in the order of their evidence, the first of
     m is decided by the interval of level 0.05/m, the next by 0.05/(m-1) and so on, up
@@ -190,7 +190,7 @@ def best_of(results: Sequence[float], k: int) -> float:
 
 
 def falls(values: Sequence[float]) -> bool:
-    """Say whether a sequence never rises and ends below its start.
+    """Return whether a sequence never rises and ends below its start.
 
     >>> falls([0.1, 0.1, 0.01]), falls([0.1, 0.1]), falls([0.1, 0.01, 0.1])
     (True, False, False)

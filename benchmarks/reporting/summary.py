@@ -1,4 +1,4 @@
-"""How claims were judged, what each section says of them, and what was changed."""
+"""The rules by which claims are judged, and the verdicts of each section."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -33,7 +33,7 @@ _OF_THEOREMS = _PLURAL | {HOLDS: "are checked", FAILS: "are violated"}
 
 
 def count(judged: Sequence[Verdict]) -> list[str]:
-    """Count the verdicts of each kind of claim; what was not run apart."""
+    """Count the verdicts of each kind of claim; those not run separately."""
     lines = []
     for kind in claims.KINDS:
         counts = Counter(row.verdict for row in judged if row.kind == kind)
@@ -46,7 +46,7 @@ def count(judged: Sequence[Verdict]) -> list[str]:
 
 
 def tabulate(rows: Sequence[Verdict]) -> str:
-    """Write what an experiment says of claims; "" if it was not run."""
+    """Tabulate the verdicts of an experiment; "" if it was not run."""
     run = [row for row in rows if row.verdict != NOT_RUN]
     if not run:
         return ""
@@ -61,7 +61,7 @@ def tabulate(rows: Sequence[Verdict]) -> str:
 
 
 def write_rules(judged: Sequence[Verdict]) -> list[str]:
-    """Write the rule, the counts, the rule's false rates and what was changed."""
+    """Write the rules, the counts, the error rates of the rules, and the changes."""
     return [
         _RULE,
         *count(judged),

@@ -1,4 +1,4 @@
-"""Tables, in Markdown too; those of sweeps, which the terminal shows."""
+"""The tables of sweeps, and tables as Markdown."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,7 +8,7 @@ from markdown_it import MarkdownIt
 from rich.table import Column, Table
 from rich.text import Text
 
-from benchmarks.reporting.measures import summarise
+from benchmarks.reporting.measures import summarize
 from benchmarks.settings import format_value
 
 
@@ -18,7 +18,7 @@ def sweep_table(
     labels: Mapping[str, str],
     judged: str = "accuracy",
 ) -> Table:
-    """Tabulate what counts after the last epoch of a sweep, means over the seeds.
+    """Tabulate the final results of a sweep, means over the seeds.
 
     Args:
       results: The lines of sweep.jsonl.
@@ -45,7 +45,7 @@ def sweep_table(
         if len(found) < len(same):
             accuracy = f"{len(same) - len(found)} of {len(same)} diverged"
         else:
-            accuracy = summarise([scale * x for x in found]).write(places)
+            accuracy = summarize([scale * x for x in found]).write(places)
         label = labels[optimizer]
         written = map(format_value, values)
         table.add_row(label, *written, on, str(len(same)), accuracy)
@@ -88,17 +88,17 @@ def search_table(
 
 
 def _unit(judged: str) -> tuple[str, int, int]:
-    """Return how a value is shown: its unit, what it is multiplied by, its places."""
+    """Return the unit, the factor and the decimals with which a value is shown."""
     return (" in %", 100, 2) if judged == "accuracy" else ("", 1, 4)
 
 
 def right(*headings: str, no_wrap: bool = False) -> list[Column]:
-    """Make columns whose cells stand on the right."""
+    """Make right-aligned columns."""
     return [Column(head, justify="right", no_wrap=no_wrap) for head in headings]
 
 
 def as_markdown(table: Table) -> str:
-    r"""Write a table in Markdown.
+    r"""Convert a table to Markdown.
 
     Args:
       table: As it would be printed.
@@ -129,7 +129,7 @@ def as_html(markdown: str) -> str:
 
 
 def _as_cell(content: object) -> str:
-    """Write Rich's markup as Markdown's, and what would end a cell otherwise."""
+    """Convert Rich's markup to Markdown, and escape what would end a cell."""
     text = str(content).replace("[bold]", "**").replace("[/bold]", "**")
     text = Text.from_markup(text).plain
     return text.replace("\n", ", ").replace("|", "\\|")

@@ -1,4 +1,4 @@
-"""What the records of the studies of theory hold. Needs no JAX."""
+"""The results of the theory studies, computed from their records. Needs no JAX."""
 
 import math
 from collections import defaultdict
@@ -14,7 +14,7 @@ FITTED = 1e-4
 
 
 def fitted_errors(lines: Records, maximum: bool) -> dict[float, list[list[Any]]]:
-    """Collect the test errors of least-squares, with the running maximum or without.
+    """Collect the test errors of least squares, with or without the maximum.
 
     Returns:
       For each p a list over the draws of lists over the learning rates; None where the
@@ -47,7 +47,7 @@ class Cell(NamedTuple):
 
 
 def best_cells(lines: Records) -> dict[tuple[str, float, int, int], Cell]:
-    """Choose for each method, share, dimension and number of steps the best c."""
+    """Choose the best c for each method, share, dimension and number of steps."""
     grouped = defaultdict(list)
     for line in lines:
         key = line["method"], line["share"], line["dimension"], line["steps"]

@@ -1,4 +1,4 @@
-"""Runs of any folders in one table and one figure, without an experiment's claims."""
+"""Runs from any folders in one table and one figure, without verdicts."""
 
 from collections import Counter
 from collections.abc import Sequence

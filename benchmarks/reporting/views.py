@@ -1,4 +1,4 @@
-"""Tables in Markdown and plots of what was trained, as an experiment asks."""
+"""How the report shows what was trained, as the experiment asks."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
@@ -14,7 +14,7 @@ from benchmarks.reporting.measures import (
     Figure,
     Measure,
     measure_for,
-    summarise,
+    summarize,
 )
 from benchmarks.reporting.plots import curves as run_drawings
 from benchmarks.reporting.plots import sweeps as sweep_drawings
@@ -23,7 +23,7 @@ from benchmarks.reporting.tables import as_markdown, right
 
 
 class Plot(NamedTuple):
-    """An image of the report, and what it shows: n, what lines and bands are."""
+    """An image of the report, with a caption that explains lines and bands."""
 
     path: Path
     caption: str
@@ -40,7 +40,7 @@ def write_plot(plot: Plot, out: Path) -> str:
 
 
 def _count_seeds(groups: Iterable[Sequence[object]]) -> str:
-    """Write how many runs a line stands for."""
+    """Write the number of runs behind each line."""
     counts = sorted({len(runs) for runs in groups})
     if not counts:
         return "no seed"
@@ -53,7 +53,7 @@ def _draw_curves(
     groups: Mapping[str, Sequence[Run]],
     plot: Path,
 ) -> Plot:
-    """Draw train loss and test error, and say what is drawn."""
+    """Draw train loss and test error, with a caption."""
     config, measure = outcome.config, outcome.measure
     marks: list[float] = []
     swept = "schedule" in (config.get("grid") or {})
@@ -86,7 +86,7 @@ def _view_curves(outcome: Outcome, plot: Path) -> Parts:
 
 
 def _view_grid(outcome: Outcome, plot: Path) -> Parts:
-    """Results at every point of the grid; of two settings a heat map, else curves."""
+    """Results on the grid: a heat map for two settings, else curves."""
     runs = with_baseline(outcome)
     groups = outcomes.group(runs)
     parts = [as_markdown(_tabulate(outcome, groups)), _stopped(outcome)]
@@ -107,7 +107,7 @@ def _view_grid(outcome: Outcome, plot: Path) -> Parts:
 
 
 def _view_tuned(outcome: Outcome, plot: Path) -> Parts:
-    """The finals on the test set, and what the sweep tuned on the validation set."""
+    """The finals on the test set, and the tuning on the validation set."""
     finals = [run for run in with_baseline(outcome) if run.stage != "tuning"]
     parts: list[str] = []
     plots: list[Plot] = []
@@ -143,7 +143,7 @@ def _draw_budget(
     seeds: int,
     plot: Path,
 ) -> Plot:
-    """Draw how the comparison depends on how many rates were tried."""
+    """Draw how the comparison depends on the number of rates tried."""
     drawn = plot.with_stem(f"{plot.stem}-budget")
     results = {
         label: [figure.mean for figure in figures.values()]
@@ -163,7 +163,7 @@ def _find_best(figures: Mapping[float, Figure], measure: Measure) -> float | Non
 
 
 def _write_figures(figures: Mapping[float, Figure], best: float | None) -> str:
-    """Write what each value of a setting led to, the best one in bold."""
+    """Write the result for each value of a setting, the best in bold."""
     cells = (
         f"[bold]{value:g}: {figure}[/bold]" if value == best else f"{value:g}: {figure}"
         for value, figure in figures.items()
@@ -172,7 +172,7 @@ def _write_figures(figures: Mapping[float, Figure], best: float | None) -> str:
 
 
 def _tabulate(outcome: Outcome, groups: Mapping[outcomes.Key, list[Run]]) -> Table:
-    """Tabulate what counts, early and at the end, for each label and settings."""
+    """Tabulate the measure, early and at the end, for each label and settings."""
     names = list(dict.fromkeys(name for key in groups for name, _ in key[1:]))
     epochs = outcome.config["epochs"]
     table = Table(
@@ -193,7 +193,7 @@ def _tabulate(outcome: Outcome, groups: Mapping[outcomes.Key, list[Run]]) -> Tab
         diverged = sum(bool(run.stopped) for run in runs)
         count = f"{len(runs)}" + (f", {diverged} diverged" if diverged else "")
         ends = outcomes.lines_at(runs, epochs)
-        train = summarise([outcomes.train_accuracy(line) for line in ends])
+        train = summarize([outcomes.train_accuracy(line) for line in ends])
         table.add_row(label, *cells, *figures, str(train), count)
     return table
 
@@ -205,7 +205,7 @@ def _write_early(epochs: int) -> str:
 def _view_best_rates(
     outcome: Outcome, plot: Path, measure: Measure | None = None
 ) -> Parts:
-    """A measure at all learning rates, and curves at the best one of each."""
+    """A measure at all learning rates, and curves at each one's best."""
     measure = measure or outcome.measure
     name = outcome.measure.name
     table = Table(
@@ -232,7 +232,7 @@ def _view_best_rates(
 
 
 def _view_rates(outcome: Outcome, plot: Path) -> Parts:
-    """The grid, with the spread of the rates and the way the weights go."""
+    """The grid, the spread of the learning rates and the distance of the weights."""
     text, drawn = _view_grid(outcome, plot.with_stem(f"{plot.stem}-curves"))
     groups = outcomes.group_by_label(with_baseline(outcome))
     epochs = outcome.config["epochs"]
@@ -253,7 +253,7 @@ def _view_rates(outcome: Outcome, plot: Path) -> Parts:
             [*outcomes.decades(last)],
             *([line["distance_from_start"] for line in x] for x in (first, last)),
         )
-        table.add_row(label, *(str(summarise(values)) for values in figures))
+        table.add_row(label, *(str(summarize(values)) for values in figures))
     sweep_drawings.draw_rates(groups, plot)
     text += [
         "Spread of the effective learning rates α/(√v̂+ε)^2p over the weights at the "
@@ -291,7 +291,7 @@ def _view_robustness(outcome: Outcome, plot: Path) -> Parts:
 
 
 def _stopped(outcome: Outcome) -> str:
-    """Name the runs that ended early."""
+    """List the runs that ended early."""
     return "\n".join(
         f"* {outcomes.write_key(run.key)}, seed {run.seed}, ended early: {run.stopped}."
         for run in outcome.runs
@@ -309,7 +309,7 @@ VIEWS: dict[str, Callable[[Outcome, Path], Parts]] = {
 
 
 def show(outcome: Outcome, plot: Path) -> Parts:
-    """Show what was trained as its experiment asks.
+    """Show the results of an experiment in the view it asks for.
 
     Args:
       outcome: The runs.

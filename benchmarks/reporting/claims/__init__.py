@@ -1,4 +1,4 @@
-"""What the sources claim, and what the records of finished runs say about it.
+"""Verdicts on the claims of the sources, from the records of finished runs.
 
 Each claim is judged by the rule of `benchmarks.statistics`, from the records alone.
 """
@@ -32,6 +32,6 @@ _JUDGES: tuple[Callable[[Path], Iterable[Verdict]], ...] = (
 
 
 def judge(results: Path) -> list[Verdict]:
-    """Judge every claim, by the rule of its kind; the rows are sorted by kind."""
+    """Judge every claim; sort the rows by kind."""
     rows = [row for judge_some in _JUDGES for row in judge_some(results)]
     return sorted(rows, key=lambda row: KINDS.index(row.kind))

@@ -1,4 +1,4 @@
-"""Claims of Buffalo's slides that join several comparisons."""
+"""Claims of Buffalo's slides that combine several comparisons."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -10,7 +10,7 @@ from benchmarks.reporting.claims import quantities
 from benchmarks.reporting.claims.paired import conclude, pair, sample
 from benchmarks.reporting.claims.quantities import Quantity
 from benchmarks.reporting.claims.verdict import Verdict
-from benchmarks.reporting.measures import ACCURACY, TRAIN_LOSS, Measure, summarise
+from benchmarks.reporting.measures import ACCURACY, TRAIN_LOSS, Measure, summarize
 from benchmarks.reporting.results import Outcome, Run
 from benchmarks.reporting.statistics import (
     FAILS,
@@ -27,7 +27,7 @@ _NETWORKS = {"logistic": "logistic regression", "mlp": "two layers"}
 
 
 def judge_lbfgs(results: Path) -> Iterator[Verdict]:
-    """Judge L-BFGS in whole batches and in mini-batches.
+    """Judge L-BFGS in full batches and in mini-batches.
 
     In whole batches its train loss must be below that of AdaGrad-Norm at its best b0
     and of SGD at its best rate and schedule, on both networks. In mini-batches it is
@@ -65,7 +65,7 @@ def _judge_all(
     experiment: str,
     parts: Sequence[tuple[str, str, Quantity, Measure, Region]],
 ) -> Verdict:
-    """Judge a claim that holds if each of its parts holds."""
+    """Judge a claim that holds if all of its parts hold."""
     texts, answers = [], []
     for network, other, quantity, by, claimed in parts:
         own = f"{experiment}/lbfgs model={network}"
@@ -97,7 +97,7 @@ def _judge_all(
 def _until(
     results: Path, entry: str, outcome: Outcome | None, by: Measure
 ) -> tuple[Outcome, list[Run]] | None:
-    """Find the best runs of another experiment after as many epochs as this one has."""
+    """Find the best runs of another experiment, after as many epochs as this has."""
     if outcome is None:
         return None
     epochs = outcome.config["epochs"]
@@ -138,7 +138,7 @@ def judge_initializers(results: Path) -> Iterator[Verdict]:
         BUFFALO,
         "; ".join(
             f"learning rate {rate:g}: "
-            + ", ".join(f"{x} {summarise(v)}" for x, v in by_name.items())
+            + ", ".join(f"{x} {summarize(v)}" for x, v in by_name.items())
             for rate, by_name in sorted(accuracies.items())
         )
         + ", in % of the test images",
@@ -149,5 +149,5 @@ def judge_initializers(results: Path) -> Iterator[Verdict]:
 
 
 def _some(accuracies: dict[str, list[float]], is_so: Callable[[float], bool]) -> bool:
-    """Say whether all seeds of one of the initializers are so."""
+    """Return whether one of the initializers meets a condition in all seeds."""
     return any(all(map(is_so, values)) for values in accuracies.values())

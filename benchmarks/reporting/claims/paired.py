@@ -8,7 +8,7 @@ from benchmarks.experiments import EXPERIMENTS, Comparison, Experiment
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims.quantities import QUANTITIES, Config, Quantity
 from benchmarks.reporting.claims.verdict import Verdict
-from benchmarks.reporting.measures import TRAIN_LOSS, summarise
+from benchmarks.reporting.measures import TRAIN_LOSS, summarize
 from benchmarks.reporting.results import Outcome, Run
 from benchmarks.reporting.statistics import (
     FAILS,
@@ -47,7 +47,7 @@ class Sample(NamedTuple):
     def write(self, quantity: Quantity) -> str:
         """Write the label and the mean over the seeds."""
         shown = [quantity.shown(x) for x in self.values.values()]
-        figure = summarise(shown)._replace(diverged=self.diverged)
+        figure = summarize(shown)._replace(diverged=self.diverged)
         return f"{self.label} {figure.write(quantity.places)}"
 
 
@@ -65,14 +65,14 @@ def _label(outcome: Outcome, runs: Sequence[Run]) -> str:
 
 
 def pair(first: Sample, second: Sample, quantity: Quantity) -> list[float]:
-    """Return by how much the first is better, for each seed that both have."""
+    """Return by how much the first is better, for each common seed."""
     sign = 1 if quantity.more_is_better else -1
     common = sorted(first.values.keys() & second.values.keys())
     return [sign * (first.values[seed] - second.values[seed]) for seed in common]
 
 
 def judge_comparisons(results: Path, rows: Sequence[Comparison]) -> list[Verdict]:
-    """Judge claims about two optimizers, in their order."""
+    """Judge claims about two optimizers, in the given order."""
     measured = [_measure(results, row) for row in rows]
     families: dict[str, list[int]] = {}
     for i, row in enumerate(rows):
@@ -97,7 +97,7 @@ def judge_comparisons(results: Path, rows: Sequence[Comparison]) -> list[Verdict
 
 
 def _measure(results: Path, row: Comparison) -> tuple[Sample, Sample] | None:
-    """Read what a row compares, if it was run."""
+    """Read both samples of a claim; None if one was not run."""
     quantity = QUANTITIES[row.quantity]
     by = TRAIN_LOSS if row.by_train_loss else None
     outcome, first = outcomes.find(results, row.first, by)
@@ -159,7 +159,7 @@ def _write(
 
 
 def conclude(answers: Sequence[str]) -> str:
-    """Join verdicts on the parts of one claim: it holds if all of them hold.
+    """Combine verdicts on the parts of a claim, which holds if all of them hold.
 
     >>> conclude([HOLDS, UNDECIDED]), conclude([HOLDS, FAILS, UNDECIDED])
     ('undecided', 'does not hold')

@@ -1,4 +1,4 @@
-"""What claims compare: accuracies, losses and more, read from a run."""
+"""The quantities that claims compare, read from the records of a run."""
 
 import itertools
 import math
@@ -17,7 +17,7 @@ Read = Callable[[Run, Config], float | None]
 
 
 class Quantity(NamedTuple):
-    """What is compared.
+    """A quantity that claims compare.
 
     Attributes:
       name: What it is.
@@ -78,7 +78,7 @@ def _log(value: float | None) -> float | None:
 
 
 def _last(run: Run, config: Config) -> Mapping[str, Any]:
-    """Return the record of the last epoch, empty if the run ended before."""
+    """Return the record of the last epoch; empty if the run ended before."""
     return outcomes.line_at(run, config["epochs"]) or {}
 
 
@@ -110,7 +110,7 @@ def _spread(run: Run, config: Config) -> float | None:
 def _accuracy_at_equal_loss(
     first: Run, second: Run, config: Config
 ) -> tuple[float, float] | None:
-    """Interpolate both at the lowest train loss that both reach."""
+    """Interpolate both accuracies at the lowest train loss that both runs reach."""
     del config
     curves = []
     for run in (first, second):
@@ -129,7 +129,7 @@ def _accuracy_at_equal_loss(
 def _epochs_to_90(
     first: Run, second: Run, config: Config
 ) -> tuple[float, float] | None:
-    """Count the epochs to 90 % of what the second has before its first decay."""
+    """Count epochs to 90 % of the second run's accuracy before its first decay."""
     decay = outcomes.line_at(
         second, outcomes.epoch_at(config["milestones"][0], config["epochs"])
     )

@@ -1,4 +1,4 @@
-"""Judges of the studies of theory, by the rules in `plans.py`. Needs no JAX."""
+"""Verdicts on the theory studies, by the rules in `plans.py`. Needs no JAX."""
 
 import math
 from collections import defaultdict
@@ -16,7 +16,7 @@ from benchmarks.theory.plans import PLANS
 
 
 def judge_studies(results: Path) -> Iterator[Verdict]:
-    """Judge every study; one without records is not run."""
+    """Judge every study; one without records counts as not run."""
     files = run_files.find(results, "theory")
     for name, judge in JUDGES.items():
         if lines := files.lines(name) if files else []:
@@ -29,7 +29,7 @@ def judge_studies(results: Path) -> Iterator[Verdict]:
 def _find(
     claim: str, source: str, found: str, verdict: str, kind: str = SEEDS
 ) -> Verdict:
-    """Make the row of a claim, or of a theorem or formula that a run can violate."""
+    """Make the verdict on a claim, a theorem or a formula."""
     return Verdict(claim, source, found, verdict, kind, "theory")
 
 

@@ -1,4 +1,4 @@
-"""Claims about how runs depend on a setting that was swept."""
+"""Claims about the effect of a setting that was swept."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -68,7 +68,7 @@ def judge_p_and_rate(results: Path) -> Iterator[Verdict]:
 
 
 def _best_rates(outcome: Outcome, runs: Sequence[Run]) -> dict[float, float]:
-    """Return the best learning rate of each p, rising."""
+    """Return the best learning rate for each p, in ascending order."""
     means: dict[float, dict[float, float]] = {}
     for same in outcomes.group(runs).values():
         point = outcomes.settings_of(same[0])
@@ -84,7 +84,7 @@ _B0 = ("logistic-batch", "mlp-batch", "logistic", "mlp", "lenet", "resnet18")
 
 
 def judge_robustness(results: Path) -> Iterator[Verdict]:
-    """Judge over how many values of b0 a method trains, by the final train loss.
+    """Judge for how many values of b0 a method trains, by the final train loss.
 
     A run trains if its train loss has come at least half of the way from that of
     guessing, the logarithm of the number of classes, to the lowest that any run of any
@@ -157,7 +157,7 @@ def _seeds(points: Points) -> set[int]:
 
 
 def _losses(outcome: Outcome, points: Points, seed: int | None = None) -> list[float]:
-    """Return the final train losses; infinite of a run that diverged."""
+    """Return the final train losses, infinite for runs that diverged."""
     last = outcome.config["epochs"]
     losses = []
     for runs in points.values():

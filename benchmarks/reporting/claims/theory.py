@@ -26,7 +26,7 @@ _GAMES = ("linear", "sparse", "breast-cancer", "digits")
 
 
 def judge_theory(results: Path) -> Iterator[Verdict]:
-    """Judge the claims that the `regret` command has records for."""
+    """Judge the claims about the games of the `regret` command."""
     files = run_files.find(results, "regret")
     rows: tuple[tuple[str, str, str, bool, Find], ...] = (
         (
@@ -67,7 +67,7 @@ def judge_theory(results: Path) -> Iterator[Verdict]:
 
 
 def _padam(files: RunFiles, *, chosen: bool) -> list[Line]:
-    """Read the games' records of Padam, at all rates or the chosen ones."""
+    """Read the games' records of Padam, at all learning rates or the chosen ones."""
     return [
         line
         for game in _GAMES
@@ -196,13 +196,10 @@ def judge_surfaces(results: Path) -> Iterator[Verdict]:
     """
     claim = "Nesterov's momentum works consistently better than momentum"
     files = run_files.find(results, "landscape")
+    names = sorted(files.config["surfaces"]) if files else ()
     answers, texts = [], []
-    for name in sorted(files.config["surfaces"]) if files else ():
-        losses = {
-            line["optimizer"]: line["final_losses"]
-            for line in files.lines(name)
-            if line["chosen"]
-        }
+    for name, lines in ((name, files.lines(name)) for name in names if files):
+        losses = {x["optimizer"]: x["final_losses"] for x in lines if x["chosen"]}
         if not {"momentum", "nesterov"} <= losses.keys():
             continue
         answer, text = _nesterov(losses["momentum"], losses["nesterov"])

@@ -7,7 +7,7 @@ from benchmarks.reporting.statistics import NOT_RUN, Interval, Region
 
 
 class Verdict(NamedTuple):
-    """A row of the table of claims.
+    """The verdict on a claim: a row of the table of claims.
 
     Attributes:
       claim: What is claimed.

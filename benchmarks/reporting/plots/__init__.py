@@ -1,4 +1,4 @@
-"""Tables and plots, made from records; the only user of matplotlib. Needs no JAX."""
+"""Tables and plots from records; the only user of Matplotlib. Needs no JAX."""
 
 import os
 

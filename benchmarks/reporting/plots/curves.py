@@ -12,7 +12,7 @@ from rich import box
 from rich.table import Column, Table
 
 from benchmarks.reporting import results as outcomes
-from benchmarks.reporting.measures import ACCURACY, Line, Measure, summarise
+from benchmarks.reporting.measures import ACCURACY, Line, Measure, summarize
 from benchmarks.reporting.plots.style import (
     mark_diverged,
     mark_milestones,
@@ -35,7 +35,7 @@ def table(
     *,
     timed: bool = True,
 ) -> Table:
-    """Tabulate the runs as the paper does: what counts at four points of the training.
+    """Tabulate runs as the paper does: the measure at four points of the training.
 
     The points are the last epochs that end within each quarter; where a run ended
     earlier there is a dash. The last column is the time of an epoch if `timed`, else
@@ -73,9 +73,9 @@ def _at(seeds: Sequence[Sequence[Line]], epoch: int) -> list[Line]:
 def _mean(
     seeds: Sequence[Sequence[Line]], epoch: int, of: Callable[[Line], float]
 ) -> str:
-    """Write the mean after an epoch, if all seeds came that far."""
+    """Write the mean after an epoch, if all seeds reached it."""
     values = [of(line) for line in _at(seeds, epoch)]
-    return str(summarise(values)) if len(values) == len(seeds) else "-"
+    return str(summarize(values)) if len(values) == len(seeds) else "-"
 
 
 def draw_curves(
@@ -85,7 +85,7 @@ def draw_curves(
     measure: Measure = ACCURACY,
     milestones: Sequence[float] = (),
 ) -> None:
-    """Draw the paper's two panels to a file: see `make_figure`."""
+    """Write the paper's two panels to a file; see `make_figure`."""
     save(make_figure(runs, title, measure, milestones), path)
 
 
@@ -140,7 +140,7 @@ def make_figure(
 
 
 def _label_losses(axes: Any) -> None:
-    """Label a logarithmic axis with plain numbers, enough of them."""
+    """Label a logarithmic axis with enough plain numbers."""
     low, high = axes.get_ylim()
     few = high < 10 * low
     subs = (1.0, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0) if few else (1.0, 2.0, 5.0)
@@ -150,7 +150,7 @@ def _label_losses(axes: Any) -> None:
 
 
 def _limits(settled: Sequence[float]) -> tuple[float, float]:
-    """Return the limits of the errors after the first epochs, which squash the rest."""
+    """Return axis limits without the first epochs, which would squash the rest."""
     low, high = min(settled), max(settled)
     if 0 <= low < 0.3 * high:
         return -0.02 * high, 1.05 * high

@@ -1,4 +1,4 @@
-"""A forest plot: paired differences, one line per claim, and where it is true."""
+"""A forest plot of paired differences, one line per claim."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -18,12 +18,12 @@ PANELS: Mapping[str, tuple[str, float]] = {
     "nats": ("train loss, nats", 0.15),
     "% (100 ln of the ratio)": ("100 ln of the ratio, %", 40.0),
 }
-Looks = Mapping[str, Mapping[str, str]]
+Looks = Mapping[str, Any]
 _MARKS = "osD^vP*X"
 
 
 def claims_drawn(judged: Sequence[Verdict]) -> dict[str, dict[str, list[Verdict]]]:
-    """Collect what is drawn: by unit and claim the rows that have an interval."""
+    """Collect the rows to draw, those with an interval, by unit and claim."""
     drawn: dict[str, dict[str, list[Verdict]]] = {}
     for unit in PANELS:
         for row in judged:
@@ -34,7 +34,7 @@ def claims_drawn(judged: Sequence[Verdict]) -> dict[str, dict[str, list[Verdict]
 
 
 def draw_forest(judged: Sequence[Verdict], path: Path) -> None:
-    """Draw the intervals; nothing if no claim has one."""
+    """Draw the intervals; do nothing if no claim has one."""
     drawn = claims_drawn(judged)
     if not drawn:
         return
@@ -51,7 +51,7 @@ def draw_forest(judged: Sequence[Verdict], path: Path) -> None:
         layout="constrained",
         squeeze=False,
     )
-    looks = {
+    looks: Looks = {
         scale: {"color": PALETTE[i % len(PALETTE)], "marker": _MARKS[i % len(_MARKS)]}
         for i, scale in enumerate(scales)
     }
@@ -94,10 +94,8 @@ def _draw_panel(
     axes.grid(visible=False, axis="y")
 
 
-def _draw_interval(
-    axes: Any, ends: Any, y: float, look: Mapping[str, str], reach: float
-) -> None:
-    """Draw one interval; an arrow where it goes beyond the panel."""
+def _draw_interval(axes: Any, ends: Any, y: float, look: Any, reach: float) -> None:
+    """Draw one interval, with an arrow where it leaves the panel."""
     low, high = max(ends.low, -reach), min(ends.high, reach)
     look, marker = {"color": look["color"], "clip_on": False}, look["marker"]
     if low <= high:

@@ -49,7 +49,7 @@ def _write_loss(loss: float) -> str:
 def draw_landscapes(
     panels: Mapping[str, Panel], lines: Mapping[str, Records], path: Path
 ) -> None:
-    """Draw each surface with the trajectories, and below it the losses."""
+    """Draw each surface with its trajectories, and the losses below."""
     figure, grid = plt.subplots(
         2,
         len(panels),
@@ -79,7 +79,7 @@ def draw_landscapes(
 def animate_landscapes(
     panels: Mapping[str, Panel], lines: Mapping[str, Records], path: Path
 ) -> None:
-    """Draw the trajectories as they grow, to a GIF."""
+    """Animate the trajectories, as a GIF."""
     columns = min(3, len(panels))
     rows = -(-len(panels) // columns)
     figure, grid = plt.subplots(
@@ -119,7 +119,7 @@ def animate_landscapes(
 
 
 def _draw_surface(axes: Any, panel: Panel) -> None:
-    """Draw levels, the lower the darker, the start and the minima."""
+    """Draw the levels, darker where lower, the start and the minima."""
     highest = panel.heights.max()
     levels = np.geomspace(highest / 1e4, highest, 13)
     axes.imshow(  # an image: contours are slow to draw, and an animation does it often

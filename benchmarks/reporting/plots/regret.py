@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib import pyplot as plt
 from rich.table import Column, Table
 
-from benchmarks.reporting.measures import summarise
+from benchmarks.reporting.measures import summarize
 from benchmarks.reporting.plots.style import (
     PALETTE,
     color_of_p,
@@ -31,7 +31,7 @@ _NAMES = {"sgd": "SGD", "adagrad": "AdaGrad", "adam": "Adam (no maximum)"}
 def pictures(
     lines: Mapping[str, Records],
 ) -> Iterator[tuple[str, Table | None, Callable[[Path], None]]]:
-    """Yield what is shown of the games of `regret`: name, table, how to draw it."""
+    """Yield the name, the table and the drawing function for each plot of `regret`."""
     examples = {
         "counterexample": (counterexample_table, draw_counterexample),
         "phase-transition": (None, draw_phases),
@@ -46,7 +46,7 @@ def pictures(
 
 
 def regret_table(lines: Records) -> Table:
-    """Tabulate the regret at the end of games, mean ± deviation over the seeds."""
+    """Tabulate the final regret of each game, mean ± deviation over the seeds."""
     table = Table(
         Column("optimizer", no_wrap=True),
         *right("α", "R_T", "R_T/√T", "proof/√T", "bound/√T"),
@@ -66,7 +66,7 @@ def regret_table(lines: Records) -> Table:
         table.add_row(
             label,
             f"{group[0]['learning_rate']:g}",
-            summarise(last["regret"]).write(1, " ± "),
+            summarize(last["regret"].tolist()).write(1, " ± "),
             f"{last['regret'].mean() / root:.3f}",
             *(
                 f"{last[key].mean() / root:.3g}" if len(last[key]) else "-"
@@ -77,7 +77,7 @@ def regret_table(lines: Records) -> Table:
 
 
 def draw_regret(lines: Records, path: Path) -> None:
-    """Draw each game's R_t with its bounds, and R_t/√t closer by."""
+    """Draw R_t with its bounds, and R_t/√t, for each game."""
     players = _players(lines)
     titles = list(dict.fromkeys(title for title, _ in players))
     labels = list(dict.fromkeys(label for _, label in players))
@@ -120,7 +120,7 @@ def draw_regret(lines: Records, path: Path) -> None:
 
 
 def counterexample_table(lines: Records) -> Table:
-    """Tabulate where each exponent ends, with the maximum and without."""
+    """Tabulate the final x of each exponent, with and without the maximum."""
     title = "Reddi's counterexample: x in the end, best at -1"
     table = Table(*right("p", "with maximum", "without"), title=title)
     ends = {(line["p"], line["with_maximum"]): line["x"][-1] for line in lines}
@@ -132,7 +132,7 @@ def counterexample_table(lines: Records) -> Table:
 
 
 def draw_counterexample(lines: Records, path: Path) -> None:
-    """Draw where each exponent leads in Reddi's game."""
+    """Draw the path of each exponent in Reddi's game."""
     figure, axes = plt.subplots(figsize=(8.5, 4.5), layout="constrained")
     ps = list(dict.fromkeys(line["p"] for line in lines))
     for line in lines:
@@ -162,7 +162,7 @@ def draw_counterexample(lines: Records, path: Path) -> None:
 
 
 def draw_phases(lines: Records, path: Path) -> None:
-    """Draw some paths with the maximum, and where every p ends, with and without it."""
+    """Draw some paths with the maximum, and the end of every p with and without it."""
     figure, panels = plt.subplots(1, 3, figsize=(14, 4.6), layout="constrained")
     shown = [line for line in lines if line["with_maximum"] and line["start"] == 0.5]
     shown = [line for line in shown if line["p"] in (0.1, 0.2, 0.25, 0.3, 0.4)]
@@ -211,7 +211,7 @@ def draw_phases(lines: Records, path: Path) -> None:
 
 
 def _players(lines: Records) -> dict[tuple[str, str], list[Mapping[str, Any]]]:
-    """Group the chosen records of all seeds by the game's title and the player."""
+    """Group the chosen records of all seeds by game and player."""
     groups: dict[tuple[str, str], list[Mapping[str, Any]]] = {}
     for line in lines:
         if line["chosen"]:

@@ -1,4 +1,4 @@
-"""Tables and plots of what a step takes."""
+"""Tables and plots of step times."""
 
 import statistics
 from collections.abc import Mapping, Sequence
@@ -35,7 +35,7 @@ def ratios_to_adam(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]
 
 
 def speed_table(lines: Sequence[Mapping[str, Any]]) -> Table:
-    """Tabulate what a step takes on one tree.
+    """Tabulate the cost of a step on one tree.
 
     The floor is the time in which the bytes that a step cannot do without move once, at
     the rate of the copy in the same turn. Streams are the float32 numbers that the
@@ -69,7 +69,7 @@ def speed_table(lines: Sequence[Mapping[str, Any]]) -> Table:
 
 
 def _ratios_to_floor(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    """Divide by the time to read gradient, weight and state and write the last two."""
+    """Divide by the time of the unavoidable memory traffic."""
     copies = [line["seconds"] for line in lines if line["optimizer"] == "copy"]
     ratios = {}
     for line in lines if copies else ():
@@ -83,7 +83,7 @@ def _ratios_to_floor(lines: Sequence[Mapping[str, Any]]) -> dict[str, float]:
 
 
 def draw_speed(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
-    """Draw the step time of some optimizers, as a ratio to Adam's, for each tree.
+    """Draw step times relative to Adam's for each tree.
 
     A point is the median over the turns, a line reaches from the lower to the upper
     quartile.
@@ -128,7 +128,7 @@ def draw_speed(lines: Sequence[Mapping[str, Any]], path: Path) -> None:
 def draw_growth(
     lines: Sequence[Mapping[str, Any]], shares: Sequence[Mapping[str, Any]], path: Path
 ) -> None:
-    """Draw how time and state grow with numbers, leaves and devices."""
+    """Draw how step time and state grow with numbers, leaves and devices."""
     figure, (numbers, leaves, devices) = plt.subplots(
         1, 3, figsize=(15, 4.2), layout="constrained"
     )

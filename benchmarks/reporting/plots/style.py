@@ -1,4 +1,4 @@
-"""What all plots have in common: one color for each optimizer and each p."""
+"""The style of all plots: one color for each optimizer and each p."""
 
 import math
 import re
@@ -116,20 +116,20 @@ def styles(labels: Iterable[str], *, marked: bool = False) -> dict[str, dict[str
 
 
 def tidy(*panels: Any) -> None:
-    """Take away what plots do not need."""
+    """Remove chart junk."""
     for axes in panels:
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
 
 
 def mark_milestones(axes: Any, epochs: Iterable[float]) -> None:
-    """Draw where the learning rate is divided."""
+    """Mark where the learning rate is divided."""
     for epoch in epochs:
         axes.axvline(epoch, color="0.35", linewidth=1.0, linestyle=":", zorder=0)
 
 
 def mark_diverged(axes: Any, x: Iterable[float], color: str) -> None:
-    """Draw a cross on the lower edge for each run, or value, that diverged."""
+    """Mark each value at which a run diverged with a cross on the lower edge."""
     x = list(x)
     if not x:
         return
@@ -139,7 +139,7 @@ def mark_diverged(axes: Any, x: Iterable[float], color: str) -> None:
 
 
 def place_legend(figure: Any, axes: Any) -> None:
-    """Explain the lines of one of the panels, beside them all if they are many."""
+    """Add a legend to a panel, or beside all of them if it is long."""
     handles, labels = axes.get_legend_handles_labels()
     if len(labels) > 4:
         figure.legend(handles, labels, loc="outside right center", frameon=False)
@@ -153,7 +153,7 @@ def explain(
     loc: str = "outside right center",
     **options: Any,
 ) -> None:
-    """Explain lines and marks by their looks, beside all panels."""
+    """Add a legend beside all panels, given the look of each entry."""
     keys = [Line2D([], [], label=label, **look) for label, look in looks.items()]
     figure.legend(handles=keys, loc=loc, frameon=False, **options)
 
@@ -162,7 +162,7 @@ VECTORS = "vectors"
 
 
 def save(figure: Any, path: Path, dpi: int = 150) -> None:
-    """Write a figure and close it; for a page that is sent alone also as SVG."""
+    """Save and close a figure; also as SVG while report.html is being made."""
     figure.savefig(path, dpi=dpi)
     vectors = path.parent / VECTORS
     if vectors.is_dir():

@@ -1,4 +1,4 @@
-"""Plots of runs that differ in a setting: heat map, curves, spread of the rates."""
+"""Plots of sweeps: heat map, curves, spread of the learning rates."""
 
 import math
 import statistics
@@ -30,7 +30,7 @@ def draw_heat_map(
     measure: Measure,
     path: Path,
 ) -> None:
-    """Draw what two settings lead to, rows first, with the numbers in the cells."""
+    """Draw the results for two settings as a heat map with numbers, rows first."""
     rows, columns = (list(dict.fromkeys(key[i] for key in figures)) for i in (0, 1))
     empty = Figure(math.nan, None, 0)
     cells = [[figures.get((row, column), empty) for column in columns] for row in rows]
@@ -152,7 +152,7 @@ def draw_tuning(
     measure: Measure,
     path: Path,
 ) -> None:
-    """Draw what counts against a setting that was tuned, one line per optimizer.
+    """Draw the measure against the tuned setting, one line per optimizer.
 
     A value at which all seeds diverged is a cross on the ground.
     """
@@ -172,7 +172,7 @@ def draw_tuning(
 def draw_budget(
     results: Mapping[str, Sequence[float]], measure: Measure, path: Path
 ) -> None:
-    """Draw the expected best of k values that were tried, for k from 1 to 5."""
+    """Draw the expected best of k tried values, for k from 1 to 5."""
     figure, axes = plt.subplots(figsize=(7.5, 4.5), layout="constrained")
     sign = 1 if measure.more_is_better else -1
     looks = styles(results, marked=True)

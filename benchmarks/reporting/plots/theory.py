@@ -1,4 +1,4 @@
-"""Tables and plots of the studies of theory, from their records."""
+"""Tables and plots of the theory studies."""
 
 from collections import defaultdict
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from matplotlib import pyplot as plt
 from rich.table import Table
 
 from benchmarks.reporting import theory_results
-from benchmarks.reporting.measures import summarise
+from benchmarks.reporting.measures import summarize
 from benchmarks.reporting.plots.style import PALETTE, color, save, tidy
 from benchmarks.reporting.tables import right
 from benchmarks.reporting.theory_results import Records
@@ -37,7 +37,7 @@ def _cell(errors: Any) -> str:
 
 
 def draw_least_squares(lines: Records, path: Path) -> None:
-    """Draw p by learning rate as a heat map, with the maximum and without."""
+    """Draw heat maps of p and learning rate, with and without the maximum."""
     figure, axes = plt.subplots(1, 2, figsize=(12, 4.3), layout="constrained")
     image: Any = None
     for panel, maximum in zip(axes, (True, False), strict=True):
@@ -52,9 +52,9 @@ def draw_least_squares(lines: Records, path: Path) -> None:
                 if len(kept) < len(column):
                     text = f"{len(kept)}/{len(column)}" if kept else "×"
                     panel.text(j, i, text, ha="center", va="center", fontsize=8)
-        colours = plt.get_cmap("YlOrRd").with_extremes(bad="0.92")
+        colors = plt.get_cmap("YlOrRd").with_extremes(bad="0.92")
         image = panel.imshow(
-            means, colours, vmin=0, vmax=60, origin="lower", aspect="auto"
+            means, colors, vmin=0, vmax=60, origin="lower", aspect="auto"
         )
         panel.set_xticks(range(len(rates)), [f"{rate:g}" for rate in rates])
         panel.set_yticks(range(len(errors)), [str(Fraction(p)) for p in errors])
@@ -96,18 +96,18 @@ def condition_number_table(lines: Records) -> Table:
 
 
 def draw_condition_number(lines: Records, path: Path) -> None:
-    """Draw measured rates over the formulas, as steps for a factor of e."""
+    """Draw measured rates over the formulas, in steps per factor of e."""
     figure, axes = plt.subplots(figsize=(6.4, 4.4), layout="constrained")
     labels = dict.fromkeys(line["label"] for line in lines)
     for label in labels:
-        colour = color(label)
+        line_color = color(label)
         same = [line for line in lines if line["label"] == label]
         claimed = {line["kappa"]: line["claimed"] for line in same}
         kappas = sorted(claimed)
         axes.loglog(
             kappas,
             [-1 / np.log(claimed[kappa]) for kappa in kappas],
-            color=colour,
+            color=line_color,
             linewidth=1.5,
             label=f"{label}: formula {same[0]['formula']}",
         )
@@ -115,7 +115,7 @@ def draw_condition_number(lines: Records, path: Path) -> None:
             [line["kappa"] for line in same],
             [-1 / np.log(line["measured"]) for line in same],
             "o",
-            color=colour,
+            color=line_color,
             markersize=5,
             markerfacecolor="none",
         )
@@ -131,7 +131,7 @@ def draw_condition_number(lines: Records, path: Path) -> None:
 
 
 def adagrad_norm_table(lines: Records) -> Table:
-    """Tabulate the growth of b, and the largest share of the bound."""
+    """Tabulate the growth of b, and the largest fraction of the bound."""
     title = "AdaGrad-Norm: steps over the bound, and the growth of b"
     table = Table(*right("", "runs", "from", "to"), title=title)
     for lipschitz in dict.fromkeys(x["lipschitz"] for x in lines if "bound" in x):
@@ -159,20 +159,20 @@ def adagrad_norm_table(lines: Records) -> Table:
 
 
 def draw_adagrad_norm(lines: Records, path: Path) -> None:
-    """Draw steps and bounds over b0, and b over the steps."""
+    """Draw steps and bounds against b0, and b against the steps."""
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 4.4), layout="constrained")
     bounds = [line for line in lines if line["kind"] == "bound"]
     lipschitz = dict.fromkeys(line["lipschitz"] for line in bounds)
-    for value, colour in zip(lipschitz, PALETTE, strict=False):
+    for value, line_color in zip(lipschitz, PALETTE, strict=False):
         same = [line for line in bounds if line["lipschitz"] == value]
         b0 = same[0]["b0"]
         steps, bound = (np.array([x[key] for x in same]) for key in ("steps", "bound"))
         left.loglog(
-            b0, np.median(bound, axis=0), "--", color=colour, label=f"L = {value:g}"
+            b0, np.median(bound, axis=0), "--", color=line_color, label=f"L = {value:g}"
         )
-        left.loglog(b0, np.median(steps, axis=0), color=colour)
-        left.fill_between(b0, steps.min(0), steps.max(0), color=colour, alpha=0.2)
-        left.axvline(value, color=colour, linewidth=0.7, linestyle=":")
+        left.loglog(b0, np.median(steps, axis=0), color=line_color)
+        left.fill_between(b0, steps.min(0), steps.max(0), color=line_color, alpha=0.2)
+        left.axvline(value, color=line_color, linewidth=0.7, linestyle=":")
     left.set(
         xlabel="$b_0$ (dotted: L)",
         ylabel="steps",
@@ -217,13 +217,13 @@ def nonconvex_table(lines: Records) -> Table:
         key=lambda item: item[0][::-1],
     ):
         slopes = (in_steps[method, share, 10], in_steps[method, share, 100], found)
-        written = (summarise(values).write(between=" ± ") for values in slopes)
+        written = (summarize(values.tolist()).write(between=" ± ") for values in slopes)
         table.add_row(f"{100 * share:g} %", method, *written)
     return table
 
 
 def draw_nonconvex(lines: Records, path: Path) -> None:
-    """Draw E‖∇f‖² over T in the upper row and over d in the lower one."""
+    """Draw E‖∇f‖² against T in the upper row and against d in the lower one."""
     cells = theory_results.best_cells(lines)
     shares = sorted({share for _, share, *_ in cells})
     methods = ("SGD", "p = 1/8", "p = 1/4", "p = 1/2")
@@ -235,11 +235,11 @@ def draw_nonconvex(lines: Records, path: Path) -> None:
             over_steps = panel is axes[0, column]
             at, of = (3, 2) if over_steps else (2, 3)
             for method in methods:
-                colour = color(method)
+                line_color = color(method)
                 keys = sorted(
                     k for k in cells if k[:2] == (method, share) and k[of] == fixed
                 )
-                _draw_line(panel, cells, keys, at, colour, method)
+                _draw_line(panel, cells, keys, at, line_color, method)
             _draw_guides(panel, (-0.5,) if over_steps else (0.25, 0.5))
             name = "steps T, d = 100" if over_steps else "dimension d, T = 1,000"
             panel.set(xlabel=name, ylabel=r"$E\,\|\nabla f\|^2$" if not column else "")
@@ -254,15 +254,15 @@ def draw_nonconvex(lines: Records, path: Path) -> None:
 
 
 def _draw_line(
-    panel: Any, cells: Any, keys: Any, at: int, colour: str, label: str
+    panel: Any, cells: Any, keys: Any, at: int, line_color: str, label: str
 ) -> None:
     x = [key[at] for key in keys]
     values = np.stack([cells[key].values for key in keys])
     panel.loglog(
-        x, values.mean(axis=1), "o-", color=colour, label=label, markersize=3.5
+        x, values.mean(axis=1), "o-", color=line_color, label=label, markersize=3.5
     )
     panel.fill_between(
-        x, values.min(axis=1), values.max(axis=1), color=colour, alpha=0.15
+        x, values.min(axis=1), values.max(axis=1), color=line_color, alpha=0.15
     )
 
 
@@ -302,7 +302,7 @@ def step_size_table(lines: Records) -> Table:
 
 
 def draw_step_size(lines: Records, path: Path) -> None:
-    """Draw the shares of rising steps and of right predictions over the rate."""
+    """Draw how many steps rise and are predicted, against the learning rate."""
     names = list(dict.fromkeys(line["surface"] for line in lines))
     figure, axes = plt.subplots(
         1,
@@ -315,12 +315,14 @@ def draw_step_size(lines: Records, path: Path) -> None:
     for panel, name in zip(axes[0], names, strict=True):
         same = [x for x in lines if x["surface"] == name and x["steps"]]
         rates = [x["learning_rate"] for x in same]
-        for key, label, colour in (
+        for key, label, line_color in (
             ("right", "told rightly", PALETTE[0]),
             ("rises", "raise the loss", PALETTE[3]),
         ):
             shares = [100 * x[key] / x["steps"] for x in same]
-            panel.semilogx(rates, shares, "o-", color=colour, label=label, markersize=3)
+            panel.semilogx(
+                rates, shares, "o-", color=line_color, label=label, markersize=3
+            )
         panel.set(title=name, xlabel="learning rate", ylim=(-4, 104))
         tidy(panel)
     axes[0, 0].set_ylabel("% of the steps that count")
