@@ -42,6 +42,14 @@ def check_each_once(argument: str, values: Collection[object]) -> None:
         )
 
 
+def check_names(argument: str, values: Collection[str], known: Iterable[str]) -> None:
+    """Raise an error for an empty list, for duplicates and for unknown names."""
+    check_each_once(argument, values)
+    known = list(known)
+    for name in values:
+        check_name(argument, name, known)
+
+
 def check_rates(rates: Iterable[float]) -> None:
     """Raise an error for learning rates that are not positive and finite."""
     for rate in rates:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from PIL import Image
 from tqdm import tqdm
 
 from benchmarks import own
@@ -108,12 +109,11 @@ def _make_source(name: str, train: Split, test: Split, classes: int) -> Source:
             name, *sizes, shape, classes, "images", lambda: in_memory(name, train, test)
         )
     whole = np.issubdtype(inputs.dtype, np.integer)
+    kind, contents = "arrays", Dataset(train, test, Values())
     if whole and classes and inputs.ndim == 2 and labels.shape == inputs.shape:
         classes = max(classes, int(max(inputs.max(), test.inputs.max())) + 1)
-        contents = Dataset(train, test, Tokens())
-        return Source(name, *sizes, shape, classes, "text", lambda: contents)
-    contents = Dataset(train, test, Values())
-    return Source(name, *sizes, shape, classes, "arrays", lambda: contents)
+        kind, contents = "text", Dataset(train, test, Tokens())
+    return Source(name, *sizes, shape, classes, kind, lambda: contents)
 
 
 def _as_split(where: str, inputs: Any, labels: Any) -> Split:
@@ -175,8 +175,6 @@ def _read_folder(folder: Path) -> Any:
 
 
 def _read_images(folder: Path, names: list[str]) -> tuple[np.ndarray, np.ndarray]:
-    from PIL import Image
-
     others = {x.name for x in folder.iterdir() if x.is_dir()} - set(names)
     if others:
         raise UsageError(

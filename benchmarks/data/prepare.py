@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 import numpy as np
 import requests
 import urllib3
+from PIL import Image
 from tqdm import tqdm
 
 from benchmarks.errors import UsageError, check_name
@@ -256,8 +257,6 @@ def _cifar(
     label_keys: tuple[str, ...], split_prefix: str, filepaths: Iterable[str]
 ) -> _Examples:
     """Read records of one byte per label and 1024 each of red, green and blue."""
-    from PIL import Image
-
     rows = np.concatenate([np.fromfile(path, np.uint8) for path in filepaths])
     labels, images = np.split(
         rows.reshape(-1, len(label_keys) + 3072), [len(label_keys)], axis=1
@@ -271,8 +270,6 @@ def _cifar(
 
 def _mnist(num_examples: int, data_path: Path, label_path: Path) -> _Examples:
     """Read pixels behind 16 bytes of header and labels behind 8."""
-    from PIL import Image
-
     del num_examples  # the files have as many as they have
     with gzip.open(data_path) as file:
         images = np.frombuffer(file.read(), np.uint8, offset=16).reshape(-1, 28, 28)
@@ -284,7 +281,6 @@ def _mnist(num_examples: int, data_path: Path, label_path: Path) -> _Examples:
 
 def _svhn(split_prefix: str, filepath: Path) -> _Examples:
     """Read MATLAB's arrays, whose last axis counts images and whose 10 means 0."""
-    from PIL import Image
     from scipy.io import loadmat
 
     arrays = loadmat(filepath)

@@ -6,7 +6,7 @@ from pathlib import Path
 from benchmarks.errors import (
     check_at_least,
     check_each_once,
-    check_name,
+    check_names,
     check_out,
     check_rates,
     check_seed,
@@ -70,12 +70,8 @@ class LandscapeConfig:
 
     def __post_init__(self) -> None:
         """Raise an error for settings that cannot be drawn."""
-        check_each_once("--surfaces", self.surfaces)
-        check_each_once("--optimizers", self.optimizers)
-        for name in self.surfaces:
-            check_name("--surfaces", name, SURFACES)
-        for name in self.optimizers:
-            check_name("--optimizers", name, OPTIMIZERS)
+        check_names("--surfaces", self.surfaces, SURFACES)
+        check_names("--optimizers", self.optimizers, OPTIMIZERS)
         check_each_once("--learning-rates", self.learning_rates)
         check_rates(self.learning_rates)
         check_at_least("--steps", self.steps, 10)

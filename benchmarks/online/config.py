@@ -7,7 +7,7 @@ from benchmarks.errors import (
     UsageError,
     check_at_least,
     check_each_once,
-    check_name,
+    check_names,
     check_out,
     check_rates,
     check_seed,
@@ -30,9 +30,9 @@ class RegretConfig:
     """
 
     games: tuple[str, ...] = (*GAMES, *EXAMPLES)
-    """Which to play."""
+    """Which to play; by default all."""
     optimizers: tuple[str, ...] = METHODS
-    """Who plays; adam has no running maximum."""
+    """Who plays; by default all. adam has no running maximum."""
     p: tuple[float, ...] = (0.5, 0.25, 0.125, 0.0625)
     """Padam's exponents, in (0, 1/2]; 1/2 is AMSGrad."""
     learning_rates: tuple[float, ...] = (0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
@@ -55,12 +55,8 @@ class RegretConfig:
 
     def __post_init__(self) -> None:
         """Raise an error for settings that the theorem or the games do not allow."""
-        check_each_once("--games", self.games)
-        check_each_once("--optimizers", self.optimizers)
-        for name in self.games:
-            check_name("--games", name, (*GAMES, *EXAMPLES))
-        for name in self.optimizers:
-            check_name("--optimizers", name, METHODS)
+        check_names("--games", self.games, (*GAMES, *EXAMPLES))
+        check_names("--optimizers", self.optimizers, METHODS)
         check_each_once("--p", self.p)
         check_each_once("--learning-rates", self.learning_rates)
         for p in self.p:

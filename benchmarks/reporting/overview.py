@@ -12,7 +12,7 @@ from benchmarks import run_files
 from benchmarks.reporting import claims
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims import Verdict
-from benchmarks.reporting.plots.forest import claims_drawn, draw_forest
+from benchmarks.reporting.plots.forest import draw_forest
 from benchmarks.reporting.statistics import FAILS, HOLDS, NOT_RUN, UNDECIDED
 from benchmarks.reporting.tables import as_markdown
 from benchmarks.reporting.views import Plot, write_plot
@@ -178,12 +178,9 @@ def _say_unknown(sources: Sequence[Verdict]) -> str:
 
 def draw(judged: Sequence[Verdict], document: str, plots: Path) -> list[Plot]:
     """Draw the intervals of one document's claims, or of one kind, if there are any."""
-    rows = _rows_of(judged, document)
-    drawn = claims_drawn(rows)
-    if not drawn:
-        return []
     path = plots / f"claims-{anchor(document).removeprefix('claims-of-')}.png"
-    draw_forest(rows, path)
+    if not draw_forest(_rows_of(judged, document), path):
+        return []
     name = "This package" if document == claims.PACKAGE else document
     caption = f"{name}: paired differences, one line per claim. {_HOW_DRAWN}"
     return [Plot(path, caption)]

@@ -12,7 +12,7 @@ from benchmarks import optimizers
 from benchmarks.errors import UsageError
 from benchmarks.settings import file_name, format_value, recipe_of, split_recipe
 from benchmarks.sweep.config import SweepConfig
-from benchmarks.training.config import CIRCUMSTANCES, TrainConfig
+from benchmarks.training.config import CIRCUMSTANCES, TrainConfig, find_fields
 
 
 @dataclass(frozen=True)
@@ -33,14 +33,7 @@ Value = float | int | bool | str
 Grid = Mapping[str, Sequence[Value | Relative]]
 
 # Fields of TrainConfig that are no single number or name, or have an option already.
-_NOT_IN_GRID = {
-    *CIRCUMSTANCES,
-    *(
-        x.name
-        for x in dataclasses.fields(TrainConfig)
-        if not x.metadata.get("in_grid", True)
-    ),
-}
+_NOT_IN_GRID = {*CIRCUMSTANCES, *find_fields(without="in_grid")}
 
 
 def round_value(value: float) -> float:

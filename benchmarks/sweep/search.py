@@ -142,6 +142,24 @@ def distributions(optimizer: str, space: Space) -> dict[str, BaseDistribution]:
     return found
 
 
+def pin(
+    settings: Mapping[str, Any], choices: Mapping[str, Any]
+) -> dict[str, BaseDistribution]:
+    """Return distributions for the settings of a grid, whose numbers are fixed.
+
+    Optuna does not allow the choices of a study to change.
+    """
+    found: dict[str, BaseDistribution] = {}
+    for name, value in settings.items():
+        if isinstance(value, float):
+            found[name] = FloatDistribution(value, value)
+        elif isinstance(value, int) and not isinstance(value, bool):
+            found[name] = IntDistribution(value, value)
+        else:
+            found[name] = CategoricalDistribution(choices[name])
+    return found
+
+
 def suggest(trial: Trial, space: Mapping[str, BaseDistribution]) -> dict[str, Value]:
     """Sample the settings of a trial; one that is retried keeps its own."""
     values: dict[str, Value] = {}

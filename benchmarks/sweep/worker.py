@@ -16,12 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.distributions import (
-    BaseDistribution,
-    CategoricalDistribution,
-    FloatDistribution,
-    IntDistribution,
-)
+from optuna.distributions import BaseDistribution
 from optuna.trial import FrozenTrial, Trial, TrialState
 from sqlalchemy import exc
 
@@ -254,26 +249,12 @@ class Worker:
         return self.runner.objective(run).read(record, run.config.evaluated)
 
     def _spaces(self, name: str) -> dict[str, BaseDistribution]:
-        """Return the distributions of a run's settings; numbers of a grid are fixed.
-
-        Optuna does not allow the choices of a study to change.
-        """
+        """Return the distributions of a run's settings."""
         run = self.runs[name]
         if self.config.search:
             return search.distributions(run.optimizer, self.space)
-        choices: dict[str, Any] = {
-            "optimizer": self.config.train.optimizers,
-            **self.grid,
-        }
-        spaces: dict[str, BaseDistribution] = {}
-        for key, value in _settings(run).items():
-            if isinstance(value, float):
-                spaces[key] = FloatDistribution(value, value)
-            elif isinstance(value, int) and not isinstance(value, bool):
-                spaces[key] = IntDistribution(value, value)
-            else:
-                spaces[key] = CategoricalDistribution(choices[key])
-        return spaces
+        choices = {"optimizer": self.config.train.optimizers, **self.grid}
+        return search.pin(_settings(run), choices)
 
     def _give_up_the_dead(self) -> None:
         """Mark the trials of dead workers as failed."""

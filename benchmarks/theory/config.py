@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks.errors import check_at_least, check_each_once, check_name, check_out
+from benchmarks.errors import check_at_least, check_names, check_out
 from benchmarks.theory.plans import STUDIES
 
 
@@ -16,7 +16,7 @@ class TheoryConfig:
     """
 
     studies: tuple[str, ...] = STUDIES
-    """Which to run."""
+    """Which to run; by default all."""
     seeds: int | None = None
     """Draws of each problem, from seed 0; by default ten of least-squares, five of the
     others. Surfaces are not drawn at random."""
@@ -26,9 +26,7 @@ class TheoryConfig:
 
     def __post_init__(self) -> None:
         """Refuse what cannot be run."""
-        for name in self.studies:
-            check_name("--studies", name, STUDIES)
-        check_each_once("--studies", self.studies)
+        check_names("--studies", self.studies, STUDIES)
         if self.seeds is not None:
             check_at_least("--seeds", self.seeds, 1)
         check_out(self.out)

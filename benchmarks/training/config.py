@@ -139,9 +139,12 @@ class TrainConfig(
             )
 
 
+def find_fields(without: str) -> tuple[str, ...]:
+    """Return the names of the settings whose metadata deny a property."""
+    return tuple(
+        x.name for x in fields(TrainConfig) if not x.metadata.get(without, True)
+    )
+
+
 # What may differ when a run is taken up again: it does not change a number.
-CIRCUMSTANCES = tuple(
-    field.name
-    for field in fields(TrainConfig)
-    if not field.metadata.get("affects_results", True)
-)
+CIRCUMSTANCES = find_fields(without="affects_results")

@@ -4,20 +4,16 @@ import asyncio
 import contextlib
 import json
 import socket
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from typing import Any
 
 import jax
 
 from benchmarks.errors import UsageError
-from benchmarks.training.config import TrainConfig
+from benchmarks.training.config import TrainConfig, find_fields
 
 # What may differ between processes that train together.
-_OWN = [
-    field.name
-    for field in fields(TrainConfig)
-    if not field.metadata.get("same_in_all_processes", True)
-]
+_OWN = find_fields(without="same_in_all_processes")
 _ARE_YOU_THERE = "are you there?"
 _SECONDS_BETWEEN_TRIES = 0.1
 # How long the others wait at the end for the first process, which draws the plots.

@@ -22,7 +22,7 @@ Looks = Mapping[str, Any]
 _MARKS = "osD^vP*X"
 
 
-def claims_drawn(judged: Sequence[Verdict]) -> dict[str, dict[str, list[Verdict]]]:
+def _group(judged: Sequence[Verdict]) -> dict[str, dict[str, list[Verdict]]]:
     """Collect the rows to draw, those with an interval, by unit and claim."""
     drawn: dict[str, dict[str, list[Verdict]]] = {}
     for unit in PANELS:
@@ -33,11 +33,11 @@ def claims_drawn(judged: Sequence[Verdict]) -> dict[str, dict[str, list[Verdict]
     return drawn
 
 
-def draw_forest(judged: Sequence[Verdict], path: Path) -> None:
-    """Draw the intervals; do nothing if no claim has one."""
-    drawn = claims_drawn(judged)
+def draw_forest(judged: Sequence[Verdict], path: Path) -> bool:
+    """Draw the intervals and return True; do nothing if no claim has one."""
+    drawn = _group(judged)
     if not drawn:
-        return
+        return False
     rows = [
         row for claims in drawn.values() for same in claims.values() for row in same
     ]
@@ -63,6 +63,7 @@ def draw_forest(judged: Sequence[Verdict], path: Path) -> None:
     keys.append(Patch(color="#2ca25f", alpha=0.16, label="where the claim is true"))
     figure.legend(handles=keys, loc="outside upper center", ncols=5, frameon=False)
     save(figure, path, dpi=110)
+    return True
 
 
 def _draw_panel(
