@@ -20,7 +20,7 @@ class EvalParamsState(NamedTuple):
 
 
 def find_eval_params(opt_state: Any) -> Callable[[Any, Any], Any] | None:
-    """Return a function of a state and the trained weights: those to evaluate.
+    """Return a function from a state and the trained weights to those to evaluate.
 
     The state may be abstract. None if the trained weights are to be evaluated.
     """

@@ -12,7 +12,15 @@ from benchmarks.reporting.measures import Line, Measure, measure_for
 
 
 class Together(NamedTuple):
-    """The runs of several folders, by label; each with the records of its epochs."""
+    """The runs of several folders, and what their table and figure need.
+
+    Attributes:
+      runs: For each label its runs; each with the records of its epochs.
+      epochs: The length of the longest.
+      title: What was trained.
+      measure: What they are judged by.
+      stopped: A sentence for each run that ended early.
+    """
 
     runs: dict[str, list[Sequence[Line]]]
     epochs: int

@@ -58,7 +58,7 @@ def train_parts(
 ) -> Trained:
     """Train with the given data, network and optimizers.
 
-    Further entries of config.json are in `about`.
+    `about` holds further entries of config.json.
     """
     rows = parts.optimizers
     recipes = setup.describe_recipes(config, rows)

@@ -39,7 +39,7 @@ def find_parts(config: TrainConfig, source: data.Source) -> Parts:
 def describe(config: TrainConfig, source: data.Source) -> dict[str, Any]:
     """Describe the data set and the user's own objects, for config.json.
 
-    Of the latter the name and the hash of the source file.
+    Own objects are described by the name and the hash of their source file.
     """
     names = (
         config.dataset,

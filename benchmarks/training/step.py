@@ -105,7 +105,7 @@ class Programs:
         Args:
           key: The epoch's random key.
           size: Number of training examples.
-          shape: Steps of the epoch and examples per step, as of the results.
+          shape: Steps of the epoch and examples per step; the shape of the results.
         """
         order_key, draw_key = jax.random.split(key)
         order = jax.random.permutation(order_key, size)[: math.prod(shape)]
