@@ -103,11 +103,6 @@ def parameters(argument: str, text: str, factory: Any) -> dict[str, inspect.Para
     return dict(list(named.items())[is_class:])  # without self
 
 
-def takes_any(known: Mapping[str, inspect.Parameter]) -> bool:
-    """Return whether a factory accepts any keyword, by **kwargs."""
-    return any(p.kind == inspect.Parameter.VAR_KEYWORD for p in known.values())
-
-
 def choose(
     argument: str,
     text: str,
@@ -125,14 +120,11 @@ def choose(
       settings: Arguments that the user has set, for which it must have a parameter.
     """
     known = parameters(argument, text, factory)
-    named = {
-        name: parameter
-        for name, parameter in known.items()
-        if parameter.kind
-        not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    }
+    keywords, rest = inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL
+    named = {k: v for k, v in known.items() if v.kind not in (keywords, rest)}
+    takes_any = any(v.kind == keywords for v in known.values())
     for name in settings:
-        if name not in named and not takes_any(known):
+        if name not in named and not takes_any:
             raise UsageError(
                 f"{argument} {text}: it has no parameter {name}; it has "
                 f"{', '.join(named) or 'none'}."

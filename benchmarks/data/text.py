@@ -23,8 +23,8 @@ def find_text(name: str, builder: Any) -> Source:
     """
     texts = {
         split: [
-            np.frombuffer(_bytes(example["text"]), np.uint8)
-            for example in builder.as_data_source(split=split)
+            np.frombuffer(x.encode() if isinstance(x, str) else bytes(x), np.uint8)
+            for x in (example["text"] for example in builder.as_data_source(split))
         ]
         for split in ("train", "test")
     }
@@ -40,10 +40,6 @@ def find_text(name: str, builder: Any) -> Source:
         "text",
         lambda: Dataset(train, test, Tokens()),
     )
-
-
-def _bytes(text: Any) -> bytes:
-    return text.encode() if isinstance(text, str) else bytes(text)
 
 
 def _windows(

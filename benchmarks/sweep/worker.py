@@ -338,6 +338,7 @@ class Worker:
                 )
                 self._whole.add(name)
             stopped = notes.get("stopped")
+            pruned = stopped is not None and stopped.startswith(_PRUNED)
             objective = self.runner.objective(run)
             yield {
                 "run": name,
@@ -345,7 +346,7 @@ class Worker:
                 "settings": dict(run.point),
                 "seed": run.config.seed,
                 "stage": run.stage,
-                "state": _PRUNED if _was_pruned(stopped) else _STATES[state],
+                "state": _PRUNED if pruned else _STATES[state],
                 f"{run.config.evaluated}_{objective.judged}": (
                     objective.sign * trial.value
                     if trial
@@ -365,10 +366,6 @@ _STATES = {
     TrialState.COMPLETE: "complete",
     TrialState.PRUNED: "stopped",
 }
-
-
-def _was_pruned(stopped: str | None) -> bool:
-    return stopped is not None and stopped.startswith(_PRUNED)
 
 
 @contextlib.contextmanager

@@ -330,10 +330,6 @@ def draw_step_size(lines: Records, path: Path) -> None:
     save(figure, path, dpi=110)
 
 
-def _save(figure: Any, path: Path) -> None:
-    save(figure, path, dpi=110)
-
-
 TABLES: dict[str, Callable[[Records], Table]] = {
     "least-squares": least_squares_table,
     "condition-number": condition_number_table,
