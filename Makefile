@@ -22,7 +22,7 @@ train: $(VENV)/bench.stamp
 
 # Lint, types, doctests and all tests but the slow ones, in minutes.
 test: lint types
-	$(PYTEST) -m "not slow"
+	$(PYTEST) -m "not slow" --fast-compile
 
 # The slow ones too.
 test-all: lint types

@@ -18,24 +18,35 @@ if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
         shutil.rmtree, os.environ["JAX_COMPILATION_CACHE_DIR"], ignore_errors=True
     )
 
-# A test runs a program once or twice, so compile it fast rather than for speed; also in
-# processes that tests start.
 os.environ["XLA_FLAGS"] = " ".join(
-    [
-        os.environ.get("XLA_FLAGS", ""),
-        "--xla_force_host_platform_device_count=8",
-        "--xla_backend_optimization_level=0",
-        "--xla_llvm_disable_expensive_passes=true",
-        # JAX 0.12 has no other emitters, and refuses the flag.
-        "--xla_cpu_use_fusion_emitters=false"
-        if metadata.version("jaxlib").startswith(("0.6", "0.7", "0.8", "0.9", "0.10"))
-        else "",
-    ]
+    [os.environ.get("XLA_FLAGS", ""), "--xla_force_host_platform_device_count=8"]
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 
 import jax
 import pytest
+
+
+def pytest_addoption(parser: pytest.Parser):
+    """Let `make test` trade the speed of programs for that of their compilation."""
+    parser.addoption(
+        "--fast-compile",
+        action="store_true",
+        help="Compile without optimizations, since most tests run a program once or "
+        "twice. By default programs are compiled as users compile them.",
+    )
+
+
+def pytest_configure(config: pytest.Config):
+    """Set XLA's options before its first use, also for processes that tests start."""
+    if not config.getoption("--fast-compile"):
+        return
+    flags = ["--xla_backend_optimization_level=0"]
+    flags.append("--xla_llvm_disable_expensive_passes=true")
+    # From JAX 0.11 on there are no other emitters, and 0.12 refuses the flag.
+    if metadata.version("jaxlib").startswith(("0.6", "0.7", "0.8", "0.9", "0.10")):
+        flags.append("--xla_cpu_use_fusion_emitters=false")
+    os.environ["XLA_FLAGS"] = " ".join([os.environ["XLA_FLAGS"], *flags])
 
 
 @pytest.fixture(autouse=True)

@@ -144,7 +144,8 @@ def _run_tests(root: Path, tests: Sequence[str], log: Path, pipe: Connection) ->
     with log.open("w") as file:
         os.dup2(file.fileno(), 1)
         os.dup2(file.fileno(), 2)
-    options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--rootdir", str(root)]
+    options = ["-x", "-p", "no:cacheprovider", "-p", "no:xdist", "--fast-compile"]
+    options += ["--rootdir", str(root)]
     # What PRELOADED holds was imported before pytest could rewrite its assertions.
     options += ["-W", "ignore::pytest.PytestAssertRewriteWarning"]
     observer = _Observer()
