@@ -101,6 +101,7 @@ nb_execution_cache_path = str(_cache_folder())
 
 # ---- HTML
 html_theme = "furo"
+pygments_dark_style = "github-dark"  # furo's own underlines names like links
 html_title = "padam_optax"
 html_static_path = ["_static"]
 html_css_files = ["custom.css"]
