@@ -44,11 +44,13 @@ def test_digits_are_told_apart(run, name):
     assert float(accuracies[-1]) > 85  # 10 is chance
 
 
+@pytest.mark.slow
 def test_groups_with_a_p_each_learn(run):
     loss = re.findall(r"^loss (\S+)$", run("groups.py"), re.MULTILINE)
     assert float(loss[0]) < 0.01  # it begins near log(20)
 
 
+@pytest.mark.slow
 def test_a_resumed_sharded_run_ends_as_one_that_was_not_stopped(run, tmp_path):
     whole = run("sharded_resume.py", tmp_path / "whole", 6)
     assert "steps 0 to 6 on 8 devices" in whole

@@ -158,7 +158,7 @@ def test_a_sweep_takes_its_grid_in_parts(tmp_path, capsys):
     grid = ["--grid", "p=0.25,0.125", "--grid", "learning_rate=0.1"]
     options = ["--optimizers", "padam", "--epochs", "1", "--model", "logistic"]
     out = tmp_path / "sweep"
-    more = ["--batch-size", "512", "--out", str(out)]
+    more = ["--batch-size", "512", "--devices", "1", "--out", str(out)]
     assert main(["sweep", "digits", *grid, *options, *more]) == 0
     lines = run_dir.read(out / "sweep.jsonl")
     assert [line["settings"] for line in lines] == [

@@ -206,7 +206,7 @@ def test_the_same_seed_draws_the_same(name, kind):
 def test_bad_runs_are_pruned(tmp_path, monkeypatch, capsys):
     pretend_to_train(monkeypatch)
     out = tmp_path / "sweep"
-    config = make_search(out, trials=12, pruner="median", sampler="random", epochs=3)
+    config = make_search(out, trials=8, pruner="median", sampler="random", epochs=3)
     assert command.run(config) == 0  # it is no failure
     lines = run_dir.read(out / "sweep.jsonl")
     values = [
