@@ -1,8 +1,4 @@
-"""Padam, partially adaptive momentum estimation, for Optax.
-
-An argument outside its documented range raises ValueError, one of another type
-TypeError; ``Raises`` names other causes.
-"""
+"""Padam, partially adaptive momentum estimation, for Optax."""
 
 from padam_optax import (
     contrib as contrib,

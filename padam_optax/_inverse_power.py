@@ -147,7 +147,9 @@ def _by_bits(x: jax.Array, high: Any, low: Any) -> jax.Array:
 
 
 @_by_bits.defjvp
-def _by_bits_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+def _by_bits_jvp(
+    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
+) -> tuple[jax.Array, jax.Array]:
     x, high, low = primals
     dx, dhigh, dlow = tangents
     y = _by_bits(x, high, low)

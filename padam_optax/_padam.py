@@ -63,8 +63,9 @@ def padam(
       dtype. Its state holds ``count``, ``mu``, ``nu`` and ``nu_max``.
 
     Raises:
-      ValueError: If (in ``update``) there is weight decay but no ``params``.
-      TypeError: If a leaf is integer or boolean.
+      ValueError: If an argument is out of range, or (in ``update``) there is weight
+        decay but no ``params``.
+      TypeError: If a hyperparameter is not a number, or a leaf is integer or boolean.
 
     Examples:
       >>> import jax
@@ -127,8 +128,25 @@ def padamw(
     as in `optax.adamw`. At p = 1/8 learning rates are about a hundred times those of
     AdamW, so divide AdamW's :math:`\lambda` by a hundred. No theorem covers it.
 
-    Arguments, errors, updates and state are those of `padam`. In particular,
-    :math:`\lambda` is ``weight_decay``, at least 0: a number, a schedule, or None.
+    Args:
+      learning_rate: :math:`\alpha`, at least 0; a number or a schedule.
+      b1: Exponential decay rate of the first moment, in [0, 1).
+      b2: Exponential decay rate of the second moment, in [0, 1).
+      eps: Added to the root, inside the power; at least 0.
+      p: Exponent of :math:`\hat v`, in (0, 1/2]; a number or a schedule.
+      weight_decay: :math:`\lambda`, at least 0; a number or a schedule, or None.
+      mask: Which parameters to decay, as for `padam`.
+      eps_root: Added to :math:`\hat v`, inside the root; at least 0.
+      bias_correction: ``"none"``, ``"official"``, ``"consistent"`` or ``"before_max"``.
+      nesterov: Whether to use Nesterov momentum.
+      mu_dtype: Dtype of the stored first moment; that of the parameters if None.
+
+    Returns:
+      A transformation with the state of `padam`.
+
+    Raises:
+      ValueError: As for `padam`.
+      TypeError: As for `padam`.
 
     Examples:
       Where the gradient is 0, only the decay is left, 0.1 times 0.5 times 2:

@@ -96,7 +96,8 @@ def scale_by_partial_adaptive(
       ``nu`` and ``nu_max``. Updates have the gradients' dtype.
 
     Raises:
-      TypeError: If a leaf is integer or boolean.
+      ValueError: If a number is out of range or ``bias_correction`` is unknown.
+      TypeError: If a hyperparameter is not a number, or a leaf is integer or boolean.
 
     Examples:
       A ratio of 10,000 between two gradients becomes :math:`10000^{1-2p}`:

@@ -95,6 +95,9 @@ def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransforma
     Returns:
       A transformation with state `MovingAverageState`.
 
+    Raises:
+      ValueError: If ``b2`` is outside [0, 1).
+
     Examples:
       >>> import jax.numpy as jnp
       >>> import padam_optax
@@ -129,6 +132,9 @@ def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformati
     Returns:
       A transformation with state `MovingAverageState`.
 
+    Raises:
+      ValueError: If ``b2`` is outside [0, 1).
+
     Examples:
       >>> import jax.numpy as jnp
       >>> import padam_optax
@@ -158,7 +164,7 @@ def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtr
       own, so that the whole optimizer has one step count.
 
     Raises:
-      ValueError: If ``count`` is missing (in ``update``).
+      ValueError: If ``b2`` is outside [0, 1), or (in ``update``) ``count`` is missing.
 
     Examples:
       >>> import jax.numpy as jnp

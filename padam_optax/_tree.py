@@ -48,7 +48,7 @@ def as_hyperparam(value: jax.typing.ArrayLike, dtype: jax.typing.DTypeLike) -> A
 
 
 def by_parts(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
-    """Return f of x, or of both parts of a complex x, where infinity times 1 is NaN."""
+    """Return f(x), for complex x by parts: there infinity times 1 would be NaN."""
     return jax.lax.complex(f(x.real), f(x.imag)) if jnp.iscomplexobj(x) else f(x)
 
 

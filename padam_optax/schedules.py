@@ -1,8 +1,7 @@
 """Schedules of p, and of p and the learning rate together.
 
 A constant p is fastest. Any `optax.Schedule` works; the helpers below additionally
-check that p stays in [0, 1/2]. Others are not checked while they run: evaluate them
-first, for example ``jax.vmap(p)(jnp.arange(steps))``.
+check that p stays in [0, 1/2].
 """
 
 import itertools
@@ -37,6 +36,12 @@ def linear_p_schedule(
       transition_steps: Number of updates over which p changes, at least 1.
       transition_begin: Number of updates before that, at least 0.
 
+    Returns:
+      A schedule for the ``p`` of `padam`.
+
+    Raises:
+      ValueError: If an argument is out of range.
+
     Examples:
       >>> from padam_optax.schedules import linear_p_schedule
       >>> p = linear_p_schedule(0.5, 0.125, 3, transition_begin=1)
@@ -56,7 +61,17 @@ def cosine_p_schedule(
 ) -> optax.Schedule:
     """Anneal p from ``init_value`` to ``end_value`` along a half-cosine, up or down.
 
-    The arguments are those of `linear_p_schedule`.
+    Args:
+      init_value: Initial value of p, in [0, 1/2].
+      end_value: Final value of p, in [0, 1/2].
+      transition_steps: Number of updates over which p changes, at least 1.
+      transition_begin: Number of updates before that, at least 0.
+
+    Returns:
+      A schedule for the ``p`` of `padam`.
+
+    Raises:
+      ValueError: If an argument is out of range.
 
     Examples:
       >>> from padam_optax.schedules import cosine_p_schedule
@@ -88,6 +103,12 @@ def piecewise_p_schedule(
       values: Values of p, in [0, 1/2].
       boundaries: Increasing numbers of updates, one fewer than values: the update after
         ``boundaries[i]`` others is the first with ``values[i + 1]``.
+
+    Returns:
+      A schedule for the ``p`` of `padam`.
+
+    Raises:
+      ValueError: If a value is out of range, or the boundaries do not fit.
 
     Examples:
       >>> from padam_optax.schedules import piecewise_p_schedule
@@ -139,10 +160,14 @@ def learning_rate_for(
       p: The new exponent, in [0, 1/2], or a schedule.
       p_ref: The exponent for which ``learning_rate_ref`` was tuned, in [0, 1/2].
       learning_rate_ref: :math:`\alpha_{ref}`, at least 0, or a schedule.
-      median_root_nu: x > 0, the `padam_optax.diagnostics.median_root_nu` at any p.
+      median_root_nu: x, positive: `padam_optax.diagnostics.median_root_nu` of the state
+        of a run with any p.
 
     Returns:
       A number; a schedule if ``p`` or ``learning_rate_ref`` is one.
+
+    Raises:
+      ValueError: If an argument is out of range.
 
     Examples:
       AMSGrad for a thousand steps, then p decreases to 1/8, where gradients are 0.01:

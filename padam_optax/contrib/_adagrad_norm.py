@@ -71,7 +71,8 @@ def scale_by_adagrad_norm(
       parameter has that precision. Updates have the gradients' dtype.
 
     Raises:
-      TypeError: If a parameter is integer or boolean.
+      ValueError: If ``b0`` is negative or not finite.
+      TypeError: If ``b0`` is not a number, or a parameter is integer or boolean.
 
     Examples:
       Gradients (3, 4) and then (0, 12), of norms 5 and 12, make b 5 and then 13:
@@ -141,6 +142,10 @@ def adagrad_norm(
       b0: b before the first step, at least 0.
       per_leaf: As in `scale_by_adagrad_norm`.
       axis_name: As in `scale_by_adagrad_norm`.
+
+    Raises:
+      ValueError: If ``learning_rate`` is None or negative, or ``b0`` is negative.
+      TypeError: If one of them is not a number.
 
     Examples:
       On 50 x² + 5 y², whose gradient has L = 100, constant steps 1/b0 diverge for b0

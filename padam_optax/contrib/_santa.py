@@ -149,7 +149,9 @@ def santa(
       update, and the state does not change.
 
     Raises:
-      TypeError: If a leaf is complex, integer or boolean.
+      ValueError: If a number is outside its range or ``integrator`` is unknown.
+      TypeError: If a hyperparameter is not a number, ``key`` is neither a key nor an
+        integer, or a leaf is complex, integer or boolean.
 
     Examples:
       A thousand elements with mean loss (θ-3)²/200 and N = 100, so the energy is

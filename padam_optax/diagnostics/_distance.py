@@ -46,19 +46,22 @@ def keep_initial_params() -> optax.GradientTransformation:
       5.0
     """
 
-    def copy(x: Any) -> jax.Array:
-        is_abstract = isinstance(x, jax.ShapeDtypeStruct)
-        return jnp.zeros_like(x) if is_abstract else jnp.array(x, copy=True)
-
     def init(params: optax.Params) -> KeepInitialParamsState:
         check_inexact(params, "params")
-        return KeepInitialParamsState(jax.tree.map(copy, params))
+        return KeepInitialParamsState(jax.tree.map(_copy, params))
 
-    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+    def update(
+        updates: optax.Updates, state: Any, params: optax.Params | None = None
+    ) -> tuple[optax.Updates, KeepInitialParamsState]:
         del params
         return updates, state
 
     return optax.GradientTransformation(init, update)
+
+
+def _copy(x: Any) -> jax.Array:
+    is_abstract = isinstance(x, jax.ShapeDtypeStruct)
+    return jnp.zeros_like(x) if is_abstract else jnp.array(x, copy=True)
 
 
 def distance_from_start(
@@ -75,7 +78,10 @@ def distance_from_start(
       params: The current parameters.
       per_leaf: Whether to return a tree with the distance of each leaf. Leaves that
         `optax.masked` hides from `keep_initial_params` are None there.
-      axis_name: As in `tree_quantiles`, for the parameters.
+      axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which the
+        parameters are sharded. Without it, each device has the distance of its own
+        shards. Leaves that do not vary over it count once; with ``check_vma=False`` all
+        must be sharded.
 
     Returns:
       A scalar, float32, or float64 if a parameter is.

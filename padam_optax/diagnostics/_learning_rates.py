@@ -1,10 +1,18 @@
 """Effective learning rates and the running maximum, read from an optimizer state.
 
-The state may be that of any optimizer with a ``nu``, such as `optax.adam`, and also of
-`flax.nnx.Optimizer`. It stores neither exponent nor learning rate: pass their values.
+All functions are pure and jit-compatible, and cost a few passes over the state. They
+read any optimizer whose state has a ``nu``, including `optax.adam` and `optax.amsgrad`,
+and also the state of `flax.nnx.Optimizer`. The exponent and the learning rate are not
+stored in the state: pass their current values, and evaluate schedules first.
 
 Coordinates whose v̂ is 0 have received no gradient and have not moved. Their effective
-learning rate is 0, and quantiles ignore zeros, or dead inputs would hide the others.
+learning rate is 0, and quantiles ignore zeros; otherwise the dead inputs of a network
+would hide everything else.
+
+A schedule of p is not checked while it runs, so that a step costs nothing extra. To
+find out where one leaves (0, 1/2], evaluate it, for example
+``jax.vmap(p)(jnp.arange(steps))``, or call `effective_learning_rates` with the current
+value of p outside of `jax.jit`: it raises if p is outside [0, 1/2].
 """
 
 from typing import Any
@@ -55,7 +63,8 @@ def effective_learning_rates(
       A tree like the parameters, float32 or float64.
 
     Raises:
-      ValueError: If the state holds no v̂ or several.
+      ValueError: If an argument is out of range, or the state holds no v̂ or several.
+      TypeError: If an argument is not a number, for example a schedule.
 
     Examples:
       Gradients a hundred times larger reduce the factor by 100^(2p):
@@ -106,7 +115,11 @@ def median_root_nu(
       axis_name: As in `tree_quantiles`.
 
     Returns:
-      A scalar, float32 or float64, in units of the gradient; NaN before the first one.
+      A scalar, float32 or float64, in units of the gradient; NaN if no coordinate has
+      received a gradient.
+
+    Raises:
+      ValueError: As in `effective_learning_rates`.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -149,7 +162,7 @@ def fraction_where_max_active(
       A float32 scalar in [0, 1].
 
     Raises:
-      ValueError: If the state does not hold one of each.
+      ValueError: If the state does not hold one of each, or b2 is outside [0, 1).
 
     Examples:
       >>> import jax.numpy as jnp

@@ -22,12 +22,14 @@ def tree_quantiles(
 ) -> Any:
     """Return quantiles of all positive elements of a tree.
 
-    A quantile is an element, the smallest that at least a fraction q does not exceed,
-    like NumPy's ``"inverted_cdf"``. Zeros are ignored. One NaN makes the result NaN.
+    A quantile is an element: the smallest that at least a fraction q does not exceed
+    (``numpy.quantile`` with ``method="inverted_cdf"``). Zeros are ignored. One NaN
+    makes the result NaN.
 
     Uses 31 counting passes (63 in float64) over the leaves instead of concatenating and
     sorting, so it needs no extra memory, sharded leaves stay in place and exchange only
-    counts, and it is faster than sorting. Compute it once per epoch, not at each step.
+    counts, and it is faster than sorting. Compute it once per epoch rather than at each
+    step.
 
     Args:
       tree: Non-negative real arrays, for example `effective_learning_rates` or
@@ -36,10 +38,14 @@ def tree_quantiles(
       per_leaf: Whether to return a tree with the quantiles of each leaf.
       axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which the
         leaves are sharded. Without it, each device has the quantiles of its own shards.
-        Replicated ones count once; with ``check_vma=False`` all must be sharded.
+        Leaves that do not vary over it count once; with ``check_vma=False`` all must be
+        sharded.
 
     Returns:
       An array of the shape of ``q``, float32 or float64; NaN without positive elements.
+
+    Raises:
+      ValueError: If a fraction is outside [0, 1].
 
     Examples:
       >>> import jax.numpy as jnp
@@ -68,17 +74,21 @@ def spread_in_decades(
 ) -> Any:
     """Return the decimal logarithm of the ratio of two quantiles.
 
-    The spread of the effective learning rates is p times that of v̂, 2p times Adam's.
+    The spread of the effective learning rates is p times that of v̂, so Padam reduces
+    the spread of Adam by a factor of 2p.
 
     Args:
       tree: As in `tree_quantiles`.
-      low: Fraction of elements below the smaller quantile, in [0, 1].
-      high: Fraction of elements below the larger quantile, in [0, 1].
+      low: Fraction of elements below the smaller quantile.
+      high: Fraction of elements below the larger quantile.
       per_leaf: Whether to return a tree with the spread of each leaf.
       axis_name: As in `tree_quantiles`.
 
     Returns:
       A scalar, float32 or float64; NaN without positive elements.
+
+    Raises:
+      ValueError: If a fraction is outside [0, 1].
 
     Examples:
       >>> import jax.numpy as jnp
@@ -114,7 +124,8 @@ def _quantiles(leaves: list[jax.Array], q: np.ndarray, axis_name: Any) -> jax.Ar
     """Return the inverse of the distribution of positive elements, bit by bit.
 
     Read as integers, positive floats keep their order. So a quantile is the largest
-    integer with less than a fraction q of the elements below it, from the highest bit.
+    integer with less than a fraction q of the elements below it, found bit by bit from
+    the highest.
     """
     dtype = accumulator_dtype(jnp.float32, *(x.dtype for x in leaves))
     integer = jnp.int32 if dtype == jnp.float32 else jnp.int64

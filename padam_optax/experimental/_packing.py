@@ -77,7 +77,9 @@ def pack_small_leaves(
       if gradients have other dtypes than parameters.
 
     Raises:
-      ValueError: If a packed leaf is sharded (in ``init``) or its gradient None.
+      TypeError: If ``max_size`` is not a number.
+      ValueError: If ``max_size`` is below 1, or a leaf to be packed is sharded (in
+        ``init``) or has None as its gradient (in ``update``).
 
     Examples:
       Forty biases: 32 share a buffer; eight and the kernel stay. The updates are those

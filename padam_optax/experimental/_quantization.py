@@ -107,8 +107,10 @@ def quantize_state(
       moments. Updates have the gradients' dtypes.
 
     Raises:
-      ValueError: In ``init``, if the inner state holds no mu and nu, is that of
-        `optax.amsgrad` without ``debias_b2``, or has moments unfit for the format.
+      ValueError: If an argument is outside its range; in ``init``, if the inner state
+        holds no mu and nu, is that of `optax.amsgrad` without ``debias_b2``, or has
+        moments that the format cannot represent.
+      TypeError: If an argument is not a number.
 
     Examples:
       1.21 is rounded up to the next float with four significant bits and stays there:

@@ -72,7 +72,8 @@ def projected(
 
     Raises:
       TypeError: If a constrained leaf is not real and floating (in ``update``).
-      ValueError: In ``update``, without params, or with no or several second moments.
+      ValueError: If p, eps or eps_root is out of range; in ``update``, if params is
+        missing or the state holds no second moment, or several.
 
     Examples:
       The first coordinate has gradients a hundred times the second's, so moving it back

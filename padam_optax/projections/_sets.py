@@ -80,6 +80,9 @@ def halfspace(a: ArrayLike, b: float | jax.Array) -> Constraint:
       a: The outward normal, a finite array that broadcasts to the leaf, not all 0.
       b: A finite scalar.
 
+    Raises:
+      ValueError: If ``a`` is 0 or not finite, or ``b`` is not finite.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from padam_optax.projections import halfspace
@@ -155,6 +158,9 @@ def simplex(total: float | jax.Array = 1.0) -> Constraint:
     Args:
       total: A finite scalar, at least 0.
 
+    Raises:
+      ValueError: If ``total`` is negative or not finite.
+
     Examples:
       >>> import jax.numpy as jnp
       >>> from padam_optax.projections import simplex
@@ -178,6 +184,9 @@ def l1_ball(radius: float | jax.Array) -> Constraint:
 
     Args:
       radius: A finite scalar, at least 0.
+
+    Raises:
+      ValueError: If ``radius`` is negative or not finite.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -203,6 +212,9 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
 
     Args:
       radius: A finite scalar, at least 0.
+
+    Raises:
+      ValueError: If ``radius`` is negative or not finite.
 
     Examples:
       >>> import jax.numpy as jnp

@@ -78,7 +78,9 @@ def reset_max_at(
       A transformation with the optimizer's own state: checkpoints fit without it, too.
 
     Raises:
-      ValueError: In ``init``, if the state holds no ``mu``, ``nu`` and ``nu_max``.
+      ValueError: If a number of updates is negative or not whole; in ``init``, if the
+        optimizer's state holds no ``mu``, ``nu`` and ``nu_max``.
+      TypeError: If one is not a number.
 
     Examples:
       The third update forgets the spike of the first:
