@@ -62,6 +62,7 @@ def compose(
     within = {name: main for name, main in _WITHIN.items() if name not in titles}
     titles |= {name: titles[main] for name, main in within.items() if main in titles}
     done = {name for name in EXPERIMENTS if run_files.is_run(results / name)}
+    begun = {section.name for section in described if not section.is_finished}
     parts = [
         "# Report",
         "Written by `python -m benchmarks report` from the records in "
@@ -89,15 +90,15 @@ def compose(
         "## In the seeds, not here",
         sources.write_missing(),
         "## Not run yet",
-        _list_not_run(done),
+        _list_not_run(done - begun, begun),
         "## Sources",
         sources.write_sources(),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def _list_not_run(done: Set[str]) -> str:
-    """List the experiments without results, with the commands that run them."""
+def _list_not_run(done: Set[str], begun: Set[str]) -> str:
+    """List the experiments that lack results, with the commands that run them."""
     table = Table("experiment", "budget", "expected", "here", "command")
     for name, experiment in EXPERIMENTS.items():
         if name in done or experiment.within in done:
@@ -107,7 +108,7 @@ def _list_not_run(done: Set[str]) -> str:
             name,
             f"{config.model} on {config.dataset}, {experiment.budget}",
             experiment.expected,
-            "not run",
+            "unfinished" if name in begun else "not run",
             f"`{sections.command(name)}`",
         )
     gpu = "\n".join(
@@ -120,7 +121,7 @@ def _list_not_run(done: Set[str]) -> str:
             "one decides the claims of the slides' CIFAR-10 table:",
             f"```sh\n{gpu}\n```",
             "`python -m benchmarks report --add OUT/*` puts their records into this "
-            "report, beside the published figures. All that has no results:",
+            "report, beside the published figures. All that lacks results:",
             as_markdown(table),
         ]
     )

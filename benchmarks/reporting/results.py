@@ -61,13 +61,16 @@ class Outcome(NamedTuple):
       folder: The folder.
       config: The settings of its runs.
       header: Their provenance; see `run_dir.header`.
-      runs: The runs; in a sweep, those that have ended.
+      runs: The runs; in a sweep, those that have ended. The finals count once no run is
+        waiting: chance decides which of them end first.
+      waiting: How many of the runs that a sweep has planned so far have not ended.
     """
 
     folder: Path
     config: Mapping[str, Any]
     header: Mapping[str, Any]
     runs: Sequence[Run]
+    waiting: int = 0
 
     @property
     def title(self) -> str:
@@ -98,13 +101,16 @@ def interpret(files: RunFiles) -> Outcome:
     Raises:
       UsageError: If a file is missing, naming the folder.
     """
-    config = files.config
+    config, waiting = files.config, 0
     try:
         if files.kind == "sweep":
+            states = [line["state"] for line in files.lines("sweep")]
+            waiting = states.count("waiting") + states.count("running")
             runs = [
                 _find_run(files.inner(line["run"]), line["optimizer"], line)
                 for line in files.lines("sweep")
                 if line["state"] in ("complete", "stopped")
+                if not (waiting and line.get("stage") == "final")
             ]
         else:
             seeds = range(config["seed"], config["seed"] + config["seeds"])
@@ -118,7 +124,7 @@ def interpret(files: RunFiles) -> Outcome:
         raise UsageError(
             f"{files.folder} cannot be read: there is no {error}."
         ) from error
-    return Outcome(files.folder, config, files.header, runs)
+    return Outcome(files.folder, config, files.header, runs, waiting)
 
 
 def _find_run(files: RunFiles, optimizer: str, about: Mapping[str, Any]) -> Run:

@@ -16,7 +16,7 @@ from benchmarks.reporting.plots import landscape as landscape_plots
 from benchmarks.reporting.plots import regret as regret_plots
 from benchmarks.reporting.plots import step_time as speed_drawings
 from benchmarks.reporting.plots import theory as theory_plots
-from benchmarks.reporting.results import Run
+from benchmarks.reporting.results import Outcome, Run
 from benchmarks.reporting.tables import as_markdown
 from benchmarks.reporting.views import Plot, write_plot
 from benchmarks.run_files import RunFiles
@@ -30,6 +30,7 @@ class Section(NamedTuple):
     title: str
     text: str
     plots: Sequence[Plot]
+    is_finished: bool = True
 
 
 def describe(folder: Path, plots: Path) -> Section:
@@ -52,8 +53,22 @@ def describe(folder: Path, plots: Path) -> Section:
 def _describe_training(files: RunFiles, plots: Path) -> Section:
     outcome, name = outcomes.interpret(files), files.folder.name
     text, drawn = views.show(outcome, plots / f"{name}.png")
-    parts = [*_introduce(name), *text, _sign(files, outcome.runs)]
-    return Section(name, f"{name}: {outcome.title}", "\n\n".join(parts), drawn)
+    parts = [*_introduce(name), *_count_waiting(outcome), *text]
+    parts.append(_sign(files, outcome.runs))
+    title, text = f"{name}: {outcome.title}", "\n\n".join(parts)
+    return Section(name, title, text, drawn, is_finished=not outcome.waiting)
+
+
+def _count_waiting(outcome: Outcome) -> list[str]:
+    """Say of a sweep that goes on how far it has come."""
+    if not outcome.waiting:
+        return []
+    text = (
+        f"**Unfinished**: of the runs planned so far {outcome.waiting} have not ended."
+    )
+    if any(run.stage for run in outcome.runs):
+        text += " The finals, on which claims are judged, count when all have."
+    return [text]
 
 
 def describe_not_run(name: str) -> Section:

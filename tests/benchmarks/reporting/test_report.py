@@ -391,6 +391,24 @@ def test_finals_and_what_was_tuned_are_kept_apart(results, tmp_path, with_finals
     assert [plot.path.name for plot in section.plots] == names
 
 
+def test_finals_count_once_no_run_is_waiting(results, report_on):
+    runs = [("adam", {"learning_rate": 0.1}, 100, tuning_lines(*[0.5] * 4), "tuning")]
+    ends = run_lines(0.1, 0.2, 0.3, 0.6)
+    runs += [("adam", {"learning_rate": 0.1}, seed, ends, "final") for seed in (0, 1)]
+    folder = results / "subset"
+    write_sweep(folder, {**CONFIG, "tune": "learning_rate"}, runs)
+    lines = run_dir.read(folder / "sweep.jsonl")
+    assert "Finals" in report_on(results)
+
+    lines[2]["state"] = "running"
+    run_dir.write_lines(folder / "sweep.jsonl", lines)
+    text = report_on(results)
+    assert "Finals" not in text
+    assert "of the runs planned so far 1 have not ended" in text
+    ((*_, here, _),) = rows(text.partition("## Not run yet")[2], "subset")
+    assert here == "unfinished"
+
+
 def test_links_of_the_report_lead_to_its_sections(results, tmp_path, report_on):
     text = report_on(results)
     page = (tmp_path / "report.html").read_text()
