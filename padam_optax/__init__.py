@@ -8,10 +8,7 @@ from padam_optax import (
     schedules as schedules,
     state as state,
 )
-from padam_optax._padam import (
-    padam as padam,
-    padamw as padamw,
-)
+from padam_optax._padam import padam as padam, padamw as padamw
 from padam_optax._partial_adaptive import (
     scale_by_partial_adaptive as scale_by_partial_adaptive,
 )

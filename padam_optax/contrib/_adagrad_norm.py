@@ -132,6 +132,10 @@ def adagrad_norm(
 ) -> optax.GradientTransformation:
     r"""Gradient descent with the learning rate divided by the accumulated norm.
 
+    .. math::
+        b_k^2 = b_{k-1}^2 + \|g_k\|^2, \qquad
+        \theta_k = \theta_{k-1} - (\eta / b_k) \, g_k
+
     Equivalent to `scale_by_adagrad_norm`, which explains b, followed by
     `optax.scale_by_learning_rate`. No step is longer than the learning rate: one far
     below the distance to the minimum makes many steps for any b0.
@@ -140,8 +144,12 @@ def adagrad_norm(
       learning_rate: The learning rate, in units of the parameters, at least 0; or a
         schedule, called with 0 in the first step.
       b0: b before the first step, at least 0.
-      per_leaf: As in `scale_by_adagrad_norm`.
-      axis_name: As in `scale_by_adagrad_norm`.
+      per_leaf: Whether each leaf has its own norm and b.
+      axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which
+        gradients are sharded.
+
+    Returns:
+      A transformation; ``optax.tree.get(state, "root_sum_of_squares")`` is b.
 
     Raises:
       ValueError: If ``learning_rate`` is None or negative, or ``b0`` is negative.
