@@ -144,17 +144,25 @@ def choose(
     return given
 
 
-def convert(value: float | str, default: Any) -> Any:
+def convert(argument: str, value: float | str, default: Any) -> Any:
     """Convert a setting to the type of its default.
 
-    >>> convert(1.0, 3), convert("true", False), convert(0.5, 1.0)
+    A whole number remains a number of any kind: a default of 0 may stand for a share.
+
+    Raises:
+      UsageError: If it cannot be converted.
+
+    >>> convert("b1", 1.0, 3), convert("nesterov", "true", False), convert("b1", 0.5, 0)
     (1, True, 0.5)
     """
     if isinstance(default, bool):
-        return str(value).lower() in ("true", "1", "1.0")
-    if isinstance(default, int) and float(value).is_integer():
-        return int(value)
-    return value
+        text = str(value).lower()
+        if text not in ("true", "1", "1.0", "false", "0", "0.0"):
+            raise UsageError(f"{argument} must be true or false, got {value!r}.")
+        return text in ("true", "1", "1.0")
+    if isinstance(default, int | float) and isinstance(value, str):
+        raise UsageError(f"{argument} must be a number, got {value!r}.")
+    return as_number(value) if isinstance(default, int) else value
 
 
 def as_number(value: float | str) -> Any:

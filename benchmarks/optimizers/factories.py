@@ -46,7 +46,8 @@ def describe(name: str) -> Optimizer:
     if "learning_rate" in known:
         recipe.setdefault("learning_rate", LEARNING_RATE)
     for key, value in found.settings.items():
-        recipe[key] = own.convert(value, recipe.get(key))
+        argument = f"--optimizers {name}: {key}"
+        recipe[key] = own.convert(argument, value, recipe.get(key))
     return Optimizer(
         name,
         f"what {name.partition(',')[0]} returns",

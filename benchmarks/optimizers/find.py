@@ -1,5 +1,6 @@
 """Look up an optimizer by name: its entry, its recipe, the transformation."""
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -31,21 +32,25 @@ def recipe(
     """Return the recipe of an optimizer with some of its settings replaced.
 
     Raises:
-      UsageError: If the optimizer has no such setting.
+      UsageError: If the optimizer has no such setting, or not with such a value.
     """
     row = lookup(name) if row is None else row
-    for setting in changes:
+    settings = dict(row.recipe)
+    for setting, value in changes.items():
         if setting not in row.recipe:
             raise UsageError(
                 f"--recipe {setting}: {name} has no such setting; it has "
                 f"{', '.join(row.recipe) or 'none'}."
             )
-    settings = {**row.recipe, **changes}
-    for setting, value in row.recipe.items():
-        if isinstance(value, bool):
-            settings[setting] = own.convert(settings[setting], value)
-        elif isinstance(value, int) and not isinstance(settings[setting], int):
-            settings[setting] = round(float(settings[setting]))
+        argument = f"--recipe {setting} of {name}"
+        settings[setting] = own.convert(argument, value, row.recipe[setting])
+    # A schedule hides the number from the optimizer's own check.
+    rate = settings.get("learning_rate")
+    if isinstance(rate, int | float) and not 0 <= rate < math.inf:
+        raise UsageError(
+            f"--recipe learning_rate of {name} must be a finite number >= 0, got "
+            f"{rate}."
+        )
     return settings
 
 

@@ -123,9 +123,9 @@ def _padam_compressed(weight_decay: float | None, format: Any, **settings: Any) 
     )
 
 
-def _lbfgs(learning_rate: optax.Schedule, memory_size: int) -> Any:
+def _lbfgs(learning_rate: optax.Schedule, memory_size: float) -> Any:
     del learning_rate  # the line search finds the length of a step
-    return optax.lbfgs(memory_size=memory_size)
+    return optax.lbfgs(memory_size=round(memory_size))  # a search draws any number
 
 
 def _santa(integrator: Literal["sss", "euler"]) -> Callable[..., Any]:

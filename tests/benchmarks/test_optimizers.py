@@ -298,6 +298,28 @@ def test_settings_are_replaced_and_unknown_ones_refused():
         optimizers.recipe("momentum", {"p": 0.25})
 
 
+@pytest.mark.parametrize(
+    ("name", "changes", "message"),
+    [
+        ("padam", {"p": "abc"}, "p of padam must be a number, got 'abc'"),
+        ("lbfgs", {"memory_size": "x"}, "memory_size of lbfgs must be a number"),
+        ("adam", {"learning_rate": "x"}, "learning_rate of adam must be a number"),
+        ("adam", {"learning_rate": -1.0}, "learning_rate of adam .*>= 0, got -1.0"),
+        ("adam", {"learning_rate": np.nan}, "learning_rate of adam .*>= 0, got nan"),
+        ("adam", {"learning_rate": np.inf}, "learning_rate of adam .*>= 0, got inf"),
+        ("optax:adam", {"nesterov": "yes"}, "must be true or false, got 'yes'"),
+    ],
+)
+def test_a_setting_of_the_wrong_kind_is_refused(name, changes, message):
+    with pytest.raises(UsageError, match=f"--recipe .*{message}"):
+        optimizers.recipe(name, changes)
+
+
+def test_a_setting_behind_the_name_of_ones_own_optimizer_is_checked():
+    with pytest.raises(UsageError, match="optax:lion,b1=zz: b1 must be a number.*'zz'"):
+        optimizers.lookup("optax:lion,b1=zz")
+
+
 def test_a_setting_that_an_optimizer_refuses_is_reported_in_its_words():
     settings = optimizers.recipe("padam", {"p": 0.7})
     with pytest.raises(UsageError, match=r"padam: p must be in .*0.7"):

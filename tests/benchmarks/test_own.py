@@ -78,6 +78,10 @@ MODULE = '''
         return optax.sgd(learning_rate, decay, nesterov)
 
 
+    def decayed(learning_rate, decay=0):
+        return optax.chain(optax.add_decayed_weights(decay), optax.sgd(learning_rate))
+
+
     def doubled(learning_rate):
         return optax.sgd(2 * learning_rate)
 
@@ -179,6 +183,12 @@ def test_dropout_draws_anew_at_each_step_and_not_in_evaluation():
     network.eval()
     assert not np.array_equal(first, second)
     np.testing.assert_array_equal(network(x), network(x))
+
+
+def test_a_share_whose_default_is_a_whole_number_is_not_rounded():
+    assert optimizers.recipe("mine:decayed", {"decay": 0.5})["decay"] == 0.5
+    kept = optimizers.recipe("mine:decayed", {"decay": 1.0})["decay"]
+    assert (kept, type(kept)) == (1, int)
 
 
 def test_the_signature_of_a_factory_is_its_recipe():
