@@ -75,9 +75,9 @@ CANDIDATES: dict[str, Callable[[], optax.GradientTransformation]] = {
 
 def find_shapes(tree: str) -> list[tuple[int, ...]]:
     """Return the shapes of the leaves of a tree: see `SpeedConfig.trees`."""
-    if match := re.fullmatch(r"leaf-(\d+)", tree):
+    if match := re.fullmatch(r"leaf-([1-9]\d*)", tree):
         return [(int(match[1]),)]
-    if match := re.fullmatch(r"leaves-(\d+)", tree):
+    if match := re.fullmatch(r"leaves-([1-9]\d*)", tree):
         return [(64,)] * int(match[1])
     if tree == "transformer":
         return _transformer(layers=12, width=512, vocabulary=32_000)

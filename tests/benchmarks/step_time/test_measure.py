@@ -39,9 +39,11 @@ def test_trees_have_the_sizes_of_what_they_are_named_after(tree, leaves, numbers
     assert sum(map(math.prod, shapes)) == numbers
 
 
-def test_an_unknown_tree_is_refused():
-    with pytest.raises(UsageError, match="'oak' does not exist; choose from leaf-N"):
-        measure.find_shapes("oak")
+@pytest.mark.parametrize("tree", ["oak", "leaf-0", "leaves-0", "leaf--1"])
+def test_an_unknown_tree_is_refused(tree):
+    message = f"'{tree}' does not exist; choose from leaf-N"
+    with pytest.raises(UsageError, match=message):
+        measure.find_shapes(tree)
 
 
 def test_kernels_are_what_does_work():
