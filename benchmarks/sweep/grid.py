@@ -94,10 +94,7 @@ def read_grid(config: SweepConfig) -> dict[str, tuple[Value | Relative, ...]]:
         read = find_reader("--grid", name, config.train)
         values = []
         for text in texts.split(","):
-            value = read(text)
-            if value is None:
-                raise UsageError(f"--grid {name} cannot be {text!r}.")
-            values.append(value)
+            values.append(read(text, f"--grid {name}"))
         if len(set(values)) < len(values):
             raise UsageError(f"--grid takes each value once, got {setting!r}.")
         grid[name] = tuple(values)
@@ -111,8 +108,10 @@ def fixed_settings(config: TrainConfig) -> set[str]:
 
 def find_reader(
     argument: str, name: str, config: TrainConfig
-) -> Callable[[str], Value | Relative | None]:
-    """Return a parser of a setting's values, which returns None for invalid ones.
+) -> Callable[[str, str], Any]:
+    """Return a parser of a setting's values: of a text, and what an error names.
+
+    It raises a UsageError for an invalid one.
 
     Args:
       argument: The option that names the setting, for the message.
@@ -121,7 +120,7 @@ def find_reader(
     """
     fields = typing.get_type_hints(TrainConfig)
     if name in fields and name not in _NOT_IN_GRID:
-        return lambda text: _read_as(fields[name], text)
+        return _reader(fields[name])
     kinds = set()
     for optimizer in config.optimizers:
         recipe = optimizers.lookup(optimizer).recipe
@@ -132,28 +131,43 @@ def find_reader(
                 f"{', '.join(recipe)}; every run has {', '.join(known)}."
             )
         kinds.add(type(recipe[name]))
-    for kind in (str, bool):
-        if kind in kinds:
-            return lambda text, kind=kind: _read_as(kind, text)
-    return _read_number
+    return _reader(next((kind for kind in (str, bool) if kind in kinds), Relative))
 
 
-def _read_number(text: str) -> Value | Relative | None:
-    """Parse a number, or a multiple of the recipe's."""
-    number = _read_as(float, text.removeprefix("*"))
-    if number is None or not text.startswith("*"):
-        return number
-    return Relative(float(number)) if number else None
-
-
-def _read_as(kind: Any, text: str) -> Value | None:
+def _reader(kind: Any) -> Callable[[str, str], Any]:
+    """Return a parser of a type of TrainConfig, or of a number or a `Relative`."""
     parts = typing.get_args(kind)
-    if typing.get_origin(kind) is Literal:
-        return text if text in parts else None
-    if parts:  # X | None
+    is_list = typing.get_origin(kind) is Literal
+    if parts and not is_list:  # X | None
         kind = parts[0]
+    allowed = {
+        bool: "true or false",
+        int: "a whole number",
+        float: "a finite number",
+        Relative: "a finite number, or *0.1 as a tenth of what the recipe says",
+    }
+
+    def read(text: str, asked: str) -> Any:
+        value = _read_as(parts if is_list else kind, text)
+        if value is None:
+            takes = f"one of {', '.join(parts)}" if is_list else allowed.get(kind, kind)
+            raise UsageError(f"{asked} cannot be {text!r}; it must be {takes}.")
+        return value
+
+    return read
+
+
+def _read_as(kind: Any, text: str) -> Value | Relative | None:
+    """Parse a text as one of a tuple of names or as a type; None if it is invalid."""
+    if isinstance(kind, tuple):
+        return text if text in kind else None
     if kind is bool:
         return {"true": True, "false": False}.get(text.lower())
+    if kind is Relative:  # or a number
+        number = _read_as(float, text.removeprefix("*"))
+        if number is None or not text.startswith("*"):
+            return number
+        return Relative(float(number)) if number else None  # type: ignore[arg-type]
     try:
         value = kind(text)
     except ValueError:

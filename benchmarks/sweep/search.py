@@ -54,10 +54,7 @@ def read_space(config: SweepConfig) -> dict[str, Range | tuple[Value, ...]]:
         read = grids.find_reader("--search", name, config.train)
 
         def value(part: str, read: Any = read, given: str = given) -> Any:
-            found = read(part)
-            if found is None:
-                raise UsageError(f"--search {given}: it cannot be {part!r}.")
-            return found
+            return read(part, f"--search {given}: it")
 
         low, *rest = text.split(":")
         if rest:
