@@ -69,6 +69,14 @@ def is_run(folder: Path) -> bool:
     return any((folder / name).exists() for name in (PACKED, "header.json"))
 
 
+def read_kind(folder: Path) -> str:
+    """Return the command that wrote a run, without reading its records."""
+    header = folder / "header.json"
+    if (folder / PACKED).exists():
+        return load(folder).kind
+    return RunFiles(folder, {"header.json": run_dir.read_json(header)}).kind
+
+
 def load(folder: Path) -> RunFiles:
     """Read the files of a run, in its folder or published, without its checkpoints.
 

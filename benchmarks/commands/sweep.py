@@ -34,6 +34,7 @@ def run(config: SweepConfig) -> int:
     storage.find_url(config, Path())
     layout = setup.set_up_devices(config.train)
     runs.check(planned, layout)
+    runs.check_folder(config.train.out)
     folder = run_dir.create_folder(config.train.out, config.study)
     with storage.storage_errors(config), Preemption() as preemption:
         runner = runs.Runner(config, folder, layout, preemption)

@@ -61,6 +61,10 @@ class SweepConfig:
 
     def __post_init__(self) -> None:
         """Raise an error for settings that cannot be divided among workers."""
+        if not self.study:
+            raise UsageError(
+                "--study must not be empty; name the sweep, or leave it out."
+            )
         check_at_least("--heartbeat", self.heartbeat, 1)
         check_at_least("--finals", self.finals, 0)
         check_at_least("--trials", self.trials, 1)

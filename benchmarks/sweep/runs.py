@@ -11,7 +11,8 @@ from typing import Any
 
 import jax
 
-from benchmarks import data, optimizers, run_dir
+from benchmarks import data, optimizers, run_dir, run_files
+from benchmarks.errors import UsageError
 from benchmarks.settings import file_name
 from benchmarks.sweep.config import SweepConfig
 from benchmarks.sweep.grid import Run
@@ -25,6 +26,8 @@ from benchmarks.training.resume import RunResult
 from benchmarks.training.trainer import Trainer
 
 SECONDS_BETWEEN_LOOKS = 0.2
+# The folder of the locks, the first thing that a sweep writes.
+LOCKS = ".locks"
 
 
 class Sources:
@@ -40,6 +43,27 @@ class Sources:
         if key not in self._found:
             self._found[key] = data.find_for(config)
         return self._found[key]
+
+
+def check_folder(out: Path | None) -> None:
+    """Raise an error for a folder that holds anything but a sweep.
+
+    A sweep that was killed at once left its locks.
+    """
+    if out is None or not out.is_dir() or not any(out.iterdir()):
+        return
+    if run_files.is_run(out):
+        kind = run_files.read_kind(out)
+        if kind != "sweep":
+            raise UsageError(
+                f"--resume: {out} holds a run of {kind or 'no command'}, not a sweep; "
+                "give the folder that the sweep printed, or a new one."
+            )
+    elif not any((out / name).exists() for name in (LOCKS, "sweep.db")):
+        raise UsageError(
+            f"--resume: {out} holds no sweep; give the folder that the sweep printed, "
+            "or a new one."
+        )
 
 
 def check(runs: Mapping[str, Run], layout: DeviceLayout) -> None:
@@ -167,7 +191,7 @@ class Runner:
         Raises:
           PreemptedError: If it was told to stop while waiting.
         """
-        path = self.folder / ".locks" / name
+        path = self.folder / LOCKS / name
         path.parent.mkdir(exist_ok=True)
         with path.open("w") as file:
             while True:

@@ -380,6 +380,23 @@ def test_what_the_grid_cannot_be_is_refused_before_any_work(
     assert not out.exists()
 
 
+def test_a_sweep_does_not_write_into_a_folder_of_something_else(tmp_path):
+    foreign, trained = tmp_path / "foreign", tmp_path / "trained"
+    for folder in (foreign, trained):
+        folder.mkdir()
+        (folder / "config.json").write_text("{}")
+    (trained / "header.json").write_text('{"kind": "train"}')
+    for folder, message in (
+        (foreign, f"--resume: {foreign} holds no sweep"),
+        (trained, f"--resume: {trained} holds a run of train, not a sweep"),
+    ):
+        before = sorted(folder.iterdir())
+        with pytest.raises(UsageError, match=message):
+            command.run(make_config(folder))
+        assert sorted(folder.iterdir()) == before
+        assert (folder / "config.json").read_text() == "{}"
+
+
 def test_a_grid_sets_recipes_and_fields(tmp_path):
     grid = ("p=0.25,0.0625", "width=2", "augment=true,false", "dtype=bfloat16")
     config = make_config(
