@@ -94,11 +94,13 @@ def load(folder: Path) -> RunFiles:
                 for path in sorted(folder.rglob("*.json*"))
                 if "checkpoints" not in path.relative_to(folder).parts
             }
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError) as error:
         raise UsageError(f"{folder} cannot be read: {error}.") from error
     for name in ("header.json", "config.json"):
         if name not in files:
             raise UsageError(f"{folder} holds no run: there is no {name}.")
+        if not isinstance(files[name], dict):
+            raise UsageError(f"{folder} holds no run: {name} is not that of a run.")
     return RunFiles(folder, files)
 
 
@@ -111,13 +113,19 @@ def find(results: Path, name: str) -> RunFiles | None:
 def _read(path: Path) -> Any:
     if path.suffix == ".jsonl":
         return run_dir.read(path)
-    return json.loads(path.read_text())
+    try:
+        return json.loads(path.read_text())
+    except ValueError as error:
+        raise ValueError(f"{path.name} is not JSON: {error}") from error
 
 
 @functools.lru_cache(maxsize=64)
 def _load_packed(path: Path, changed: int) -> Mapping[str, Any]:
     del changed  # read again if the file has changed
-    return unpack(run_dir.read(path))
+    try:
+        return unpack(run_dir.read(path))
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path.name} has a line that is no record") from error
 
 
 def pack(files: Mapping[str, Any]) -> Iterator[dict[str, Any]]:

@@ -136,15 +136,27 @@ def not_json(folder):
     (folder / "header.json").write_text("{")
 
 
+def no_object(folder):
+    half_train(folder)
+    (folder / "header.json").write_text("[]")
+
+
+def no_records(folder):
+    folder.mkdir(parents=True)
+    (folder / "records.jsonl").write_text("[1]\n")
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
+        (no_object, "holds no run: header.json is not that of a run"),
+        (no_records, "records.jsonl has a line that is no record"),
         (half_train, "has no finished run yet"),
         (half_regret, "is unfinished, it has no records of sparse"),
         (cut_off, "is unfinished, it has no end"),
         (damaged, "cannot be read: .*line 1 is not JSON"),
         (foreign, "'holiday' wrote it, not one of train, sweep"),
-        (not_json, "cannot be read"),
+        (not_json, "cannot be read: header.json is not JSON"),
         (lambda folder: folder.mkdir(parents=True), "holds no run"),
         (lambda folder: None, "holds no run"),
     ],
