@@ -86,12 +86,16 @@ def decay_rate(name: str, value: Any) -> Any:
 
 def inexact_dtype(name: str, value: Any) -> jax.typing.DTypeLike | None:
     """Return a floating or complex dtype as JAX canonicalizes it, or None."""
-    dtype = None if value is None else jax.dtypes.canonicalize_dtype(value)
-    if dtype is not None and not jnp.issubdtype(dtype, jnp.inexact):
-        raise ValueError(
-            f"{name} must be a floating or complex dtype or None, got {dtype}. With "
-            "None the parameters' own are used."
-        )
+    if value is None:
+        return None
+    allowed = f"{name} must be a floating or complex dtype or None"
+    remedy = "With None the parameters' own are used."
+    try:
+        dtype = jax.dtypes.canonicalize_dtype(value)
+    except TypeError as error:
+        raise TypeError(f"{allowed}, got {value!r}. {remedy}") from error
+    if not jnp.issubdtype(dtype, jnp.inexact):
+        raise ValueError(f"{allowed}, got {dtype}. {remedy}")
     return dtype
 
 

@@ -5,7 +5,7 @@ check that p stays in [0, 1/2].
 """
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import jax
@@ -116,6 +116,9 @@ def piecewise_p_schedule(
       >>> print(*(f"{p(count):.3f}" for count in range(5)))
       0.500 0.500 0.250 0.125 0.125
     """
+    for name, given in (("values", values), ("boundaries", boundaries)):
+        if not isinstance(given, Collection) or isinstance(given, str):
+            raise TypeError(f"{name} must be a list, got {given!r}. Pass [{given!r}].")
     check = _validation.exponent_or_zero
     values = [check(f"values[{i}]", value) for i, value in enumerate(values)]
     boundaries = [_updates("boundaries", boundary, 1) for boundary in boundaries]

@@ -221,6 +221,12 @@ def test_what_is_no_number_is_a_type_error(name, value):
         padam(0.1, **{name: value})
 
 
+@pytest.mark.parametrize("value", ["real", 3, 0.5])
+def test_what_is_no_dtype_is_a_type_error(value):
+    with pytest.raises(TypeError, match=f"mu_dtype must be .*, got {value!r}"):
+        padam(0.1, mu_dtype=value)
+
+
 @pytest.mark.parametrize("name", ["learning_rate", "p", "b1", "weight_decay"])
 def test_arrays_of_size_one_are_refused_with_the_remedy(name):
     with pytest.raises(TypeError, match=rf"{name} must be .*value\.item\(\)"):

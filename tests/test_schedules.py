@@ -141,6 +141,15 @@ def test_bad_values_are_named_with_range_and_remedy(make, message):
         make()
 
 
+@pytest.mark.parametrize(
+    ("values", "boundaries", "name"),
+    [(0.5, [], "values"), ([0.5, 0.1], 3, "boundaries")],
+)
+def test_a_number_in_place_of_a_list_is_a_type_error(values, boundaries, name):
+    with pytest.raises(TypeError, match=f"{name} must be a list, got"):
+        padam_optax.schedules.piecewise_p_schedule(values, boundaries)
+
+
 def test_a_schedule_where_a_number_is_needed_is_a_type_error():
     with pytest.raises(TypeError, match="p_ref must be .* got <function"):
         padam_optax.schedules.learning_rate_for(0.1, lambda count: 0.5, 0.1, 1.0)

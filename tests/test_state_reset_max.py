@@ -259,5 +259,6 @@ def test_what_cannot_be_reset_is_refused():
     for bad in ({-1}, {2.5}, {np.nan}, {np.inf}):
         with pytest.raises(ValueError, match="at must be .* got"):
             padam_optax.state.reset_max_at(PADAM, bad)
-    with pytest.raises(TypeError, match="at must be .* got"):
-        padam_optax.state.reset_max_at(PADAM, {"3"})
+    for bad in ({"3"}, 3, None):
+        with pytest.raises(TypeError, match="at must be .* got"):
+            padam_optax.state.reset_max_at(PADAM, bad)

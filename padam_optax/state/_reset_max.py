@@ -115,6 +115,11 @@ def reset_max_at(
 
 def _one_of(counts: Collection[int]) -> Callable[[jax.Array], jax.Array]:
     remedy = "It counts the updates before the reset."
+    if not isinstance(counts, Collection):
+        raise TypeError(
+            "at must be a collection of whole numbers or a function, got "
+            f"{counts!r} of type {type(counts).__name__}. For one reset: at={{1000}}."
+        )
     known = [_validation.whole_number("at", count, remedy) for count in counts]
     return lambda count: jnp.any(count == np.asarray(known, np.int32))
 
