@@ -151,11 +151,14 @@ def read(path: Path) -> list[dict[str, Any]]:
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """Read a JSON file, or raise an error that names it."""
+    """Read a JSON object from a file, or raise an error that names it."""
     try:
-        return json.loads(path.read_text())
+        content = json.loads(path.read_text())
+        if not isinstance(content, dict):
+            raise ValueError(f"it is no object but a {type(content).__name__}")
     except ValueError as error:
         raise UsageError(f"{path} is damaged ({error}); give another --out.") from error
+    return content
 
 
 def _replace(path: Path, text: str) -> None:

@@ -95,7 +95,8 @@ def load(folder: Path) -> RunFiles:
                 if "checkpoints" not in path.relative_to(folder).parts
             }
     except (OSError, ValueError) as error:
-        raise UsageError(f"{folder} cannot be read: {error}.") from error
+        reason = str(error).removesuffix(".")
+        raise UsageError(f"{folder} cannot be read: {reason}.") from error
     for name in ("header.json", "config.json"):
         if name not in files:
             raise UsageError(f"{folder} holds no run: there is no {name}.")

@@ -26,4 +26,7 @@ class ReportConfig:
         """Raise an error for folders that do not exist."""
         for argument, folder in (("--results", self.results), ("--out", self.out)):
             if not folder.is_dir():
-                raise UsageError(f"{argument} {folder} is not a folder.")
+                raise UsageError(
+                    f"{argument} {folder} is not a folder; create it, or leave "
+                    f"{argument} out for the project's own."
+                )

@@ -112,8 +112,9 @@ def test_settings_that_were_cut_short_by_a_kill_are_written_anew(tmp_path):
     assert json.loads((tmp_path / "config.json").read_text()) == CONFIG
 
 
-def test_damaged_settings_are_named(tmp_path):
-    (tmp_path / "config.json").write_text('{"dataset": "di')
+@pytest.mark.parametrize("content", ['{"dataset": "di', "[]"])
+def test_damaged_settings_are_named(tmp_path, content):
+    (tmp_path / "config.json").write_text(content)
     with pytest.raises(UsageError, match="config.json is damaged .* another --out"):
         resume.open_run(tmp_path, "digits", CONFIG, resume=True)
 
