@@ -138,9 +138,16 @@ def compare(
       >>> found.runs["padam"][0][-1]["test_accuracy"] > 0.8
       True
     """
+    if not isinstance(optimizers, Mapping):
+        raise UsageError(
+            "optimizers must be a dict from names to transformations, got "
+            f"{type(optimizers).__name__}; give each a name, as {{'lion': ...}}."
+        )
     if not optimizers:
         raise UsageError("optimizers must name at least one transformation, got none.")
     for name, one in optimizers.items():
+        if not isinstance(name, str):
+            raise UsageError(f"optimizers must have names that are str, got {name!r}.")
         if not isinstance(one, optax.GradientTransformation):
             raise UsageError(
                 f"optimizers[{name!r}] must be an optax.GradientTransformation, got "

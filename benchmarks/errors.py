@@ -22,13 +22,23 @@ def check_name(argument: str, name: str, known: Iterable[str]) -> None:
 
 
 def check_at_least(argument: str, value: int, least: int) -> None:
-    """Raise an error for a number that is too small."""
+    """Raise an error for a number that is too small, or not an int."""
+    _check_int(argument, value)
     if value < least:
         raise UsageError(f"{argument} must be at least {least}, got {value}.")
 
 
+def _check_int(argument: str, value: object) -> None:
+    """Raise an error for what only Python code or a changed config.json can give."""
+    if not isinstance(value, int) or isinstance(value, bool):
+        raise UsageError(
+            f"{argument} must be an int, got {value!r} of type {type(value).__name__}."
+        )
+
+
 def check_seed(seed: int, seeds: int = 1) -> None:
     """Raise an error for seeds that are not 32-bit integers."""
+    _check_int("--seed", seed)
     if not 0 <= seed <= 2**32 - seeds:
         raise UsageError(f"--seed must be in [0, 2^32 - {seeds}], got {seed}.")
 

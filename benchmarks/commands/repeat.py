@@ -75,7 +75,13 @@ def _fill(kind: Any, content: Mapping[str, Any]) -> Any:
         elif isinstance(value, str) and Path in (hint, *typing.get_args(hint)):
             value = Path(value)
         values[name] = value
-    return kind(**values)
+    try:
+        return kind(**values)
+    except (TypeError, AttributeError) as error:
+        raise UsageError(
+            f"--from: config.json has a setting of the wrong type ({error}); correct "
+            "it, or choose another folder."
+        ) from error
 
 
 def _tell_changes(config: Any, content: Mapping[str, Any]) -> None:

@@ -89,6 +89,12 @@ def test_targets_are_compared_by_a_loss_of_ones_own():
     [
         ({"optimizers": {}}, "at least one transformation, got none"),
         ({"optimizers": {"a": optax.adam}}, r"optimizers\['a'\] must be an optax.Grad"),
+        ({"optimizers": [padam(0.1)]}, "optimizers must be a dict .* got list"),
+        ({"optimizers": padam(0.1)}, "optimizers must be a dict"),
+        ({"optimizers": {1: padam(0.1)}}, "optimizers must have names .* got 1"),
+        ({"epochs": 1.5}, "--epochs must be an int, got 1.5 of type float"),
+        ({"batch_size": "8"}, "--batch-size must be an int, got '8' of type str"),
+        ({"seed": 0.5}, "--seed must be an int, got 0.5"),
         ({"data": (INPUTS, LABELS)}, r"must be \(\(inputs, labels\)"),
         ({"data": ((INPUTS, INPUTS), (INPUTS, INPUTS))}, "loss=optax.squared_error"),
         ({"model": "resnet"}, "--model 'resnet' does not exist"),
