@@ -14,7 +14,7 @@ import tyro
 from benchmarks.commands import repeat
 from benchmarks.commands.config import CompareConfig, ListConfig, PrepareConfig
 from benchmarks.commands.groups import Grouped, GroupedSweep
-from benchmarks.errors import UsageError, check_name
+from benchmarks.errors import FULL, UsageError, check_name
 from benchmarks.landscape.config import LandscapeConfig
 from benchmarks.online.config import RegretConfig
 from benchmarks.reporting.config import ReportConfig
@@ -39,6 +39,8 @@ COMMANDS = {
 }
 # Those that take the name of an experiment as their first argument.
 _OF_EXPERIMENTS = ("train", "sweep")
+# What the user's choice of a file or folder can cause.
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDIR)
 # The study of a sweep that is not of an experiment.
 _UNNAMED = SweepConfig.study
 # Those whose folder has the settings, so that --from finds them.
@@ -162,7 +164,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        if error.errno in _FORBIDDEN and error.filename is not None:
+            print(
+                f"error: {error.filename} cannot be used ({error.strerror}); name a "
+                "file or folder that you may read and write.",
+                file=sys.stderr,
+            )
+            return 2
+        if error.errno not in FULL:
             raise
         print(
             f"error: {error.strerror}: {error.filename}. What was written before is "

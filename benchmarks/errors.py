@@ -1,6 +1,7 @@
 """Checks of user input, with one-sentence errors that say what would work."""
 
 import difflib
+import errno
 import math
 from collections.abc import Collection, Iterable
 from pathlib import Path
@@ -8,6 +9,10 @@ from pathlib import Path
 
 class UsageError(Exception):
     """An invalid user request; its one line says what would work."""
+
+
+# A disk or a quota that is full.
+FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def check_name(argument: str, name: str, known: Iterable[str]) -> None:

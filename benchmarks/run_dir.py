@@ -12,7 +12,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from benchmarks.errors import UsageError
+from benchmarks.errors import FULL, UsageError
 from benchmarks.paths import ROOT, RUNS
 
 _VERSIONED = (
@@ -174,9 +174,14 @@ def _writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
+        remedy = "name a folder that you may write to."
+        if error.errno in FULL:
+            remedy = (
+                "what was written before is complete: free some disk space, then "
+                "resume with --resume."
+            )
         raise UsageError(
-            f"{path} cannot be written ({error.strerror}); what was written before is "
-            "complete: free some disk space, then resume with --resume."
+            f"{path} cannot be written ({error.strerror}); {remedy}"
         ) from error
 
 

@@ -170,3 +170,11 @@ def test_the_package_offers_it_without_importing_jax_before():
     with pytest.raises(AttributeError, match="compere"):
         _ = benchmarks.compere
     assert "jax" not in Path(benchmarks.__file__).read_text()
+
+
+def test_a_plot_that_cannot_be_written_is_one_line(tmp_path, capsys):
+    run, plot = write_run(tmp_path / "one", 0.25), tmp_path / "plot.png"
+    plot.mkdir()
+    assert main(["compare", str(run), "--out", str(plot)]) == 2
+    error = f"error: {plot} cannot be used (Is a directory); name a file or folder "
+    assert capsys.readouterr().err.startswith(error)

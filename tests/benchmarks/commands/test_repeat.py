@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 
 import pytest
 
@@ -80,6 +81,14 @@ def test_what_cannot_be_repeated_is_refused(
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
     assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("setting", [{"epochs": "3"}, {"optimizers": 3}])
+def test_settings_of_the_wrong_type_are_refused(tmp_path, capsys, setting):
+    run = write(tmp_path / "run", "train", setting)
+    assert main(["train", "--from", str(run)]) == 2
+    error = capsys.readouterr().err
+    assert re.match("error: --(epochs must be an int|from: config.json has a s)", error)
 
 
 def test_a_file_that_has_changed_is_told(tmp_path, capsys):

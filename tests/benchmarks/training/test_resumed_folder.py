@@ -1,6 +1,8 @@
 """What becomes of a run's folder when the run is taken up again."""
 
+import errno
 import json
+import os
 
 import pytest
 
@@ -134,15 +136,30 @@ def test_headers_of_later_processes_are_written_beside_the_first(tmp_path):
     assert header["resumed"][0]["devices"] == {"count": 1}
 
 
-def test_record_that_cannot_be_written_is_one_line(tmp_path):
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (errno.EISDIR, "(Is a directory); name a folder that you may write to."),
+        (errno.EACCES, "(Permission denied); name a folder that you may write to."),
+        (
+            errno.ENOSPC,
+            "(No space left on device); what was written before is complete: free some "
+            "disk space, then resume with --resume.",
+        ),
+    ],
+)
+def test_record_that_cannot_be_written_is_one_line(
+    tmp_path, monkeypatch, code, message
+):
     path = tmp_path / "padam.jsonl"
-    path.mkdir()
+
+    def fail(*arguments):
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr(type(path), "open", fail)
     with pytest.raises(UsageError) as caught:
         run_dir.append(path, {"epoch": 2})
-    assert str(caught.value) == (
-        f"{path} cannot be written (Is a directory); what was written before is "
-        "complete: free some disk space, then resume with --resume."
-    )
+    assert str(caught.value) == f"{path} cannot be written {message}"
 
 
 @pytest.mark.parametrize(
