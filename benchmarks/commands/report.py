@@ -12,6 +12,8 @@ from benchmarks.reporting.plots import style
 
 def run(config: ReportConfig) -> int:
     """Write the report."""
+    if config.readme is not None:
+        report.split_readme(config.readme)
     with TemporaryDirectory() as scratch:  # all are looked at before one is written
         for folder in config.add:
             run_files.find_finished(run_files.load(folder))

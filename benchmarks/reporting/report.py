@@ -130,12 +130,16 @@ def _list_not_run(done: Set[str], begun: Set[str]) -> str:
 _BEGIN, _END = "<!-- results: begin -->", "<!-- results: end -->"
 
 
-def write_readme(path: Path, first: overview.FirstScreen) -> None:
-    """Replace README's results, which stand between two marks.
+def split_readme(path: Path) -> tuple[str, str]:
+    """Return what stands before and after README's results, between two marks.
 
     Raises:
-      UsageError: If the file lacks the marks; it is not changed then.
+      UsageError: If there is no such file, or it lacks the marks.
     """
+    if not path.is_file():
+        raise UsageError(
+            f"--readme {path} does not exist; give an existing file, or None."
+        )
     text = path.read_text()
     if text.count(_BEGIN) != 1 or text.count(_END) != 1:
         raise UsageError(
@@ -143,7 +147,12 @@ def write_readme(path: Path, first: overview.FirstScreen) -> None:
             "results go between them."
         )
     before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
+    return before, rest.partition(_END)[2]
+
+
+def write_readme(path: Path, first: overview.FirstScreen) -> None:
+    """Replace README's results; see `split_readme`."""
+    before, after = split_readme(path)
     _, known, main, scale, _ = first.sentences
     parts = [_BEGIN, "\n".join(f"* {line}" for line in (known, main, scale))]
     for plot in first.plots:

@@ -450,6 +450,10 @@ def test_a_readme_without_marks_is_refused(results, tmp_path, capsys, blank_plot
     assert main(["report", *options]) == 2
     assert "must have the lines <!-- results: begin -->" in capsys.readouterr().err
     assert path.read_text() == "nothing"
+    path.unlink()
+    assert main(["report", *options]) == 2
+    assert f"--readme {path} does not exist" in capsys.readouterr().err
+    assert not (tmp_path / "REPORT.md").exists()
 
 
 def test_what_was_not_run_is_listed_with_its_command(results, report_on):
