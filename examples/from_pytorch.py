@@ -18,7 +18,7 @@ import optax
 from padam_optax import padam
 from padam_optax.state import convert_torch_state
 
-path = Path(sys.argv[1])
+path = Path(sys.argv[1]) if len(sys.argv) > 1 else sys.exit(__doc__)
 if path.suffix == ".pkl":
     checkpoint = pickle.loads(path.read_bytes())
 else:

@@ -16,6 +16,8 @@ from sklearn.datasets import load_digits
 
 from padam_optax import padam
 
+if len(sys.argv) < 3:
+    sys.exit(__doc__)
 folder, epochs = Path(sys.argv[1]).resolve(), int(sys.argv[2])
 mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 replicated, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))

@@ -15,6 +15,8 @@ from orbax.checkpoint import v1 as ocp
 
 from padam_optax import padam
 
+if len(sys.argv) < 2:
+    sys.exit(__doc__)
 folder = Path(sys.argv[1]).resolve()
 steps = int(sys.argv[2]) if len(sys.argv) > 2 else 100
 auto = jax.sharding.AxisType.Auto

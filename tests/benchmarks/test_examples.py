@@ -34,6 +34,14 @@ def test_each_is_short_and_tested():
         assert path.name in own
 
 
+@pytest.mark.parametrize(
+    "name", ["nnx_resume.py", "sharded_resume.py", "from_pytorch.py"]
+)
+def test_without_its_arguments_it_prints_what_it_takes(run, name):
+    with pytest.raises(SystemExit, match=rf"python examples/{name} \w+"):
+        run(name)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["nnx_digits.py", "linen_digits.py", "equinox_digits.py"]
