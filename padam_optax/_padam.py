@@ -145,8 +145,7 @@ def padamw(
       A transformation with the state of `padam`.
 
     Raises:
-      ValueError: As for `padam`.
-      TypeError: As for `padam`.
+      ValueError, TypeError: As for `padam`.
 
     Examples:
       Where the gradient is 0, only the decay is left, 0.1 times 0.5 times 2:

@@ -116,7 +116,8 @@ def piecewise_p_schedule(
       >>> print(*(f"{p(count):.3f}" for count in range(5)))
       0.500 0.500 0.250 0.125 0.125
     """
-    for name, given in (("values", values), ("boundaries", boundaries)):
+    lists: dict[str, Any] = {"values": values, "boundaries": boundaries}
+    for name, given in lists.items():
         if not isinstance(given, Collection) or isinstance(given, str):
             raise TypeError(f"{name} must be a list, got {given!r}. Pass [{given!r}].")
     check = _validation.exponent_or_zero

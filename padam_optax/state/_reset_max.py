@@ -113,7 +113,7 @@ def reset_max_at(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-def _one_of(counts: Collection[int]) -> Callable[[jax.Array], jax.Array]:
+def _one_of(counts: Any) -> Callable[[jax.Array], jax.Array]:
     remedy = "It counts the updates before the reset."
     if not isinstance(counts, Collection):
         raise TypeError(
