@@ -256,7 +256,8 @@ def _ended(run: RunFiles) -> dict[str, Any]:
         path: lines
         for path, lines in run.files.items()
         if "-seed" in path and "/" not in path and lines
-        if "stopped" in lines[-1] or lines[-1].get("epoch") == run.config["epochs"]
+        if "stopped" in lines[-1]
+        or lines[-1].get("epoch") == run.config.get("epochs", 0)
     }
     return {**common, **trained} if trained else {}
 

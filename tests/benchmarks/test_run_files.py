@@ -141,6 +141,10 @@ def no_object(folder):
     (folder / "header.json").write_text("[]")
 
 
+def no_settings(folder):
+    write(folder, {"x": 1}, **{"padam-seed7": run_lines(0.5)})
+
+
 def no_records(folder):
     folder.mkdir(parents=True)
     (folder / "records.jsonl").write_text("[1]\n")
@@ -150,6 +154,7 @@ def no_records(folder):
     ("make", "message"),
     [
         (no_object, "holds no run: header.json is not that of a run"),
+        (no_settings, "has no finished run yet"),
         (no_records, "records.jsonl has a line that is no record"),
         (half_train, "has no finished run yet"),
         (half_regret, "is unfinished, it has no records of sparse"),
