@@ -16,9 +16,7 @@ from sklearn.datasets import load_digits
 
 from padam_optax import padam
 
-if len(sys.argv) < 3:
-    sys.exit(__doc__)
-folder, epochs = Path(sys.argv[1]).resolve(), int(sys.argv[2])
+folder, epochs = sys.argv[1:] if len(sys.argv) == 3 else sys.exit(__doc__)
 mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(AxisType.Auto,))
 replicated, split = NamedSharding(mesh, P()), NamedSharding(mesh, P("data"))
 images, labels = map(jax.numpy.asarray, load_digits(return_X_y=True))
@@ -48,11 +46,11 @@ def train_step(model, optimizer, x, y):
 model = Net(nnx.Rngs(params=0, dropout=1))
 both = model, nnx.Optimizer(model, padam(0.1, p=1 / 8), wrt=nnx.Param)
 nnx.update(both, jax.device_put(nnx.state(both), replicated))
-with ocp.training.Checkpointer(folder) as checkpointer:
+with ocp.training.Checkpointer(Path(folder).resolve()) as checkpointer:
     first = checkpointer.latest.step if checkpointer.latest else 0
     if first:
         nnx.update(both, checkpointer.load(first, nnx.state(both)))
-    for epoch in range(first, epochs):
+    for epoch in range(first, int(epochs)):
         order = jax.random.permutation(jax.random.key(epoch), 1408).reshape(22, 64)
         for batch in order:
             data = jax.device_put((images[batch], labels[batch]), split)

@@ -15,9 +15,7 @@ from orbax.checkpoint import v1 as ocp
 
 from padam_optax import padam
 
-if len(sys.argv) < 2:
-    sys.exit(__doc__)
-folder = Path(sys.argv[1]).resolve()
+folder = Path(sys.argv[1] if len(sys.argv) > 1 else sys.exit(__doc__)).resolve()
 steps = int(sys.argv[2]) if len(sys.argv) > 2 else 100
 auto = jax.sharding.AxisType.Auto
 mesh = jax.make_mesh((jax.device_count(),), ("data",), axis_types=(auto,))
