@@ -87,11 +87,7 @@ def santa(
     In refinement A is constant and :math:`k_t` has no noise. The initial values are
     :math:`u_0 \sim \sqrt\eta\, N(0, I)`, :math:`A_0` = ``friction`` and
     :math:`v_0 = 0`. SSS samples more accurately and is stable for any A; Santa-E
-    diverges once A exceeds 2. On :math:`\theta^2/2` at :math:`\eta = 0.01` and
-    :math:`\beta = 1`, the variance of :math:`\theta` is off by 0.1 % with SSS and by
-    4 % with Santa-E, which diverges at :math:`\eta = 0.1`.
-
-    Common pitfalls:
+    diverges once A exceeds 2.
 
     * :math:`\eta` is the learning rate for the gradient of the *sum* over the data set,
       and the square of a time step. Pass gradients of the mean loss, as to any
@@ -106,11 +102,9 @@ def santa(
       the kick of u and the step of :math:`\theta`.
     * The gradient is taken at :math:`\theta_{t-1}`, the current parameters, in both
       schemes, although SSS first moves :math:`\theta` by :math:`q_t u_{t-1}/2`.
-    * Exploration lasts for ``burn_in`` calls; the paper's listing has one less.
-    * The noise exponent e is 3/2, as :math:`u = h p` and :math:`\eta = h^2` imply and
-      as in the authors' programs; the printed listing has 1. Then the noise has twice
-      the variance that u should have (without preconditioner): SSS settles at A = 0.88,
-      and Santa-E diverges. With e = 3/2, :math:`\sqrt\eta\, q` must stay well below 1.
+    * The noise exponent e is 3/2, as in the authors' programs. With the printed 1, and
+      no preconditioner, u has twice its variance: SSS settles at A = 0.88, and Santa-E
+      diverges. With e = 3/2, :math:`\sqrt\eta\, q` must stay well below 1.
     * A fluctuates by :math:`\sqrt{\eta/\beta_t}` around its mean, which is
       :math:`\sqrt\eta\, q` plus a term from gradient noise. So :math:`\beta` must be
       well above 1 when burn-in ends: an element with A < 0 diverges in refinement.
@@ -127,7 +121,7 @@ def santa(
       learning_rate: :math:`\eta`, at least 0, as explained above; or a schedule, called
         with 0 in ``init`` and in the first step.
       num_examples: N, the size of the data set; at least 1.
-      burn_in: Number of exploration steps, at least 0.
+      burn_in: Exploration steps, at least 0; the paper's listing has one less.
       key: PRNG key, typed or raw, or an integer seed.
       integrator: "sss" or "euler".
       inverse_temperature: :math:`\beta` > 0, or a schedule, called with 0 in the first
@@ -139,9 +133,9 @@ def santa(
       noise_exponent: e, at least 0.
       derivative_term: Whether exploration adds
         :math:`(\eta/\beta_t)(1 - q_{t-1}/q_t)/u_{t-1}` to :math:`k_t`, a correction for
-        the dependence of q on :math:`\theta` that the authors' programs omit. It is
-        unbounded for small u: here the absolute value of u counts as at least a tenth
-        of its equilibrium value :math:`\sqrt{\eta/\beta_t}`; at u = 0 the term is 0.
+        the dependence of q on :math:`\theta` that the authors' programs omit. The size
+        of u counts as at least a tenth of :math:`\sqrt{\eta/\beta_t}`, its equilibrium
+        value, so that the term is bounded; at u = 0 it is 0.
 
     Returns:
       A transformation with state `SantaState`; ``optax.tree.get(state, "thermostat")``

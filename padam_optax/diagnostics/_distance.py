@@ -24,8 +24,8 @@ class KeepInitialParamsState(NamedTuple):
 def keep_initial_params() -> optax.GradientTransformation:
     """Store a copy of the initial parameters and pass updates through.
 
-    The copy shares no buffer with the parameters, so both can be donated to the train
-    step. It needs as much memory as they do and is never written again.
+    The copy needs as much memory as the parameters and shares no buffer with them, so
+    both can be donated to the train step.
 
     Returns:
       A transformation with state `KeepInitialParamsState`, for `distance_from_start`.

@@ -9,10 +9,9 @@ Coordinates whose v̂ is 0 have received no gradient and have not moved. Their e
 learning rate is 0, and quantiles ignore zeros; otherwise the dead inputs of a network
 would hide everything else.
 
-A schedule of p is not checked while it runs, so that a step costs nothing extra. To
-find out where one leaves (0, 1/2], evaluate it, for example
-``jax.vmap(p)(jnp.arange(steps))``, or call `effective_learning_rates` with the current
-value of p outside of `jax.jit`: it raises if p is outside [0, 1/2].
+A schedule of p is not checked while it runs: evaluate it before, for example by
+``jax.vmap(p)(jnp.arange(steps))``. Outside of `jax.jit`, `effective_learning_rates`
+raises if the p that it is given is outside [0, 1/2].
 """
 
 from typing import Any

@@ -23,7 +23,6 @@ def reset_max(state: optax.OptState) -> optax.OptState:
 
     This repairs the optimizer state only: parameters that are already NaN must be
     restored separately. `optax.apply_if_finite` skips gradients that are not finite.
-
     A reset lets effective learning rates increase, which the convergence proofs
     exclude. With finitely many resets they hold from the last one on.
 
