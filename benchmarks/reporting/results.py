@@ -255,13 +255,16 @@ def find(
 
     Returns:
       The outcome of the experiment, None if there is none, and the runs with these
-      settings; of a sweep with finals, those.
+      settings; of a sweep with finals, those. None of a sweep that goes on: what it
+      chooses may change.
     """
     experiment, _, chosen = entry.partition("/")
     optimizer, *settings = chosen.split()
     if not run_files.is_run(results / experiment):
         return None, []
     outcome = read(results / experiment)
+    if outcome.waiting:
+        return outcome, []
     wanted = parse_settings("baseline", settings)
     free = sorted(name for name, value in wanted.items() if value == "best")
     given = {name: value for name, value in wanted.items() if name not in free}

@@ -63,12 +63,10 @@ def _count_waiting(outcome: Outcome) -> list[str]:
     """Say of a sweep that goes on how far it has come."""
     if not outcome.waiting:
         return []
-    text = (
-        f"**Unfinished**: of the runs planned so far {outcome.waiting} have not ended."
-    )
-    if any(run.stage for run in outcome.runs):
-        text += " The finals, on which claims are judged, count when all have."
-    return [text]
+    return [
+        f"**Unfinished**: of the runs planned so far {outcome.waiting} have not ended. "
+        "Claims are judged when all have."
+    ]
 
 
 def describe_not_run(name: str) -> Section:

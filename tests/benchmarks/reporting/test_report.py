@@ -409,6 +409,19 @@ def test_finals_count_once_no_run_is_waiting(results, report_on):
     assert here == "unfinished"
 
 
+def test_a_sweep_that_goes_on_decides_no_claim(results):
+    folder = results / "choice-of-p"
+    _, runs = outcomes.find(results, "choice-of-p/padam")
+    assert runs
+    lines = run_dir.read(folder / "sweep.jsonl")
+    lines[0]["state"] = "waiting"
+    run_dir.write_lines(folder / "sweep.jsonl", lines)
+    outcome, runs = outcomes.find(results, "choice-of-p/padam")
+    assert outcome is not None
+    assert len(outcome.runs) == len(lines) - 1
+    assert runs == []
+
+
 def test_links_of_the_report_lead_to_its_sections(results, tmp_path, report_on):
     text = report_on(results)
     page = (tmp_path / "report.html").read_text()
