@@ -38,7 +38,7 @@ def sweep_table(
         on = "validation" if f"validation_{judged}" in result else "test"
         return (result["optimizer"], *result["settings"].values(), on)
 
-    # Those with other seeds stand beside each other.
+    # Those with other seeds are side by side.
     for (optimizer, *values, on), group in itertools.groupby(results, kind):
         same = list(group)
         found = [r[f"{on}_{judged}"] for r in same if r["state"] == "complete"]

@@ -15,7 +15,7 @@ class SweepConfig:
     options do not.
 
     Each optimizer, point of the grid and seed is a run of its own, in a folder of its
-    own below --out. Whoever starts the same command with the same --out and --resume
+    own below --out. Anyone who starts the same command with the same --out and --resume
     takes part: no run is done twice, and those of a worker that was killed go on from
     their checkpoints.
     """

@@ -31,7 +31,7 @@ class Server(Protocol):
         """Start it, and wait until it answers."""
 
     def stop(self) -> None:
-        """Stop it, as an administrator does: whoever is connected is cut off."""
+        """Stop it, as an administrator does: open connections are cut."""
 
 
 def _find(name: str, *folders: str) -> str:
@@ -92,7 +92,7 @@ class Postgres:
         _wait(self.url.replace("postgresql:", "postgresql+psycopg:"), self._process)
 
     def stop(self) -> None:
-        """Stop it, as an administrator does: whoever is connected is cut off."""
+        """Stop it, as an administrator does: open connections are cut."""
         if self._process is not None:
             self._process.send_signal(signal.SIGINT)  # what it calls fast
             _finish(self._process)
@@ -147,7 +147,7 @@ class MariaDB:
         _wait(self.url.replace("mariadb:", "mysql+pymysql:"), self._process)
 
     def stop(self) -> None:
-        """Stop it, as an administrator does: whoever is connected is cut off."""
+        """Stop it, as an administrator does: open connections are cut."""
         if self._process is not None:
             self._process.terminate()
             _finish(self._process)

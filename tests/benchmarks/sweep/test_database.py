@@ -119,7 +119,7 @@ def test_workers_on_two_disks_survive_a_kill_and_a_restart_of_the_server(
     assert failed == [waits[lost].read_text()]
     assert len(trials) == len(RATES) + 1
 
-    # Each has all records, whoever made them, and can be published.
+    # Each has all records, its own and the others', and can be published.
     assert read_records(lost) == read_records(other)
     assert {name: len(lines) for name, lines in read_records(lost).items()} == (
         dict.fromkeys(names, 3)

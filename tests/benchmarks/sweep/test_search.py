@@ -246,7 +246,7 @@ def test_a_pruned_run_ends_with_its_records(tmp_path, monkeypatch):
     assert stop == {"run": "sgd", "seed": 0, "stopped": "pruned after epoch 1"}
     (trial,) = find_trials(out).trials
     assert trial.intermediate_values == {1: first["test_accuracy"]}
-    # Whoever comes late finds nothing left to do.
+    # A late worker finds nothing left to do.
     monkeypatch.setattr(runs.Runner, "train", lambda *_: pytest.fail("again"))
     assert command.run(config) == 0
 

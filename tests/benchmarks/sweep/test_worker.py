@@ -179,7 +179,7 @@ def test_a_diverged_run_ends_and_the_others_go_on(tmp_path, capsys, monkeypatch)
     assert f"{100 * last['test_accuracy']:.2f}" in printed.out
     # The storage's URL may hold a password.
     assert "elsewhere" not in (out / good / "header.json").read_text()
-    # Whoever comes late finds nothing left to do.
+    # A late worker finds nothing left to do.
     pretend_to_train(monkeypatch, lambda name: pytest.fail(name))
     assert command.run(make_config(out, grid, storage=storage)) == 1
 

@@ -1,4 +1,4 @@
-"""What a bar shows to whoever watches, and that it is silent otherwise."""
+"""What a progress bar shows, and that it is silent without a terminal."""
 
 import io
 import sys
