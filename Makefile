@@ -63,15 +63,14 @@ lint: $(VENV)/dev.stamp
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-# The last of these asks a Python process where packages are, and without an answer, as on
-# a machine short of memory, goes on as if there were none: then it is run once more.
-VERIFY := PYTHONPATH=. $(BIN)/pyright --pythonpath $(BIN)/python --ignoreexternal \
-          --verifytypes padam_optax > $(VENV)/types.txt
+# --verifytypes ignores --pythonpath and asks the first python on the PATH for packages.
 types: $(VENV)/dev.stamp
 	$(BIN)/pyright
 	$(BIN)/pyright -p .ci/pyright/benchmarks.json --pythonpath $(BIN)/python
 	$(BIN)/pyright -p .ci/pyright/tests.json --pythonpath $(BIN)/python
-	$(VERIFY) || $(VERIFY) || { cat $(VENV)/types.txt; false; }
+	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. $(BIN)/pyright --ignoreexternal \
+	    --verifytypes padam_optax > $(VENV)/types.txt \
+	    || { cat $(VENV)/types.txt; false; }
 
 clean:
 	rm -rf $(VENV) $(VENV)-* dist docs/_build docs/api/generated runs .pytest_cache .ruff_cache .hypothesis
