@@ -80,7 +80,8 @@ def make_adam_figures() -> dict[str, Experiment]:
         "better": _TRAINED,
         "grid": (_PER_METHOD,),
         "limits": "A few epochs of constant learning rates, no weight decay; the "
-        "published curves go on for 45 to 200 epochs. SFO is left out.",
+        "published curves go on for 45 to 200 epochs. Three rates each: where the best "
+        "is at an edge, one beyond may be better. SFO is left out.",
         "view": "lowest losses",
     }
     question = "Does Adam train a network of two hidden layers of 1000 units fastest"
