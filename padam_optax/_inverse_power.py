@@ -127,6 +127,7 @@ _ROUNDER = np.float32(1.5 * 2**23)
 
 
 @jax.custom_jvp
+@jax.jit  # traced once for all arrays of a shape
 def _by_bits(x: jax.Array, high: Any, low: Any) -> jax.Array:
     """Return x^-(high+low) for normal positive float32 x, and NaN for NaN."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
