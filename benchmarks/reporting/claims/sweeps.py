@@ -33,7 +33,7 @@ def judge_p_and_rate(results: Path) -> Iterator[Verdict]:
     """
     for name, scale in (("subset", "subset"), ("p-and-learning-rate", "small")):
         outcome, runs = outcomes.find(results, f"{name}/padam")
-        if outcome is not None:
+        if outcome is not None and not outcome.waiting:
             tuning = [run for run in outcome.runs if run.stage == "tuning"]
             runs = [run for run in tuning if "p" in outcomes.settings_of(run)] or runs
         if outcome is None or not runs:
@@ -94,7 +94,9 @@ def judge_robustness(results: Path) -> Iterator[Verdict]:
     for name in _B0:
         folder = results / f"b0-{name}"
         outcome = outcomes.read(folder) if run_files.is_run(folder) else None
-        methods = outcomes.group_by_b0(outcome) if outcome is not None else {}
+        methods = {}
+        if outcome is not None and not outcome.waiting:
+            methods = outcomes.group_by_b0(outcome)
         own = methods.pop("AdaGrad-Norm", {})
         others = ("Sgd, 1/b0", "Sgd, 1/(b0 √k)") if not methods else tuple(methods)
         for label, step in zip(others, ("1/b0", "1/(b0 √k)"), strict=False):

@@ -349,6 +349,27 @@ def test_seeds_that_disagree_on_the_best_rate_decide_nothing(tmp_path):
     assert find(tmp_path, "The larger p, the smaller", SMALL).verdict == UNDECIDED
 
 
+def leave_waiting(folder):
+    """Change a sweep's list as if its last run had not ended."""
+    lines = run_dir.read(folder / "sweep.jsonl")
+    lines[-1]["state"] = "waiting"
+    run_dir.write_lines(folder / "sweep.jsonl", lines)
+
+
+def test_the_best_rate_is_not_judged_before_the_last_run(tmp_path):
+    runs = [
+        ("padam", {"p": p, "learning_rate": rate}, seed, run_lines(0.8, end), "tuning")
+        for p, right in ((0.125, 0.1), (0.25, 0.01))
+        for rate in (0.1, 0.01, 0.001)
+        for seed in (7, 8)
+        for end in [0.8 + 0.1 * (rate == right)]
+    ]
+    folder = tmp_path / "p-and-learning-rate"
+    write_sweep(folder, {**CONFIG, "tune": "learning_rate"}, runs)
+    leave_waiting(folder)
+    assert find(tmp_path, "The larger p, the smaller", SMALL).verdict == NOT_RUN
+
+
 def test_the_dilemma_is_read_from_spreads_and_accuracies(tmp_path):
     def lines(accuracy, decades):
         line = {
@@ -435,6 +456,9 @@ def test_b0_is_judged_by_the_train_loss(tmp_path, seeds, verdict):
     assert row.verdict == verdict
     assert row.interval.mean == 2.0  # 3 values of b0 against 1
     assert f"worst train loss 1.29 and 1.31 ({len(seeds)} of" in row.found
+
+    leave_waiting(tmp_path / "b0-mlp")
+    assert find(tmp_path, row.claim, "mlp").verdict == NOT_RUN
 
 
 def write_regret(folder):
