@@ -83,7 +83,7 @@ def _open(name: str, data_dir: Path | None) -> tuple[Any, Any]:
         ) from error
     except ValueError as error:
         raise UsageError(
-            f"--dataset {name!r} is no name of a TFDS builder; try {', '.join(NAMES)}."
+            f"--dataset {name!r} is not a valid TFDS name; try {', '.join(NAMES)}."
         ) from error
     if not builder.is_prepared():
         raise UsageError(

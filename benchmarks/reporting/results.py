@@ -239,6 +239,16 @@ def decades(lines: Iterable[Line]) -> Iterator[float]:
             yield math.log10(quantiles[-1] / quantiles[0])
 
 
+def read_ended(folder: Path) -> Outcome | None:
+    """Read an experiment on which claims can be judged, or return None.
+
+    None is returned for a sweep that goes on, too: what it chooses, and which seeds
+    there are, may still change.
+    """
+    outcome = read(folder) if run_files.is_run(folder) else None
+    return None if outcome is None or outcome.waiting else outcome
+
+
 def find(
     results: Path, entry: str, by: Measure | None = None, epochs: int | None = None
 ) -> tuple[Outcome | None, list[Run]]:
@@ -254,17 +264,14 @@ def find(
       epochs: After how many epochs it decides; None: at the end.
 
     Returns:
-      The outcome of the experiment, None if there is none, and the runs with these
-      settings; of a sweep with finals, those. None of a sweep that goes on: what it
-      chooses may change.
+      What `read_ended` gives for the experiment, and the runs with these settings; of
+      a sweep with finals, those.
     """
     experiment, _, chosen = entry.partition("/")
     optimizer, *settings = chosen.split()
-    if not run_files.is_run(results / experiment):
+    outcome = read_ended(results / experiment)
+    if outcome is None:
         return None, []
-    outcome = read(results / experiment)
-    if outcome.waiting:
-        return outcome, []
     wanted = parse_settings("baseline", settings)
     free = sorted(name for name, value in wanted.items() if value == "best")
     given = {name: value for name, value in wanted.items() if name not in free}

@@ -4,7 +4,6 @@ import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from benchmarks import run_files
 from benchmarks.experiments.types import OXFORD, SOUTHAMPTON
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims.verdict import Verdict
@@ -33,7 +32,7 @@ def judge_p_and_rate(results: Path) -> Iterator[Verdict]:
     """
     for name, scale in (("subset", "subset"), ("p-and-learning-rate", "small")):
         outcome, runs = outcomes.find(results, f"{name}/padam")
-        if outcome is not None and not outcome.waiting:
+        if outcome is not None:
             tuning = [run for run in outcome.runs if run.stage == "tuning"]
             runs = [run for run in tuning if "p" in outcomes.settings_of(run)] or runs
         if outcome is None or not runs:
@@ -93,10 +92,8 @@ def judge_robustness(results: Path) -> Iterator[Verdict]:
     """
     for name in _B0:
         folder = results / f"b0-{name}"
-        outcome = outcomes.read(folder) if run_files.is_run(folder) else None
-        methods = {}
-        if outcome is not None and not outcome.waiting:
-            methods = outcomes.group_by_b0(outcome)
+        outcome = outcomes.read_ended(folder)
+        methods = outcomes.group_by_b0(outcome) if outcome is not None else {}
         own = methods.pop("AdaGrad-Norm", {})
         others = ("Sgd, 1/b0", "Sgd, 1/(b0 √k)") if not methods else tuple(methods)
         for label, step in zip(others, ("1/b0", "1/(b0 √k)"), strict=False):

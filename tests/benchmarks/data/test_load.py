@@ -35,7 +35,7 @@ def test_an_unknown_set_lists_the_usual_ones(tmp_path):
 
 
 def test_what_cannot_be_a_name_lists_the_usual_ones(tmp_path):
-    with pytest.raises(UsageError, match="'a-b!' is no name of a TFDS builder; try d"):
+    with pytest.raises(UsageError, match="'a-b!' is not a valid TFDS name; try d"):
         data.find("a-b!", tmp_path)
 
 

@@ -13,7 +13,13 @@ from benchmarks.reporting import claims
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting.claims import quantities
 from benchmarks.reporting.statistics import FAILS, HOLDS, NOT_RUN, UNDECIDED
-from tests.benchmarks.reporting.test_report import CONFIG, run_lines, write, write_sweep
+from tests.benchmarks.reporting.test_report import (
+    CONFIG,
+    leave_waiting,
+    run_lines,
+    write,
+    write_sweep,
+)
 
 LABELS = {
     "momentum": "SGD + momentum",
@@ -347,13 +353,6 @@ def test_seeds_that_disagree_on_the_best_rate_decide_nothing(tmp_path):
     ]
     write_sweep(tmp_path / "p-and-learning-rate", CONFIG, runs)
     assert find(tmp_path, "The larger p, the smaller", SMALL).verdict == UNDECIDED
-
-
-def leave_waiting(folder):
-    """Change a sweep's list as if its last run had not ended."""
-    lines = run_dir.read(folder / "sweep.jsonl")
-    lines[-1]["state"] = "waiting"
-    run_dir.write_lines(folder / "sweep.jsonl", lines)
 
 
 def test_the_best_rate_is_not_judged_before_the_last_run(tmp_path):
