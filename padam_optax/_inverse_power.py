@@ -48,39 +48,58 @@ def split_exponent(q: jax.typing.ArrayLike) -> Exponent:
     return Exponent(q, -q, (q32 == 0).astype(jnp.float32), high, q32 - high)
 
 
+@jax.custom_jvp
+@jax.jit  # traced once for all arrays of a shape
 def root(x: jax.Array) -> jax.Array:
     """Return the square root, with derivative 0 instead of infinity at 0.
 
     A subnormal number counts as 0, as it does on devices that flush them. NaN stays.
     """
-    is_zero = x < jnp.finfo(x.dtype).tiny
-    return jnp.where(is_zero, 0, jnp.sqrt(jnp.where(is_zero, 1, x)))
+    return jnp.sqrt(jnp.where(x < jnp.finfo(x.dtype).tiny, 0, x))
 
 
-def inverse_power(x: jax.Array, q: jax.typing.ArrayLike | Exponent) -> jax.Array:
+@root.defjvp
+def _root_jvp(
+    primals: tuple[jax.Array], tangents: tuple[jax.Array]
+) -> tuple[jax.Array, jax.Array]:
+    y = root(*primals)
+    return y, 0.5 / jnp.where(y == 0, jnp.inf, y) * tangents[0]
+
+
+def inverse_power(
+    x: jax.Array, q: jax.typing.ArrayLike | Exponent, minimum: Any = 0.0
+) -> jax.Array:
     """Return x^(-q), and 0 where x is 0 and q is not.
 
     Returning 0 at x = 0 turns the 0/0 of a coordinate that has never seen a gradient
     into a zero step. At q = 0 the result is 1 everywhere, as the limit requires. x is
     float32 or float64, non-negative and finite; a subnormal number counts as 0. q is in
-    [0, 1]; for many arrays pass the result of `split_exponent`.
+    [0, 1]; for many arrays pass the result of `split_exponent`. No x is below
+    ``minimum``: a positive Python float there saves the search for zeros.
     """
     exponent = q if isinstance(q, Exponent) else split_exponent(q)
-    is_zero = x < jnp.finfo(x.dtype).tiny
-    x = jnp.where(is_zero, 1, x)  # keeps infinities out of the derivative, too
+    tiny = jnp.finfo(x.dtype).tiny
+    if isinstance(minimum, float) and minimum >= tiny:
+        return _power_of_positive(x, exponent)
+    is_zero = x < tiny
+    # Replacing 0 also keeps infinities out of the derivative.
+    y = _power_of_positive(jnp.where(is_zero, 1, x), exponent)
+    return jnp.where(is_zero, as_hyperparam(exponent.at_zero, x.dtype), y)
+
+
+def _power_of_positive(x: jax.Array, exponent: Exponent) -> jax.Array:
     negative = as_hyperparam(exponent.negative, x.dtype)
     if (roots := _number_of_roots(exponent.q)) is not None:
-        y = _by_roots(x, roots)
-    elif x.size <= _SMALL:
+        return _by_roots(x, roots)
+    if x.size <= _SMALL:
         y = jnp.power(x, negative)
         if isinstance(exponent.q, float) and x.dtype == jnp.float32:
             # Rounding q to float32 changes the power by up to 15 ulp.
             y = y * (1 - (exponent.q - float(np.float32(exponent.q))) * jnp.log(x))
-    elif x.dtype == jnp.float64:
-        y = jnp.exp(negative * jnp.log(x))
-    else:
-        y = _by_bits(x, exponent.high, exponent.low)
-    return jnp.where(is_zero, as_hyperparam(exponent.at_zero, x.dtype), y)
+        return y
+    if x.dtype == jnp.float64:
+        return jnp.exp(negative * jnp.log(x))
+    return _by_bits(x, exponent.high, exponent.low)
 
 
 def _number_of_roots(q: Any) -> int | None:

@@ -184,7 +184,7 @@ def scale_by_partial_adaptive(
             m_hat = _times(m, mu_factor)
             if g_factor is not None:
                 m_hat += _times(jnp.asarray(g, m.dtype), g_factor)
-            return _times(m_hat, inverse_power(x, exponent))
+            return _times(m_hat, inverse_power(x, exponent, minimum=eps))
 
         new_updates = _tree.tree_map_present(direction, updates, mu, nu)
         mu = _tree.cast_like(mu, first_state.mu)

@@ -112,6 +112,23 @@ def test_limits_are_exact(traced, copies):
     assert np.isnan(power([np.nan], 0.25)).all()
 
 
+@pytest.mark.parametrize("q", [0.25, 0.6])
+@pytest.mark.parametrize("size", [1000, 20_000])
+def test_a_positive_minimum_changes_no_power(normal_floats, q, size):
+    x = np.append(normal_floats[:size], np.float32(np.nan))
+    power = jit_as_users_do(lambda x: inverse_power(x, q, minimum=2.0**-126))
+    actual = np.asarray(power(x))
+    assert ulps(actual[:-1], x[:-1].astype(np.float64) ** -q) < 3.5
+    assert np.isnan(actual[-1])
+
+
+@pytest.mark.parametrize("minimum", [0.0, 1e-45, np.float32(0)])
+def test_without_a_positive_minimum_the_power_of_zero_is_zero(minimum):
+    x = jnp.float32([0.0, 1e-45])
+    np.testing.assert_array_equal(inverse_power(x, 0.25, minimum), [0.0, 0.0])
+    np.testing.assert_array_equal(inverse_power(x, 0.0, minimum), [1.0, 1.0])
+
+
 def test_exponent_one_is_the_correctly_rounded_reciprocal():
     x = np.float32([3.0, 7.0, 1e-20, 1e20])
     np.testing.assert_array_equal(inverse_power(jnp.asarray(x), 1.0), 1 / x)
@@ -144,6 +161,18 @@ def test_derivatives_at_zero_are_finite(q):
 
     assert jax.grad(f)(jnp.float32(0)) == 0
     assert jax.grad(lambda v: root(v))(jnp.float32(0)) == 0
+    assert jax.grad(jax.grad(lambda v: root(v)))(jnp.float32(0)) == 0
+
+
+@pytest.mark.usefixtures("x64")
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+def test_derivatives_of_the_root_are_the_closed_forms(dtype):
+    x = np.geomspace(1e-6, 20.0, 7)
+    first, second = jax.grad(root), jax.grad(jax.grad(root))
+    rtol = 1e-6 if dtype == jnp.float32 else 1e-13
+    y = jnp.asarray(x, dtype)
+    np.testing.assert_allclose(jax.vmap(first)(y), x**-0.5 / 2, rtol=rtol)
+    np.testing.assert_allclose(jax.vmap(second)(y), -(x**-1.5) / 4, rtol=rtol)
 
 
 def test_root_is_the_square_root():
