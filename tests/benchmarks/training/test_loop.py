@@ -78,8 +78,10 @@ def test_all_optimizers_start_from_the_same_weights_and_see_the_same_batches(
     trainer = make()
     frozen = losses_of_an_epoch(trainer, optax.set_to_zero(), 0)[0]
     moved = losses_of_an_epoch(trainer, optax.sgd(0.1), 0)[0]
-    assert moved[0] == frozen[0]  # before its first step
-    assert moved[1] != frozen[1]
+    # Before the first step the two differ by rounding alone: XLA may sum in another
+    # order in another program.
+    np.testing.assert_allclose(moved[0], frozen[0], rtol=1e-6)
+    assert abs(moved[1] / frozen[1] - 1) > 1e-4
     # Training with one optimizer leaves the common start untouched for the next.
     before = jax.tree.map(np.array, trainer.initial_weights(0))
     run(trainer, "momentum")
