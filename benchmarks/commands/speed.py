@@ -8,6 +8,7 @@ from benchmarks import run_dir
 from benchmarks.errors import check_name
 from benchmarks.reporting.plots import step_time as step_time_plots
 from benchmarks.step_time.candidates import CANDIDATES, find_shapes
+from benchmarks.step_time.compilation import measure_compilation
 from benchmarks.step_time.config import SpeedConfig
 from benchmarks.step_time.measure import measure, measure_shares
 from benchmarks.training.devices import DeviceLayout
@@ -26,17 +27,24 @@ def run(config: SpeedConfig) -> int:
     names = config.optimizers or (_GROWING if config.growth else tuple(CANDIDATES))
     for name in names:
         check_name("--optimizers", name, CANDIDATES)
-    names = tuple(dict.fromkeys(("copy", "adam", *names)))
+    always = ("amsgrad",) if config.compilation else ("copy", "adam")
+    names = tuple(dict.fromkeys((*always, *names)))
     for tree in trees:
         find_shapes(tree)
     devices, settings = DeviceLayout().describe(), dataclasses.asdict(config)
     folder = run_dir.begin(config.out, "speed", settings, devices, config.seed)
     path, lines = folder / "speed.jsonl", []
     console = Console(width=max(100, Console().width))  # no column is cut
+    measurement, table = measure, step_time_plots.speed_table
+    if config.compilation:
+        measurement, table = measure_compilation, step_time_plots.compilation_table
     for tree in trees:
-        lines = run_dir.record(path, measure(tree, names, config))
-        measured = [line for line in lines if line["tree"] == tree]
-        console.print(step_time_plots.speed_table(measured))
+        lines = run_dir.record(path, measurement(tree, names, config))
+        console.print(table([line for line in lines if line["tree"] == tree]))
+    if config.compilation:
+        run_dir.finish(folder)
+        print(f"records: {path}")
+        return 0
     plot = folder / "speed.png"
     if config.growth:
         shares = run_dir.record(folder / "shares.jsonl", measure_shares("resnet18"))

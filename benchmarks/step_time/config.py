@@ -38,6 +38,9 @@ class SpeedConfig:
     """Measure instead how the cost grows: steps of adam, amsgrad and padam on a leaf of
     1e4 to 1e8 numbers and on 1 to 3000 leaves of 64; and the state on each of 1, 2, 4,
     8 devices that share it, as many as there are."""
+    compilation: bool = False
+    """Measure instead how long a step takes to compile: CPU time of tracing and
+    lowering and of XLA, in turns, compared with amsgrad's."""
     turns: int = 15
     """Measurements of each candidate."""
     seconds: float = 0.1
@@ -54,6 +57,10 @@ class SpeedConfig:
         if self.optimizers:
             check_each_once("--optimizers", self.optimizers)
         check_at_least("--turns", self.turns, 2)
+        if self.growth and self.compilation:
+            raise UsageError(
+                "--growth and --compilation measure different things; choose one."
+            )
         if not 0 < self.seconds < math.inf:
             raise UsageError(f"--seconds must be positive, got {self.seconds}.")
         check_seed(self.seed)

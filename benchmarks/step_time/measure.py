@@ -46,18 +46,25 @@ def measure_shares(tree: str) -> Iterator[dict[str, Any]]:
             }
 
 
+def make_step(tx: Any) -> Callable[..., Any]:
+    """Return the update of a transformation and its application."""
+
+    def step(params, state, gradients):
+        updates, state = tx.update(gradients, state, params)
+        return optax.apply_updates(params, updates), state
+
+    return step
+
+
 class Candidate:
     """An optimizer compiled for a copy of a tree, with its own state."""
 
     def __init__(self, tx: Any, params: Any, gradients: Any):
-        def step(params, state, gradients):
-            updates, state = tx.update(gradients, state, params)
-            return optax.apply_updates(params, updates), state
-
         params = jax.tree.map(jnp.copy, params)
         # Eagerly made zeros may share a buffer, which could not be donated twice.
         state = jax.tree.map(jnp.copy, tx.init(params))
-        lowered = jax.jit(step, donate_argnums=(0, 1)).lower(params, state, gradients)
+        step = jax.jit(make_step(tx), donate_argnums=(0, 1))
+        lowered = step.lower(params, state, gradients)
         started = time.perf_counter()
         self.compiled = lowered.compile()
         self.compile_seconds = time.perf_counter() - started

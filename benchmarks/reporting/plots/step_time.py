@@ -27,11 +27,45 @@ _SHOWN = (
 
 def ratios_to_adam(lines: Sequence[Mapping[str, Any]]) -> dict[str, list[float]]:
     """Divide the times of each turn by Adam's in the same turn, on one tree."""
-    seconds = {line["optimizer"]: line["seconds"] for line in lines}
+    return _ratios({line["optimizer"]: line["seconds"] for line in lines}, "adam")
+
+
+def _ratios(seconds: Mapping[str, Any], base: str) -> dict[str, list[float]]:
     return {
-        name: [own / adam for own, adam in zip(times, seconds["adam"], strict=True)]
+        name: [own / other for own, other in zip(times, seconds[base], strict=True)]
         for name, times in seconds.items()
     }
+
+
+def compilation_table(lines: Sequence[Mapping[str, Any]]) -> Table:
+    """Tabulate CPU seconds of compilation on one tree and their ratios to AMSGrad's."""
+    first = lines[0]
+    headings = ("XLA\ns", "/ amsgrad", "quartiles", "with tracing\ns", "/ amsgrad")
+    table = Table(
+        Column("optimizer", no_wrap=True),
+        *right(*headings, "quartiles", no_wrap=True),
+        title=f"{first['tree']}: {first['numbers']:,} numbers in {first['leaves']:,} "
+        f"leaves, median of {len(first['seconds'])} turns",
+        box=box.SIMPLE_HEAD,
+    )
+    whole = {line["optimizer"]: line["seconds"] for line in lines}
+    xla = {
+        line["optimizer"]: [
+            both - lower
+            for both, lower in zip(line["seconds"], line["lower_seconds"], strict=True)
+        ]
+        for line in lines
+    }
+    for name in whole:
+        row = [name]
+        for seconds in (xla, whole):
+            low, middle, high = statistics.quantiles(
+                _ratios(seconds, "amsgrad")[name], n=4
+            )
+            row.append(f"{statistics.median(seconds[name]):.2f}")
+            row.extend((f"{middle:.2f}", f"{low:.2f}-{high:.2f}"))
+        table.add_row(*row)
+    return table
 
 
 def speed_table(lines: Sequence[Mapping[str, Any]]) -> Table:

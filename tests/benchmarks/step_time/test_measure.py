@@ -194,3 +194,49 @@ def test_the_table_shows_ratio_streams_and_state():
     # 36 bytes: 2/.45, 1.5/.9, 1.5/.45, 1/.9.
     assert torch[:3] == ["torch", "1.5", "1.50"]
     assert torch[4:] == ["2.50", "-", "-", "12.00", "-"]
+
+
+def test_compilation_is_measured_in_turns(tmp_path, capsys):
+    out = tmp_path / "speed"
+    options = ["--trees", "leaf-8", "--optimizers", "padam p=1/8", "--compilation"]
+    assert main(["speed", *options, "--turns", "2", "--out", str(out)]) == 0
+    lines = run_dir.read(out / "speed.jsonl")
+    assert [line["optimizer"] for line in lines] == ["amsgrad", "padam p=1/8"]
+    for line in lines:
+        assert len(line["seconds"]) == 2
+        both = zip(line["lower_seconds"], line["seconds"], strict=True)
+        assert all(0 < lower < seconds for lower, seconds in both)
+    assert "leaf-8: 8 numbers in 1 leaves, median of 2 turns" in capsys.readouterr().out
+
+
+def test_the_table_of_compilation_shows_ratios_within_a_turn():
+    base = {"tree": "leaf-8", "leaves": 1, "numbers": 8}
+    lines = [
+        {
+            **base,
+            "optimizer": "amsgrad",
+            "lower_seconds": [0.1, 0.1, 0.1],
+            "seconds": [1.1, 2.1, 1.1],
+        },
+        {
+            **base,
+            "optimizer": "padam",
+            "lower_seconds": [0.2, 0.2, 0.2],
+            "seconds": [1.7, 2.2, 2.2],
+        },
+    ]
+    console = Console(width=100)
+    with console.capture() as capture:
+        console.print(drawings.compilation_table(lines))
+    _, body = re.split("─+", capture.get())
+    rows = [re.split(" {2,}", row.strip()) for row in body.splitlines() if row.strip()]
+    # XLA's parts: 1, 2, 1 and 1.5, 2, 2, in turns 1.5, 1 and 2 times as much.
+    assert rows[0][:4] == ["amsgrad", "1.00", "1.00", "1.00-1.00"]
+    assert rows[1][:4] == ["padam", "2.00", "1.50", "1.00-2.00"]
+    # With tracing 1.7/1.1, 2.2/2.1 and 2.2/1.1.
+    assert rows[1][4:] == ["2.20", "1.55", "1.05-2.00"]
+
+
+def test_growth_and_compilation_are_refused_together(capsys):
+    assert main(["speed", "--growth", "--compilation"]) == 2
+    assert "choose one" in capsys.readouterr().err
