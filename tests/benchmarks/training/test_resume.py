@@ -109,6 +109,12 @@ def checkpoints(out):
     }
 
 
+def under_way(out):
+    """Return the file to which the next record would be appended."""
+    first, second = (out / f"{name}-seed0.jsonl" for name in ("padam", "santa-sss"))
+    return second if first.read_bytes().count(b"\n") == EPOCHS else first
+
+
 def saving(out):
     return list(out.glob("checkpoints/*/*.orbax-checkpoint-tmp"))
 
@@ -192,13 +198,16 @@ def test_run_killed_again_and_again_is_the_run_that_was_not(tmp_path, cache, who
                     process.send_signal(signal.SIGCONT)
         else:
             wait_until(process, lambda before=before: size(out) > before)
-            time.sleep(rng.uniform(0, 1.5 * epoch))
+            # Anywhere in an epoch; but if epochs are faster now than those timed above,
+            # two of them at most, or the run would end before the last kill.
+            end = time.monotonic() + rng.uniform(0, 1.5 * epoch)
+            while time.monotonic() < end and size(out) < before + 3:
+                time.sleep(0.005)
         kill(process)
         if moment == "save":
             assert saving(out)
         if moment == "record, half written":
-            latest = max(out.glob("*.jsonl"), key=lambda path: path.stat().st_mtime)
-            with latest.open("a") as file:
+            with under_way(out).open("a") as file:
                 file.write('{"run": "pad')
         sizes.append(size(out))
     assert len(moments) == 12
