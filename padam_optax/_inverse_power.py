@@ -49,13 +49,14 @@ def split_exponent(q: jax.typing.ArrayLike) -> Exponent:
 
 
 @jax.custom_jvp
-@jax.jit  # traced once for all arrays of a shape
 def root(x: jax.Array) -> jax.Array:
     """Return the square root, with derivative 0 instead of infinity at 0.
 
     A subnormal number counts as 0, as it does on devices that flush them. NaN stays.
     """
-    return jnp.sqrt(jnp.where(x < jnp.finfo(x.dtype).tiny, 0, x))
+    is_zero = x < jnp.finfo(x.dtype).tiny
+    # jnp.where is a call, which XLA would have to inline for each parameter.
+    return jnp.sqrt(jax.lax.select(is_zero, jnp.zeros_like(x), x))
 
 
 @root.defjvp
