@@ -30,22 +30,21 @@ class Exponent(NamedTuple):
     q: Any  # a Python float, which selects the fastest form, or an array
     negative: Any  # -q
     at_zero: Any  # the power of 0: 1 if q is 0, else 0
-    high: Any  # q cut to 12 significant bits: its product with an exponent is exact
-    low: Any  # the rest of q, in float32
+    high: Any  # -q cut to 12 significant bits: its product with an exponent is exact
+    low: Any  # the rest of -q, in float32
 
 
 def split_exponent(q: jax.typing.ArrayLike) -> Exponent:
     """Return q as an `Exponent`."""
     high_bits = np.uint32(0xFFFFF000)
     if isinstance(q, float):  # in double precision: the rest is worth 2^-36 of q
-        high = (np.float32(q).view(np.uint32) & high_bits).view(np.float32)
-        return Exponent(q, -q, 0.0 if q else 1.0, high, np.float32(q - float(high)))
+        high = (np.float32(-q).view(np.uint32) & high_bits).view(np.float32)
+        return Exponent(q, -q, 0.0 if q else 1.0, high, np.float32(-q - float(high)))
     q = jnp.asarray(q)
     q32 = q.astype(jnp.float32)
-    bits = jax.lax.bitcast_convert_type(q32, jnp.uint32)
+    bits = jax.lax.bitcast_convert_type(-q32, jnp.uint32)
     high = jax.lax.bitcast_convert_type(bits & high_bits, jnp.float32)
-    high = jax.lax.stop_gradient(high)  # the derivative goes through the rest
-    return Exponent(q, -q, (q32 == 0).astype(jnp.float32), high, q32 - high)
+    return Exponent(q, -q, (q32 == 0).astype(jnp.float32), high, -q32 - high)
 
 
 @jax.custom_jvp
@@ -100,7 +99,7 @@ def _power_of_positive(x: jax.Array, exponent: Exponent) -> jax.Array:
         return y
     if x.dtype == jnp.float64:
         return jnp.exp(negative * jnp.log(x))
-    return _by_bits(x, exponent.high, exponent.low)
+    return _by_bits(x, negative, exponent.high, exponent.low)
 
 
 def _number_of_roots(q: Any) -> int | None:
@@ -148,34 +147,36 @@ _ROUNDER = np.float32(1.5 * 2**23)
 
 @jax.custom_jvp
 @jax.jit  # traced once for all arrays of a shape
-def _by_bits(x: jax.Array, high: Any, low: Any) -> jax.Array:
-    """Return x^-(high+low) for normal positive float32 x, and NaN for NaN."""
+def _by_bits(x: jax.Array, power: Any, high: Any, low: Any) -> jax.Array:
+    """Return x^power for normal positive float32 x, and NaN for NaN.
+
+    ``power`` in [-1, 0] is the sum of ``high`` and ``low``.
+    """
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     e = (bits - _BITS_OF_SQRT_HALF) >> 23  # x = 2^e · (1+t)
     t = jax.lax.bitcast_convert_type(bits - (e << 23), jnp.float32) - 1
     e = e.astype(jnp.float32)
     log2 = t * _polynomial(_LOG2, t)
-    # -q·log2(x) = n + r. The large part, -high·e, is exact, and so is its distance
+    # power·log2(x) = n + r. The large part, high·e, is exact, and so is its distance
     # from the integer n: the error is that of r, at most one half.
-    large, small = -high * e, -(low * e + (high + low) * log2)
+    large, small = high * e, low * e + power * log2
     n = jax.lax.bitcast_convert_type((large + small) + _ROUNDER, jnp.int32)
     n = jnp.maximum(n - _ROUNDER.view(np.int32), -126)  # keeps the exponent normal
     y = _polynomial(_EXP2, (large - n.astype(jnp.float32)) + small)
     # Times 2^n, by adding to the exponent.
     y = jax.lax.bitcast_convert_type(y, jnp.int32) + (n << 23)
     y = jax.lax.bitcast_convert_type(y, jnp.float32)
-    return jnp.where(x < jnp.inf, y, jnp.nan)  # NaN has no such bits
+    return y + (x - x)  # NaN has no such bits
 
 
 @_by_bits.defjvp
 def _by_bits_jvp(
     primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
 ) -> tuple[jax.Array, jax.Array]:
-    x, high, low = primals
-    dx, dhigh, dlow = tangents
-    y = _by_bits(x, high, low)
-    dy = -y * ((high + low) / x * dx + jnp.log(x) * (dhigh + dlow))
-    return y, dy
+    x, power, high, low = primals
+    dx, dpower, _, _ = tangents
+    y = _by_bits(x, power, high, low)
+    return y, y * (power / x * dx + jnp.log(x) * dpower)
 
 
 def _polynomial(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:

@@ -34,7 +34,7 @@ def run(config: SpeedConfig) -> int:
     devices, settings = DeviceLayout().describe(), dataclasses.asdict(config)
     folder = run_dir.begin(config.out, "speed", settings, devices, config.seed)
     path, lines = folder / "speed.jsonl", []
-    console = Console(width=max(100, Console().width))  # no column is cut
+    console = Console(width=max(110, Console().width))  # no column is cut
     measurement, table = measure, step_time_plots.speed_table
     if config.compilation:
         measurement, table = measure_compilation, step_time_plots.compilation_table
