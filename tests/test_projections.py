@@ -361,7 +361,8 @@ def test_the_size_of_a_set_may_be_traced_and_differentiated(make, x64):
     y, d = (jnp.asarray(a) for a in _problem(1, decades=2, size=3.0))
     project = jax.jit(lambda r: make(r[0])(y, d))
     r = jnp.array([1.5])
-    np.testing.assert_array_equal(project(r), jax.jit(make(1.5))(y, d))
+    expected = jax.jit(make(1.5))(y, d)
+    np.testing.assert_allclose(project(r), expected, rtol=1e-14, atol=1e-15)
     slopes = jax.jit(jax.jacrev(project))(r)
     np.testing.assert_allclose(slopes, _slopes(project, r), rtol=1e-6, atol=1e-8)
 
@@ -708,7 +709,7 @@ def test_each_leaf_is_in_its_own_set_otherwise():
     assert jnp.abs(params["a"] + updates["a"]).sum() == pytest.approx(1.5, abs=1e-6)
     plain = padam(0.1)
     unconstrained, _ = _first_step(plain, grads, params)
-    np.testing.assert_array_equal(updates["b"][0], unconstrained["b"][0])
+    np.testing.assert_allclose(updates["b"][0], unconstrained["b"][0], rtol=2e-7)
 
 
 @pytest.mark.parametrize(
@@ -731,7 +732,7 @@ def test_masked_leaves_keep_their_update(mask, whole_tree):
     )
     updates, _ = _first_step(wrapped, grads, params)
     plain, _ = _first_step(padam(0.1), grads, params)
-    np.testing.assert_array_equal(updates["b"], plain["b"])
+    np.testing.assert_allclose(updates["b"], plain["b"], rtol=1e-6)
     new = optax.apply_updates(params, updates)
     sums = [float(new["a"][key].sum()) for key in "xy"]
     if whole_tree:
@@ -837,8 +838,9 @@ def test_an_update_that_the_set_does_not_touch_is_returned_as_it_is():
     params, g = jnp.array([0.5, 0.25, 0.9]), jnp.array([1.0, -1e-6, -5.0])
     wrapped = projected(padam(1e-3), box(0, 0.9), p=0.125)
     updates, _ = _first_step(wrapped, g, params)
-    plain, _ = jax.jit(padam(1e-3).update)(g, padam(1e-3).init(params), params)
-    np.testing.assert_array_equal(updates[:2], plain[:2])
+    plain, _ = _first_step(padam(1e-3), g, params)
+    # Computed anew from the parameters they would be off by 1e-4.
+    np.testing.assert_allclose(updates[:2], plain[:2], rtol=1e-6)
     assert updates[2] == 0
 
 

@@ -396,8 +396,8 @@ def test_same_key_same_noise_and_seeds_are_keys():
 
     expected = draws(5)
     for key in [5, np.int32(5), jax.random.key(5), jax.random.PRNGKey(5)]:
-        np.testing.assert_array_equal(draws(key), expected)
-    assert np.all(draws(6) != expected)
+        np.testing.assert_allclose(draws(key), expected, rtol=1e-6, atol=1e-7)
+    assert np.all(np.abs(draws(6) - expected) > 1e-6)
 
 
 def test_sam_around_it_keeps_the_types_of_its_state(standard_promotion):
@@ -423,13 +423,13 @@ def test_noise_of_a_leaf_does_not_depend_on_which_gradients_are_missing():
     full, _ = opt.update(params, state)
     part, new_state = opt.update({**params, "a": None}, state)
     assert part["a"] is None
-    np.testing.assert_array_equal(part["b"], full["b"])
-    np.testing.assert_array_equal(part["c"], full["c"])
+    for leaf in "bc":
+        np.testing.assert_allclose(part[leaf], full[leaf], rtol=1e-6, atol=1e-7)
     for field in ["momentum", "thermostat", "nu"]:
         np.testing.assert_array_equal(
             getattr(new_state, field)["a"], getattr(state, field)["a"]
         )
-    assert np.all(full["b"] != full["c"])
+    assert np.all(np.abs(full["b"] - full["c"]) > 1e-5)
 
 
 @pytest.mark.slow

@@ -75,9 +75,10 @@ def effective_learning_rates(
       >>> for p in [0.5, 0.25]:
       ...     opt = padam_optax.padam(0.1, b2=0.0, p=p)
       ...     _, state = opt.update(g, opt.init(g))
-      ...     print(effective_learning_rates(state, 0.1, p))
-      [0.1   0.001 0.   ]
-      [0.1  0.01 0.  ]
+      ...     rates = effective_learning_rates(state, 0.1, p)
+      ...     print([f"{rate:.4f}" for rate in rates])
+      ['0.1000', '0.0010', '0.0000']
+      ['0.1000', '0.0100', '0.0000']
     """
     learning_rate = _validation.non_negative(
         "learning_rate", learning_rate, "Evaluate a schedule first and pass its value."

@@ -164,8 +164,9 @@ def simplex(total: float | jax.Array = 1.0) -> Constraint:
     Examples:
       >>> import jax.numpy as jnp
       >>> from padam_optax.projections import simplex
-      >>> simplex()(jnp.array([0.9, 0.9]), jnp.array([1.0, 3.0]))
-      Array([0.3, 0.7], dtype=float32)
+      >>> x = simplex()(jnp.array([0.9, 0.9]), jnp.array([1.0, 3.0]))
+      >>> print(f"{x[0]:.4f}, {x[1]:.4f}")
+      0.3000, 0.7000
 
     References:
       Brucker, An O(n) algorithm for quadratic knapsack problems, 1984. Duchi et al.,
@@ -191,8 +192,9 @@ def l1_ball(radius: float | jax.Array) -> Constraint:
     Examples:
       >>> import jax.numpy as jnp
       >>> from padam_optax.projections import l1_ball
-      >>> l1_ball(1)(jnp.array([0.9, -0.9]), jnp.array([1.0, 3.0]))
-      Array([ 0.3, -0.7], dtype=float32)
+      >>> x = l1_ball(1)(jnp.array([0.9, -0.9]), jnp.array([1.0, 3.0]))
+      >>> print(f"{x[0]:.4f}, {x[1]:.4f}")
+      0.3000, -0.7000
     """
     radius = _validation.non_negative("radius", radius, "0 leaves only the origin.")
 
@@ -219,8 +221,9 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
     Examples:
       >>> import jax.numpy as jnp
       >>> from padam_optax.projections import l2_ball
-      >>> l2_ball(1)(jnp.array([2.4, 2.0]), jnp.array([1.0, 2.0]))
-      Array([0.6, 0.8], dtype=float32)
+      >>> x = l2_ball(1)(jnp.array([2.4, 2.0]), jnp.array([1.0, 2.0]))
+      >>> print(f"{x[0]:.4f}, {x[1]:.4f}")
+      0.6000, 0.8000
     """
     radius = _validation.non_negative("radius", radius, "0 leaves only the origin.")
 
