@@ -196,7 +196,8 @@ def test_the_table_shows_ratio_streams_and_state():
     assert torch[4:] == ["2.50", "-", "-", "12.00", "-"]
 
 
-def test_compilation_is_measured_in_turns(tmp_path, capsys):
+def test_compilation_is_measured_in_turns(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(jax, "clear_caches", lambda: None)  # keeps those of other tests
     out = tmp_path / "speed"
     options = ["--trees", "leaf-8", "--optimizers", "padam p=1/8", "--compilation"]
     assert main(["speed", *options, "--turns", "2", "--out", str(out)]) == 0
