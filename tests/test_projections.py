@@ -839,7 +839,7 @@ def test_an_update_that_the_set_does_not_touch_is_returned_as_it_is():
     wrapped = projected(padam(1e-3), box(0, 0.9), p=0.125)
     updates, _ = _first_step(wrapped, g, params)
     plain, _ = _first_step(padam(1e-3), g, params)
-    # Computed anew from the parameters they would be off by 1e-4.
+    # Recomputed from the parameters they would be off by 1e-4.
     np.testing.assert_allclose(updates[:2], plain[:2], rtol=1e-6)
     assert updates[2] == 0
 

@@ -465,12 +465,14 @@ def test_shards_have_the_numbers_of_the_whole():
     chex.assert_trees_all_close(actual, expected, rtol=1e-5, atol=1e-6)
 
 
+close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-7)
+
+
 @every_format
 def test_small_arrays_stay_as_they_are(format):
     opt, params = compressed(format=format, min_size=6), make_params()
     actual, state = take_steps(opt, params, 5)
     expected, plain = take_steps(padam_optax.padam(0.1), params, 5)
-    close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-7)
     close(actual["small"], expected["small"])  # codes would be off by 1e-3
     inside = padam_optax.experimental.dequantize_state(state)
     chex.assert_trees_all_equal_structs(inside, plain)
@@ -678,7 +680,6 @@ def test_complex_and_64_bit_arrays_stay_as_they_are(dtype):
     params = {"w": jnp.linspace(0.1, 1, 8).astype(dtype)}
     actual = take_steps(compressed(), params, 3)
     expected = take_steps(padam_optax.padam(0.1), params, 3)
-    close = functools.partial(chex.assert_trees_all_close, rtol=1e-5, atol=1e-7)
     close(actual[0], expected[0])
     close(actual[1].inner_state, expected[1])
 

@@ -88,7 +88,30 @@ def command(name: str) -> str:
     return f"python -m benchmarks {kind} {name} --data-dir DIR --out OUT/{name}"
 
 
+def _describe_compilation(files: RunFiles) -> Section:
+    name = files.folder.name
+    text = [
+        "CPU time until the update and its application are traced, lowered and "
+        "compiled, all candidates taking turns in one process. Compared is the ratio "
+        "to optax.amsgrad within a turn.",
+        *_tabulate(files.lines("speed"), speed_drawings.compilation_table),
+        _sign(files),
+    ]
+    return Section(name, f"{name}: the time of compilation", "\n\n".join(text), [])
+
+
+def _tabulate(lines: list[Any], make_table: Callable[[list[Any]], Table]) -> list[str]:
+    """Return title and table of each tree."""
+    text = []
+    for tree in dict.fromkeys(line["tree"] for line in lines):
+        table = make_table([line for line in lines if line["tree"] == tree])
+        text += [f"**{table.title}**", as_markdown(table)]
+    return text
+
+
 def _describe_speed(files: RunFiles, plots: Path) -> Section:
+    if files.config.get("compilation"):
+        return _describe_compilation(files)
     lines, name = files.lines("speed"), files.folder.name
     plot = plots / f"{name}.png"
     text = [
@@ -97,11 +120,7 @@ def _describe_speed(files: RunFiles, plots: Path) -> Section:
         "optax.adam within a turn.",
     ]
     text.append("<details><summary>All trees and candidates</summary>")
-    for tree in dict.fromkeys(line["tree"] for line in lines):
-        same = [line for line in lines if line["tree"] == tree]
-        table = speed_drawings.speed_table(same)
-        text += [f"**{table.title}**", as_markdown(table)]
-    text += ["</details>", _sign(files)]
+    text += [*_tabulate(lines, speed_drawings.speed_table), "</details>", _sign(files)]
     turns = len(lines[0]["seconds"])
     if files.config.get("growth"):
         speed_drawings.draw_growth(lines, files.lines("shares"), plot)

@@ -151,8 +151,9 @@ def _end_of_step(theta: Any, u: Any) -> jax.Array:
 def _weights(v: Any, power: Any, eps: Any, eps_root: Any, y: jax.Array) -> jax.Array:
     """Return d in the shape and dtype of y."""
     x = root(v.astype(y.dtype) + _tree.as_hyperparam(eps_root, y.dtype))
-    x = jnp.maximum(x + _tree.as_hyperparam(eps, y.dtype), jnp.finfo(y.dtype).tiny)
-    return jnp.broadcast_to(1 / inverse_power(x, power), y.shape)
+    tiny = float(jnp.finfo(y.dtype).tiny)
+    x = jnp.maximum(x + _tree.as_hyperparam(eps, y.dtype), tiny)
+    return jnp.broadcast_to(1 / inverse_power(x, power, minimum=tiny), y.shape)
 
 
 def _project(

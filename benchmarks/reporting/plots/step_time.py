@@ -39,15 +39,8 @@ def _ratios(seconds: Mapping[str, Any], base: str) -> dict[str, list[float]]:
 
 def compilation_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     """Tabulate CPU seconds of compilation on one tree and their ratios to AMSGrad's."""
-    first = lines[0]
-    headings = ("XLA\ns", "/ amsgrad", "quartiles", "with tracing\ns", "/ amsgrad")
-    table = Table(
-        Column("optimizer", no_wrap=True),
-        *right(*headings, "quartiles", no_wrap=True),
-        title=f"{first['tree']}: {first['numbers']:,} numbers in {first['leaves']:,} "
-        f"leaves, median of {len(first['seconds'])} turns",
-        box=box.SIMPLE_HEAD,
-    )
+    ratio = ("/ amsgrad", "quartiles")
+    table = _table(lines[0], "XLA\ns", *ratio, "with tracing\ns", *ratio)
     whole = {line["optimizer"]: line["seconds"] for line in lines}
     xla = {
         line["optimizer"]: [
@@ -68,6 +61,17 @@ def compilation_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     return table
 
 
+def _table(first: Mapping[str, Any], *headings: str) -> Table:
+    """Begin a table of the optimizers on the tree of a record."""
+    return Table(
+        Column("optimizer", no_wrap=True),
+        *right(*headings, no_wrap=True),
+        title=f"{first['tree']}: {first['numbers']:,} numbers in {first['leaves']:,} "
+        f"leaves, median of {len(first['seconds'])} turns",
+        box=box.SIMPLE_HEAD,
+    )
+
+
 def speed_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     """Tabulate the cost of a step on one tree.
 
@@ -75,15 +79,8 @@ def speed_table(lines: Sequence[Mapping[str, Any]]) -> Table:
     the rate of the copy in the same turn. Streams are the float32 numbers that the
     compiled program reads and writes for each of the tree's.
     """
-    first = lines[0]
     headings = ("ms", "/ adam", "quartiles", "/ floor", "streams", "kernels")
-    table = Table(
-        Column("optimizer", no_wrap=True),
-        *right(*headings, "state\nB/number", "compile\ns", no_wrap=True),
-        title=f"{first['tree']}: {first['numbers']:,} numbers in {first['leaves']:,} "
-        f"leaves, median of {len(first['seconds'])} turns",
-        box=box.SIMPLE_HEAD,
-    )
+    table = _table(lines[0], *headings, "state\nB/number", "compile\ns")
     ratios, floors = ratios_to_adam(lines), _ratios_to_floor(lines)
     for line in lines:
         low, middle, high = statistics.quantiles(ratios[line["optimizer"]], n=4)

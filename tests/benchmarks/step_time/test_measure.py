@@ -207,7 +207,15 @@ def test_compilation_is_measured_in_turns(tmp_path, capsys, monkeypatch):
         assert len(line["seconds"]) == 2
         both = zip(line["lower_seconds"], line["seconds"], strict=True)
         assert all(0 < lower < seconds for lower, seconds in both)
-    assert "leaf-8: 8 numbers in 1 leaves, median of 2 turns" in capsys.readouterr().out
+    title = "leaf-8: 8 numbers in 1 leaves, median of 2 turns"
+    assert title in capsys.readouterr().out
+    results = tmp_path / "results"
+    results.mkdir()
+    places = [f"--results={results}", f"--out={tmp_path}", "--readme=None"]
+    assert main(["report", "--add", str(out), *places]) == 0
+    report = (tmp_path / "REPORT.md").read_text()
+    assert title in report
+    assert "| amsgrad |" in report
 
 
 def test_the_table_of_compilation_shows_ratios_within_a_turn():
