@@ -17,6 +17,7 @@ from benchmarks.sweep import study
 from benchmarks.training.resume import RunResult
 from tests.helpers import databases
 from tests.helpers.processes import PATIENCE, environment, wait_until
+from tests.helpers.quick_training import DATA
 from tests.helpers.sweeps import make_config
 
 pytestmark = [pytest.mark.slow, pytest.mark.database]
@@ -43,7 +44,8 @@ sys.exit(main())
 """
 RATES = ("0.5", "0.1", "0.02")
 OPTIONS = [
-    *("sweep", "--model", "logistic", "--epochs", "3", "--batch-size", "256"),
+    *("sweep", "--study", "shared"),
+    *("--dataset", DATA, "--model", "logistic", "--epochs", "3"),
     *("--optimizers", "sgd", "--grid", f"learning_rate={','.join(RATES)}"),
     *("--checkpoint-seconds", "0", "--heartbeat", "2", "--resume"),
     *("--storage", "env:SWEEP_STORAGE"),
@@ -72,7 +74,7 @@ def start(out, url):
 def load_study(out, url):
     found = storages.find_url(make_config(out, storage=url), out)
     return optuna.load_study(
-        study_name="digits-logistic",
+        study_name="shared",
         storage=found.render_as_string(hide_password=False),
     )
 

@@ -85,6 +85,7 @@ import itertools, sys, time
 from pathlib import Path
 from benchmarks import run_dir
 from benchmarks.commands.sweep import run
+from tests.helpers.quick_training import DATA
 from tests.helpers.sweeps import make_config
 
 out, hang_at = Path(sys.argv[1]), int(sys.argv[2])
@@ -98,7 +99,7 @@ def hang(path, record):
     append(path, record)
 
 run_dir.append = hang
-settings = {"epochs": 4, "seeds": 2, "checkpoint_seconds": 0}
+settings = {"dataset": DATA, "epochs": 4, "seeds": 2, "checkpoint_seconds": 0}
 sys.exit(run(make_config(out, heartbeat=2, **settings)))
 """
 

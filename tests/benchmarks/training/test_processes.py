@@ -14,12 +14,13 @@ from benchmarks import __main__ as program
 from benchmarks import run_dir
 from benchmarks.paths import ROOT
 from benchmarks.training.preemption import Preemption
+from tests.helpers import quick_training
 from tests.helpers.processes import environment, finish, reserve_port, wait_until
 
 pytestmark = pytest.mark.usefixtures("standard_promotion")
 
 # Five steps an epoch at one rate; a network of dense layers, for it compiles fast.
-SETTINGS = ["--model", "mlp", "--width", "8", "--batch-size", "256", "--milestones"]
+SETTINGS = [*quick_training.OPTIONS, "--model", "mlp", "--width", "8", "--milestones"]
 MEASURED = ("train_loss", "train_accuracy", "test_loss", "test_accuracy")
 
 
