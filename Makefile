@@ -66,8 +66,7 @@ lint: $(VENV)/dev.stamp
 # --verifytypes ignores --pythonpath and asks the first python on the PATH for packages.
 types: $(VENV)/dev.stamp
 	$(BIN)/pyright
-	$(BIN)/pyright -p .ci/pyright/benchmarks.json --pythonpath $(BIN)/python
-	$(BIN)/pyright -p .ci/pyright/tests.json --pythonpath $(BIN)/python
+	$(BIN)/pyright -p .ci/pyright/programs.json --pythonpath $(BIN)/python
 	PATH="$(CURDIR)/$(BIN):$$PATH" PYTHONPATH=. $(BIN)/pyright --ignoreexternal \
 	    --verifytypes padam_optax > $(VENV)/types.txt \
 	    || { cat $(VENV)/types.txt; false; }

@@ -777,4 +777,4 @@ def test_codes_are_not_taken_for_numbers(read):
     state = jitted(compressed())[0](params)
     with pytest.raises(ValueError, match=r"Pass dequantize_state\(state\)"):
         read(state)
-    read(padam_optax.experimental.dequantize_state(state))
+    jax.jit(lambda x: read(padam_optax.experimental.dequantize_state(x)))(state)
