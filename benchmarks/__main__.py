@@ -15,6 +15,7 @@ from benchmarks.commands import repeat
 from benchmarks.commands.config import CompareConfig, ListConfig, PrepareConfig
 from benchmarks.commands.groups import Grouped, GroupedSweep
 from benchmarks.errors import FULL, UsageError, check_name
+from benchmarks.gan.config import GanConfig
 from benchmarks.landscape.config import LandscapeConfig
 from benchmarks.online.config import RegretConfig
 from benchmarks.reporting.config import ReportConfig
@@ -35,6 +36,7 @@ COMMANDS = {
     "landscape": LandscapeConfig,
     "regret": RegretConfig,
     "theory": TheoryConfig,
+    "gan": GanConfig,
     "list": ListConfig,
 }
 # Those that take the name of an experiment as their first argument.
@@ -44,7 +46,7 @@ _FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.EISDIR, errno.ENOTDI
 # The study of a sweep that is not of an experiment.
 _UNNAMED = SweepConfig.study
 # Those whose folder has the settings, so that --from finds them.
-_REPEATABLE = ("train", "sweep", "speed", "landscape", "regret", "theory")
+_REPEATABLE = ("train", "sweep", "speed", "landscape", "regret", "theory", "gan")
 
 
 def _parse(arguments: list[str]) -> Any:

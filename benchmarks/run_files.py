@@ -18,7 +18,7 @@ from benchmarks.errors import UsageError
 PACKED = "records.jsonl"
 # What each command writes, and which setting lists its files; see `_check`.
 _LISTED = {"regret": "games", "landscape": "surfaces", "theory": "studies"}
-KINDS = ("train", "sweep", "speed", *_LISTED)
+KINDS = ("train", "sweep", "speed", "gan", *_LISTED)
 
 
 class RunFiles(NamedTuple):
@@ -231,9 +231,10 @@ def find_finished(run: RunFiles) -> dict[str, Any]:
         if not ended:
             raise UsageError(f"{folder} has no finished run yet; let it continue.")
         return ended
-    wanted = run.config.get(_LISTED.get(kind, ""), ["speed"])
+    wanted = run.config.get(_LISTED.get(kind, ""), [kind])
     missing = [name for name in wanted if not run.lines(name)]
-    begun = "kind" in run.header and "finished" not in run.header
+    # Each record of gan is a whole run; it can be continued from them.
+    begun = kind != "gan" and "kind" in run.header and "finished" not in run.header
     if missing or begun:
         what = f"no records of {', '.join(missing)}" if missing else "no end"
         raise UsageError(f"{folder} is unfinished, it has {what}; run it again.")

@@ -43,7 +43,11 @@ class LeNet(nnx.Module):
         self.head = layers.head(14 * width, classes)
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        """Map images (n, height, width, channels) to logits (n, classes).
+        """Map images (n, height, width, channels) to logits (n, classes)."""
+        return self.head(self.features(x))
+
+    def features(self, x: jax.Array) -> jax.Array:
+        """Map images to the outputs (n, 14 * width) of the last hidden layer.
 
         Smaller images are centered in 32x32 zeros, as LeCun did with MNIST.
         """
@@ -55,4 +59,4 @@ class LeNet(nnx.Module):
         x = x.reshape(len(x), -1)
         for dense in self.hidden:
             x = nnx.relu(dense(x))
-        return self.head(x)
+        return x

@@ -170,7 +170,7 @@ def _say_unknown(sources: Sequence[Verdict]) -> str:
     if missing and scales:
         text += f", among them all on {_join(scales)}"
     return (
-        f"{text}; larger networks, ImageNet, GANs, the best dependence on the "
+        f"{text}; larger networks, ImageNet, the best dependence on the "
         "dimension and a theory of generalization are "
         "[in the documents, not here](#in-the-seeds-not-here)"
     )

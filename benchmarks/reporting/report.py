@@ -11,6 +11,7 @@ from rich.table import Table
 from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS, gpu_commands
+from benchmarks.gan import plan as gan_plan
 from benchmarks.reporting import claims, overview, sections, sources, summary
 from benchmarks.reporting.sections import Section
 from benchmarks.reporting.tables import as_markdown
@@ -61,7 +62,8 @@ def compose(
     # Claims of what is shown within another section lead there.
     within = {name: main for name, main in _WITHIN.items() if name not in titles}
     titles |= {name: titles[main] for name, main in within.items() if main in titles}
-    done = {name for name in EXPERIMENTS if run_files.is_run(results / name)}
+    names = (*EXPERIMENTS, "gan")
+    done = {name for name in names if run_files.is_run(results / name)}
     begun = {section.name for section in described if not section.is_finished}
     parts = [
         "# Report",
@@ -110,6 +112,15 @@ def _list_not_run(done: Set[str], begun: Set[str]) -> str:
             experiment.expected,
             "unfinished" if name in begun else "not run",
             f"`{sections.command(name)}`",
+        )
+    if "gan" not in done:
+        options = "gan --data-dir DIR --out OUT/gan"
+        table.add_row(
+            "gan",
+            f"two networks on MNIST, {gan_plan.BUDGET}",
+            gan_plan.EXPECTED,
+            "unfinished" if "gan" in begun else "not run",
+            f"`python -m benchmarks {options}`",
         )
     gpu = "\n".join(
         f"python -m benchmarks {' '.join(command)}" for command in gpu_commands()

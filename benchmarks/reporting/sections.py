@@ -9,9 +9,11 @@ from rich.table import Table
 from benchmarks import run_files
 from benchmarks.errors import UsageError
 from benchmarks.experiments import EXPERIMENTS
+from benchmarks.gan import plan as gan_plan
 from benchmarks.landscape.surfaces import SURFACES, panel
 from benchmarks.reporting import results as outcomes
 from benchmarks.reporting import views
+from benchmarks.reporting.plots import gan as gan_plots
 from benchmarks.reporting.plots import landscape as landscape_plots
 from benchmarks.reporting.plots import regret as regret_plots
 from benchmarks.reporting.plots import step_time as speed_drawings
@@ -211,6 +213,33 @@ def describe_studies(files: RunFiles, plots: Path) -> str:
     return "\n\n".join(parts)
 
 
+def _describe_gan(files: RunFiles, plots: Path) -> Section:
+    lines, name = files.lines("gan"), files.folder.name
+    table = gan_plots.gan_table(lines)
+    plot = plots / f"{name}.png"
+    gan_plots.draw_gan(lines, plot)
+    parts = [
+        gan_plan.QUESTION,
+        f"Expected: {gan_plan.EXPECTED}",
+        f"What counts: {gan_plan.RULE}",
+        f"What it cannot show: {gan_plan.LIMITS}",
+        f"**{table.title}**",
+        as_markdown(table),
+        _sign(files),
+    ]
+    seeds, steps = files.config["seeds"], files.config["steps"]
+    caption = (
+        f"Fréchet distance of generated images over {steps} steps. Left: means of "
+        f"{seeds} seeds at the best learning rate, bands from the lowest to the "
+        "highest; right: one run at each learning rate. Crosses: diverged."
+    )
+    finished = "finished" in files.header
+    if not finished:
+        parts.insert(0, "**Unfinished**. Claims are judged when all runs have ended.")
+    title, text = "Generative adversarial networks on MNIST", "\n\n".join(parts)
+    return Section(name, title, text, [Plot(plot, caption)], finished)
+
+
 _REGRET_CAPTIONS = {
     "regret": (
         "Regret and its bounds. Above: means of {} seeds, dashed the sum in the proof, "
@@ -234,6 +263,7 @@ _KINDS: dict[str, Callable[[RunFiles, Path], Section]] = {
     "regret": _describe_regret,
     "landscape": _describe_landscape,
     "theory": _describe_theory,
+    "gan": _describe_gan,
 }
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from benchmarks.experiments import find_claims
 from benchmarks.experiments.types import PACKAGE, SEEDS, THEOREM
 from benchmarks.reporting.claims import buffalo
+from benchmarks.reporting.claims.gan import judge_gan
 from benchmarks.reporting.claims.paired import judge_comparisons
 from benchmarks.reporting.claims.studies import judge_studies
 from benchmarks.reporting.claims.sweeps import judge_p_and_rate, judge_robustness
@@ -28,6 +29,7 @@ _JUDGES: tuple[Callable[[Path], Iterable[Verdict]], ...] = (
     judge_theory,
     judge_surfaces,
     judge_studies,
+    judge_gan,
 )
 
 

@@ -1,0 +1,1 @@
+"""A small generative adversarial network: two networks with opposed objectives."""
