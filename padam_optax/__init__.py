@@ -1,4 +1,17 @@
-"""Padam, partially adaptive momentum estimation, for Optax."""
+"""Padam, partially adaptive momentum estimation, for Optax.
+
+* `padam` and `padamw`; `scale_by_partial_adaptive` without learning rate and decay.
+* Links of a second moment: `square`, `squared_deviation` (AdaBelief's),
+  `moving_average`, `yogi_average`, `debias` (bias correction), `running_max`.
+* `schedules`: p over time; `learning_rate_for` carries a learning rate to another p.
+* `projections`: `projected`, and the sets `box`, `simplex`, `l1_ball` and others.
+* `diagnostics`: effective learning rates and their spread, where the maximum is active,
+  the distance from the start, `check_convergence_conditions`.
+* `state`: read moments, `reset_max`, `convert_state` (from `optax.amsgrad` and others),
+  `convert_torch_state`.
+* `contrib`: `adagrad_norm`, `santa`.
+* `experimental`: `quantize_state` (8 or 16 bits), `pack_small_leaves`.
+"""
 
 from padam_optax import (
     contrib as contrib,

@@ -41,6 +41,8 @@ def split_exponent(q: jax.typing.ArrayLike) -> Exponent:
         high = (np.float32(-q).view(np.uint32) & high_bits).view(np.float32)
         return Exponent(q, -q, 0.0 if q else 1.0, high, np.float32(-q - float(high)))
     q = jnp.asarray(q)
+    if q.ndim:
+        raise ValueError(f"p must be a schedule of scalars, got the shape {q.shape}.")
     q32 = q.astype(jnp.float32)
     bits = jax.lax.bitcast_convert_type(-q32, jnp.uint32)
     high = jax.lax.bitcast_convert_type(bits & high_bits, jnp.float32)

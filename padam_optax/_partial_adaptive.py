@@ -1,4 +1,4 @@
-"""Momentum divided by a power of the second moment, without learning rate and sign."""
+"""Momentum divided by a power of the second moment: no learning rate, no minus sign."""
 
 from typing import Any, Literal, NamedTuple
 
@@ -52,38 +52,43 @@ def scale_by_partial_adaptive(
         \hat v_t &= \max(\hat v_{t-1}, v_t) \\
         u_t &= m_t / (\sqrt{\hat v_t + \epsilon_{root}} + \epsilon)^{2p}
 
-    with all moments starting at 0. p = 1/2 is AMSGrad; p to 0 is momentum as a moving
-    average (`optax.ema`), a tenth of `optax.trace` at b1 = 0.9. Scaling all gradients
-    by c scales the update by :math:`c^{1-2p}`, so a good learning rate depends on p.
+    with all moments starting at 0. p = 1/2 is AMSGrad. As p goes to 0, the update
+    becomes the moving average of the gradients, ``optax.ema(b1, debias=False)``; at
+    b1 = 0.9 that is a tenth of `optax.trace`. Scaling all gradients by c scales the
+    update by :math:`c^{1-2p}`, so a good learning rate depends on p.
 
     ``bias_correction`` selects the convention. With :math:`c_1 = 1-b_1^t` and
     :math:`c_2 = 1-b_2^t`:
 
     * ``"none"`` is Algorithm 1 of the paper, as above.
-    * ``"official"`` multiplies the update by :math:`\sqrt{c_2}/c_1`. This is the
-      authors' program, behind all published numbers. For p < 1/2 it contains a warm-up,
-      a factor :math:`c_2^{1/2-p}`.
+    * ``"official"`` multiplies the update by :math:`\sqrt{c_2}/c_1`, as the authors'
+      program does, behind all published numbers. For p < 1/2 this is ``"consistent"``
+      with a warm-up, the factor :math:`c_2^{1/2-p}`.
     * ``"consistent"`` uses :math:`m_t/c_1` and :math:`\hat v_t/c_2`, as Adam does.
     * ``"before_max"`` uses :math:`m_t/c_1` and takes the maximum of :math:`v_t/c_2`. At
-      p = 1/2 this is `optax.scale_by_amsgrad`, including its rounding of :math:`c_2`.
+      p = 1/2 this is `optax.scale_by_amsgrad`. In a custom ``second_moment`` put
+      ``debias(b2)`` before the maximum: nothing else divides by :math:`c_2`.
 
     With ``eps=0``, a coordinate whose gradients have all been zero gets a zero update.
     A squared gradient that would overflow counts as the largest finite number. A NaN
-    gradient permanently poisons its own coordinate; see `running_max` for remedies.
+    or infinite gradient permanently poisons its own coordinate; see `running_max` for
+    remedies.
 
     Args:
       b1: Exponential decay rate of the first moment, in [0, 1).
       b2: Exponential decay rate of the second moment, in [0, 1). With a custom
-        ``second_moment`` it only enters :math:`c_2`.
-      eps: Added to the root, inside the power; at least 0. (ensmallen adds it to
-        :math:`\hat v`, which is ``eps_root`` here.)
-      p: Exponent of :math:`\hat v`, in (0, 1/2]; 2p is that of its root. A number,
-        fastest as a power of two, or a schedule of the count, which may reach 0.
+        ``second_moment`` it is used only for the :math:`c_2` of ``"official"`` and
+        ``"consistent"``.
+      eps: Added to the root, inside the power; at least 0.
+      p: Exponent of :math:`\hat v`, in (0, 1/2]; that of its root is 2p. A number
+        of at least 1e-5 (powers of two are fastest), or a schedule, called with the
+        number of previous updates, whose values may reach 0.
       eps_root: Added to :math:`\hat v`, inside the root; at least 0.
       bias_correction: ``"none"``, ``"official"``, ``"consistent"`` or ``"before_max"``.
       nesterov: Whether to use Nesterov momentum, as in `optax.scale_by_adam`.
       mu_dtype: Dtype of the stored first moment: a real one for real parameters or a
-        complex one for complex parameters. Others, or all if None, keep their own.
+        complex one for complex parameters. Parameters of the other kind keep their own
+        dtype; with None all do.
       second_moment: A transformation from gradients to the real, non-negative
         :math:`\hat v` to divide by. If None, ``chain(square(), moving_average(b2),
         running_max())``, for ``"before_max"`` with ``debias(b2)`` before the maximum.
@@ -97,7 +102,8 @@ def scale_by_partial_adaptive(
 
     Raises:
       ValueError: If a number is out of range or ``bias_correction`` is unknown.
-      TypeError: If a hyperparameter is not a number, or a leaf is integer or boolean.
+      TypeError: If a hyperparameter is not a number, ``second_moment`` is not a
+        transformation, or a leaf is integer or boolean.
 
     Examples:
       A ratio of 10,000 between two gradients becomes :math:`10000^{1-2p}`:
@@ -138,10 +144,10 @@ def scale_by_partial_adaptive(
             "program 'official'."
         )
     correct = _CONVENTIONS[bias_correction]
-    links = [square(), moving_average(b2), running_max()]
-    if bias_correction == "before_max":
-        links.insert(2, debias(b2))
-    second = optax.with_extra_args_support(second_moment or optax.chain(*links))
+    if second_moment is None:
+        links = [debias(b2)] if bias_correction == "before_max" else []
+        second_moment = optax.chain(square(), moving_average(b2), *links, running_max())
+    second = optax.with_extra_args_support(_validation.transformation(second_moment))
 
     def init(params: optax.Params) -> tuple[ScaleByPartialAdaptiveState, Any]:
         _tree.check_inexact(params, "params")
@@ -168,12 +174,13 @@ def scale_by_partial_adaptive(
         c1, c2 = (one_minus_power(b, count, dtype) for b in (b1, b2))
         mu_factor, nu_divisor = correct(c1, c2)
         g_factor = None
-        if nesterov:  # the momentum of the next step, if its gradient were this one
+        if nesterov:  # the momentum of the next step if its gradient equals this one
             next_count: Any = optax.safe_increment(count)
             next_c1 = one_minus_power(b1, next_count, dtype)
-            b = _tree.as_hyperparam(b1, dtype)
-            g_factor = (1 - b) * mu_factor
-            mu_factor = b * correct(next_c1, c2)[0]
+            decay = _tree.as_hyperparam(b1, dtype)
+            g_factor = (1 - decay) * mu_factor
+            mu_factor = decay * correct(next_c1, c2)[0]
+        # As in Optax, a schedule gets the number of previous updates.
         p_t: Any = p(first_state.count) if callable(p) else p
         exponent = split_exponent(2 * p_t)
 
@@ -184,6 +191,7 @@ def scale_by_partial_adaptive(
             m_hat = _times(m, mu_factor)
             if g_factor is not None:
                 m_hat += _times(jnp.asarray(g, m.dtype), g_factor)
+            # No x is below eps: if that is positive, no zeros have to be found.
             return _times(m_hat, inverse_power(x, exponent, minimum=eps))
 
         new_updates = _tree.tree_map_present(direction, updates, mu, nu)
@@ -194,7 +202,7 @@ def scale_by_partial_adaptive(
     return optax.GradientTransformationExtraArgs(init, update)
 
 
-# The conventions: what mu is multiplied and the second moment divided by.
+# The conventions: the factor that multiplies mu, and the divisor of the second moment.
 def _uncorrected(_c1: jax.Array, _c2: jax.Array) -> tuple[Any, Any]:
     return 1.0, 1.0
 

@@ -22,8 +22,8 @@ from padam_optax import _tree, _validation
 def square() -> optax.GradientTransformation:
     """Replace each gradient by the square of its absolute value.
 
-    A square that would overflow becomes the largest finite number: infinity would never
-    leave the moving average and freeze its coordinate. NaN stays NaN.
+    A square that would overflow becomes the largest finite number: an infinity would
+    stay in the moving average forever and freeze its coordinate. NaN stays NaN.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -37,14 +37,14 @@ def square() -> optax.GradientTransformation:
 
 
 def squared_deviation() -> optax.GradientTransformationExtraArgs:
-    """Replace each gradient by the square of its distance from the momentum.
+    """Replace each gradient by its squared distance from the momentum, for AdaBelief.
 
-    Its moving average is the second moment of AdaBelief (Zhuang et al., NeurIPS 2020),
-    which is small wherever the momentum predicts the gradient well.
+    The moving average of these squares is the second moment of AdaBelief (Zhuang et
+    al., NeurIPS 2020), which is small wherever the momentum predicts the gradient well.
 
     Returns:
-      A stateless transformation whose ``update`` needs the extra argument ``momentum``,
-      a tree like the updates; `scale_by_partial_adaptive` passes it.
+      A stateless transformation whose ``update`` requires the extra argument
+      ``momentum``, a tree like the updates; `scale_by_partial_adaptive` passes it.
 
     Raises:
       ValueError: If ``momentum`` is missing (in ``update``).
@@ -62,10 +62,10 @@ def squared_deviation() -> optax.GradientTransformationExtraArgs:
         if momentum is None:
             raise ValueError(
                 "momentum must be passed to the update of squared_deviation, got None. "
-                "Use it in second_moment of scale_by_partial_adaptive, which does so."
+                "Use it in second_moment of scale_by_partial_adaptive, which passes it."
             )
         return _tree.tree_map_present(
-            lambda g, m: _abs_square(g.astype(m.dtype) - m), updates, momentum
+            lambda g, m: _abs_square(_like(g, m) - m), updates, momentum
         )
 
     return _stateless(deviate)
@@ -87,7 +87,7 @@ def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransforma
     .. math::
         \nu_t = b_2 \nu_{t-1} + (1 - b_2) s_t, \qquad \nu_0 = 0
 
-    For bias correction chain `debias` after it. It is stored in at least float32.
+    For bias correction, chain `debias` after it. Stored in at least float32.
 
     Args:
       b2: Decay rate, in [0, 1).
@@ -123,11 +123,11 @@ def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformati
         \nu_t = \nu_{t-1} - (1 - b_2) \, \mathrm{sign}(\nu_{t-1} - s_t) \, s_t,
         \qquad \nu_0 = 0
 
-    After a spike it decreases by :math:`(1 - b_2) s_t` per step, where `moving_average`
-    decreases by a fraction of itself. `optax.yogi` starts at 1e-6.
+    After a spike :math:`\nu` decreases only by :math:`(1 - b_2) s_t` per step, where
+    `moving_average` decreases by a fraction of itself. `optax.yogi` starts at 1e-6.
 
     Args:
-      b2: One minus the fraction of s that a step adds or subtracts, in [0, 1).
+      b2: In [0, 1): each step adds or subtracts the fraction 1 - b2 of s.
 
     Returns:
       A transformation with state `MovingAverageState`.
@@ -159,7 +159,7 @@ def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtr
       b2: Decay rate of the average, in [0, 1).
 
     Returns:
-      A stateless transformation whose ``update`` needs the extra argument ``count``,
+      A stateless transformation whose ``update`` requires the extra argument ``count``,
       the number t of updates including this one. `scale_by_partial_adaptive` passes its
       own, so that the whole optimizer has one step count.
 
@@ -190,7 +190,7 @@ def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtr
         # Rounded as in optax.tree.bias_correction.
         dtype = jax.dtypes.canonicalize_dtype(float)
         c2 = 1 - _tree.as_hyperparam(b2, dtype) ** jnp.asarray(count, dtype)
-        return jax.tree.map(lambda s: saturate(s / c2.astype(s.dtype)), updates)
+        return jax.tree.map(lambda s: saturate(s / _like(c2, s)), updates)
 
     return _stateless(divide)
 
@@ -213,9 +213,10 @@ def running_max() -> optax.GradientTransformation:
 
     This is the maximum of AMSGrad (Reddi et al., ICLR 2018) and Padam. It keeps the
     effective learning rate :math:`\alpha / \hat v^p` from growing, on which their
-    convergence proofs rest. A NaN gradient permanently poisons its own coordinate,
-    because max(NaN, x) is NaN: prevent it with `optax.apply_if_finite`, recover with
-    an earlier checkpoint or `padam_optax.state.reset_max`.
+    convergence proofs rest. A NaN or infinite gradient permanently poisons its own
+    coordinate: NaN stays in the maximum, and infinity in the first moment. Prevent it
+    with `optax.apply_if_finite`, recover with an earlier checkpoint or
+    `padam_optax.state.reset_max`.
 
     Returns:
       A transformation with state `RunningMaxState`.
@@ -255,12 +256,17 @@ def _accumulate(
         del params
         (old,) = state
         new = _tree.tree_map_with_none(
-            lambda s, x: x if s is None else step(x, s.astype(x.dtype)), updates, old
+            lambda s, x: x if s is None else step(x, _like(s, x)), updates, old
         )
         values = _tree.tree_map_present(lambda _, x: x, updates, new)
         return values, state_type(new)
 
     return optax.GradientTransformation(init, update)
+
+
+def _like(x: jax.typing.ArrayLike, y: jax.typing.ArrayLike) -> jax.Array:
+    """Return x as an array in the dtype of y."""
+    return jnp.asarray(x, jnp.result_type(y))
 
 
 def one_minus_power(

@@ -11,7 +11,13 @@ import optax
 def check_inexact(tree: optax.Params, what: str) -> None:
     """Raise TypeError, naming path and dtype, if a leaf is not real or complex."""
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
-        dtype = jax.dtypes.result_type(leaf)
+        try:
+            dtype = jax.dtypes.result_type(leaf)
+        except TypeError as error:
+            raise TypeError(
+                f"{what}{jax.tree_util.keystr(path)} must be an array, got "
+                f"{type(leaf).__name__}. Keep it out, as equinox.filter does."
+            ) from error
         if not jnp.issubdtype(dtype, jnp.inexact):
             raise TypeError(
                 f"{what}{jax.tree_util.keystr(path)} has dtype {dtype}; only floating "
@@ -85,15 +91,3 @@ def cast_like(tree: Any, like: Any) -> Any:
         tree,
         like,
     )
-
-
-def mask_leaves(mask: Any, params: optax.Params, like: Any) -> list[bool]:
-    """Return whether a mask selects each leaf of ``like``, where None is a leaf.
-
-    A mask is a tree of bools like the parameters, a prefix of one, a function from the
-    parameters to one, or None, which selects every leaf.
-    """
-    mask = mask(params) if callable(mask) else mask
-    leaves, structure = jax.tree.flatten(like, is_leaf=is_none)
-    numbered = structure.unflatten(range(len(leaves)))  # without None
-    return jax.tree.leaves(jax.tree.broadcast(mask is None or mask, numbered))

@@ -46,6 +46,16 @@ def number(
     return result
 
 
+def transformation(value: Any) -> Any:
+    """Return second_moment as it is, if it is a transformation."""
+    if not (hasattr(value, "init") and hasattr(value, "update")):
+        raise TypeError(
+            "second_moment must be a transformation, as optax.chain(square(), "
+            f"moving_average()) is, got {value!r}. Call what makes one: square()."
+        )
+    return value
+
+
 def non_negative(name: str, value: Any, remedy: str) -> Any:
     """Return ``value`` as `number` does, if it is finite and at least 0."""
     allowed = "a finite number >= 0"
@@ -89,7 +99,7 @@ def inexact_dtype(name: str, value: Any) -> jax.typing.DTypeLike | None:
     if value is None:
         return None
     allowed = f"{name} must be a floating or complex dtype or None"
-    remedy = "With None the parameters' own are used."
+    remedy = "None keeps the parameters' own; for inject_hyperparams pass its name."
     try:
         dtype = jax.dtypes.canonicalize_dtype(value)
     except TypeError as error:
@@ -119,6 +129,7 @@ def weight_decay(value: Any) -> Any:
 
 def exponent(value: Any) -> Any:
     """Return p: a schedule as it is, a number as `number` does, if in (0, 1/2]."""
+    smallest = 1e-5  # below, it is an eps_root passed by position as to optax.adamw
     if callable(value):
         return value
     remedy = "p is the exponent of v_hat itself; the paper's values are 1/8, 1/4, 1/16."
@@ -127,14 +138,13 @@ def exponent(value: Any) -> Any:
             "p is the exponent of v_hat itself: if you mean the exponent 2p of its "
             f"root, pass p={value / 2:g}."
         )
-    elif isinstance(value, int | float) and value == 0:
+    elif isinstance(value, int | float) and 0 <= value < smallest:
         remedy = (
-            "p = 0 is SGD with momentum: use optax.sgd(learning_rate * (1 - b1), "
-            "momentum=b1), whose trace is the moving average divided by 1 - b1. A "
-            "schedule of p may reach 0. To pass eps_root, name it: the fifth argument "
-            "is p."
+            f"p = {value:g} is SGD with momentum: use optax.sgd(learning_rate * "
+            "(1 - b1), momentum=b1). A schedule of p may reach 0. To pass eps_root, "
+            "name it: the fifth argument is p."
         )
-    return number("p", value, "in (0, 1/2]", lambda x: 0 < x <= 0.5, remedy)
+    return number("p", value, "in (0, 1/2]", lambda x: smallest <= x <= 0.5, remedy)
 
 
 def exponent_or_zero(name: str, value: Any, remedy: str = "") -> Any:

@@ -282,6 +282,20 @@ def test_quantiles_are_elements_at_every_size_and_precision(dtype, n):
     assert actual.dtype == wide
 
 
+def test_quantiles_of_numpy_arrays_and_floats_are_those_of_jaxs():
+    x = np.logspace(-3, 3, 7)
+    found = padam_optax.diagnostics.tree_quantiles([x, 1e4], [0.5, 1.0])
+    np.testing.assert_allclose(found, [1.0, 1e4], rtol=1e-6)
+    with jax.numpy_rank_promotion("raise"):
+        spread = padam_optax.diagnostics.spread_in_decades(x, 0.0, 1.0)
+    np.testing.assert_allclose(spread, 6.0, rtol=1e-6)
+
+
+def test_quantiles_of_integers_are_refused_by_name():
+    with pytest.raises(TypeError, match=r"tree\['n'\] has dtype int32"):
+        padam_optax.diagnostics.tree_quantiles({"n": jnp.arange(3)})
+
+
 def test_quantiles_have_the_shape_of_the_shares():
     x = jnp.arange(5.0)
     assert padam_optax.diagnostics.tree_quantiles(x, 0.5).shape == ()
@@ -598,6 +612,17 @@ def test_masked_leaves_do_not_count_towards_the_distance():
     assert padam_optax.diagnostics.distance_from_start(state, moved) == 2
     apart = padam_optax.diagnostics.distance_from_start(state, moved, per_leaf=True)
     assert apart == {"a": 2, "b": None}
+
+
+def test_a_distance_to_another_shape_is_refused():
+    state = padam_optax.diagnostics.keep_initial_params().init(jnp.ones(2))
+    with pytest.raises(ValueError, match=r"shapes of the initial ones.*\(2, 1\)"):
+        padam_optax.diagnostics.distance_from_start(state, jnp.ones((2, 1)))
+
+
+def test_python_floats_have_a_distance():
+    state = padam_optax.diagnostics.keep_initial_params().init(3.0)
+    assert padam_optax.diagnostics.distance_from_start(state, 5.0) == 2.0
 
 
 def test_a_distance_without_a_start_is_refused():

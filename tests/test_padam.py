@@ -233,10 +233,27 @@ def test_arrays_of_size_one_are_refused_with_the_remedy(name):
         padam(**{"learning_rate": 0.1, name: jnp.array([0.1])})
 
 
+@pytest.mark.parametrize("eps_root", [0.0, 1e-15, 1e-8, 1e-6])
 @pytest.mark.parametrize("make", [padam, padamw])
-def test_eps_root_by_position_is_told_that_it_is_a_keyword(make):
+def test_eps_root_by_position_is_told_that_it_is_a_keyword(make, eps_root):
     with pytest.raises(ValueError, match="p must be .*eps_root, name it: the fifth"):
-        make(1e-3, 0.9, 0.999, 1e-8, 0.0)  # as optax.adamw takes them
+        make(1e-3, 0.9, 0.999, 1e-8, eps_root)  # as optax.adamw takes them
+
+
+def test_a_leaf_that_is_no_array_is_named():
+    """As of a network whose activations were not filtered out."""
+    with pytest.raises(TypeError, match=r"params\['act'\] must be an array.*PjitFunc"):
+        padam(0.1).init({"w": jnp.ones(2), "act": jax.jit(abs)})
+
+
+def test_a_dtype_that_was_made_an_array_is_told_to_be_a_name():
+    make = optax.inject_hyperparams(padam)
+    with pytest.raises(
+        (TypeError, ValueError), match="for inject_hyperparams pass its name"
+    ):
+        make(0.1, mu_dtype=jnp.bfloat16).init(jnp.ones(2))
+    state = make(0.1, mu_dtype="bfloat16").init(jnp.ones(2))
+    assert optax.tree.get(state, "mu").dtype == jnp.bfloat16
 
 
 @pytest.mark.parametrize("name", ["learning_rate", "weight_decay"])

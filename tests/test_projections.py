@@ -11,6 +11,7 @@ import optax
 import pytest
 import scipy.optimize
 
+import padam_optax
 from padam_optax import padam
 from padam_optax.projections import (
     affine,
@@ -532,6 +533,31 @@ def test_empty_sets_and_bad_arguments_raise_when_made(make, message):
         make()
 
 
+@pytest.mark.parametrize("size", [2, 4])
+def test_a_matrix_must_fit_the_leaf(size):
+    constraint = affine([[1.0, 1.0, 1.0]], [1.0])
+    with pytest.raises(ValueError, match=f"column for each of the {size} elem.*got 3"):
+        constraint(jnp.zeros(size), jnp.ones(size))
+    opt = projected(padam(0.1), constraint, p=0.125)
+    params = {"a": jnp.zeros(3), "b": jnp.zeros(size)}
+    with pytest.raises(ValueError, match="mask of projected"):
+        opt.update(params, opt.init(params), params)
+
+
+@pytest.mark.parametrize(
+    "name", ["projection_simplex", "projection_l2_ball", "projection_box"]
+)
+def test_projections_without_weights_are_refused(name):
+    with pytest.raises(ValueError, match=f"constraint must take weights.*{name}"):
+        projected(padam(0.1), getattr(optax.projections, name), p=0.125)
+
+
+def test_swapped_arguments_are_told_their_order():
+    opt: Any = padam(0.1)
+    with pytest.raises(TypeError, match=r"constraint.*projected\(optimizer, constr"):
+        projected(simplex(), opt, p=0.125)
+
+
 def test_arrays_that_do_not_fit_the_leaf_raise():
     for constraint in (box(np.zeros(4), 1), halfspace(np.ones(4), 1)):
         with pytest.raises(ValueError, match="broadcast"):
@@ -927,3 +953,16 @@ def test_what_the_wrapper_cannot_do_it_says():
         rms.update(params, rms.init(params), params)
     with pytest.raises(TypeError, match=r"real and floating.*complex64.*mask"):
         _first_step(wrapped, params + 1j, params + 1j)
+
+
+def test_a_quantized_state_is_told_to_be_outside():
+    inner = padam_optax.experimental.quantize_state(padam(0.1), min_size=0)
+    opt, params = projected(inner, non_negative(), p=0.125), jnp.ones(3)
+    with pytest.raises(ValueError, match=r"quantize_state\(projected\("):
+        opt.update(params, opt.init(params), params)
+
+
+def test_an_exponent_is_a_scalar():
+    opt = projected(padam(0.1), non_negative(), p=lambda _: jnp.array([0.125]))
+    with pytest.raises(ValueError, match=r"p must be a schedule of scalars.*\(1,\)"):
+        opt.update(jnp.ones(3), opt.init(jnp.ones(3)), jnp.ones(3))

@@ -764,6 +764,18 @@ def test_amsgrad_asks_for_its_rate():
             padam_optax.experimental.quantize_state(inner).init(make_params())
 
 
+def test_a_maximum_of_debiased_values_asks_for_their_rate():
+    quantize = padam_optax.experimental.quantize_state
+    params = {"w": jnp.ones((64, 64)), "b": jnp.ones(64)}
+    before_max = padam_optax.padam(0.1, bias_correction="before_max")
+    with pytest.raises(ValueError, match="debias_b2 must be the b2"):
+        quantize(before_max).init(params)
+    quantize(before_max, debias_b2=0.999).init(params)
+    quantize(before_max, "16-bit").init(params)
+    for convention in ("none", "official", "consistent"):
+        quantize(padam_optax.padam(0.1, bias_correction=convention)).init(params)
+
+
 @pytest.mark.parametrize(
     "read",
     [

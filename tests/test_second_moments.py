@@ -185,3 +185,33 @@ def test_integer_leaves_are_refused_with_path_and_dtype():
     for statistic in (padam_optax.moving_average(), padam_optax.running_max()):
         with pytest.raises(TypeError, match=r"params\['n'\] has dtype int32"):
             statistic.init({"n": jnp.arange(3)})
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (padam_optax.square, 9.0),
+        (padam_optax.squared_deviation, 4.0),
+        (lambda: padam_optax.moving_average(0.5), 1.5),
+        (lambda: padam_optax.yogi_average(0.5), 1.5),
+        (lambda: padam_optax.debias(0.5), 4.0),  # t = 2: 3/(1 - 1/4)
+        (padam_optax.running_max, 3.0),
+    ],
+)
+def test_python_floats_are_leaves(make, expected):
+    """As of optax.ema and optax.scale_by_belief."""
+    opt = optax.with_extra_args_support(make())
+    found, _ = opt.update(3.0, opt.init(1.0), momentum=1.0, count=2)
+    np.testing.assert_allclose(found, expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [padam_optax.square, "yogi"])
+def test_what_is_no_transformation_is_refused_by_name(wrong):
+    with pytest.raises(TypeError, match=r"second_moment must be .*square\(\)"):
+        padam_optax.scale_by_partial_adaptive(second_moment=wrong)
+
+
+def test_an_exponent_is_a_scalar():
+    opt = padam_optax.scale_by_partial_adaptive(p=lambda _: jnp.array([0.125]))
+    with pytest.raises(ValueError, match=r"p must be a schedule of scalars.*\(1,\)"):
+        opt.update(jnp.ones(3), opt.init(jnp.ones(3)))

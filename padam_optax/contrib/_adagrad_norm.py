@@ -58,7 +58,7 @@ def scale_by_adagrad_norm(
 
     Args:
       b0: b before the first step, in units of the gradient's norm; at least 0. A value
-        that is too small costs little, one that is too large makes many small steps.
+        that is too small costs little, one that is too large takes many small steps.
       per_leaf: Whether each leaf has its own norm and b. Groups of leaves that share
         one are made by `optax.masked` and `optax.multi_transform`.
       axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which
@@ -138,7 +138,7 @@ def adagrad_norm(
 
     Equivalent to `scale_by_adagrad_norm`, which explains b, followed by
     `optax.scale_by_learning_rate`. No step is longer than the learning rate: one far
-    below the distance to the minimum makes many steps for any b0.
+    below the distance to the minimum takes many steps for any b0.
 
     Args:
       learning_rate: The learning rate, in units of the parameters, at least 0; or a

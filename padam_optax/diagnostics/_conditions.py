@@ -29,11 +29,11 @@ def check_convergence_conditions(
 ) -> tuple[Condition, ...]:
     """Return which convergence theorems of Padam the hyperparameters satisfy.
 
-    This is advice to read before a run: no optimizer calls it, and it raises for no
-    numbers. Violating a condition does not mean training will fail (weight decay,
-    ``bias_correction`` and most learning rate schedules are outside every theorem), and
-    satisfying one says nothing about the learning rate. The proofs rest on the property
-    that `fraction_of_increased_lrs` monitors.
+    This is advice to read before a run: no optimizer calls it, and it never raises for
+    a number, even one out of range. Violating a condition does not mean training will
+    fail (weight decay, ``bias_correction`` and most learning rate schedules are outside
+    every theorem), and satisfying one says nothing about the learning rate. The proofs
+    rest on the property that `fraction_of_increased_lrs` monitors.
 
     The names are those of the authors' talk. Two theorems are about any loss with
     bounded gradients: convergence to a stationary point requires b1 < b2^(2p), which is

@@ -87,7 +87,8 @@ def distance_from_start(
       A scalar, float32, or float64 if a parameter is.
 
     Raises:
-      ValueError: If the state holds no initial parameters, or several.
+      ValueError: If the state holds no initial parameters, or several, or parameters
+        have other shapes.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -109,6 +110,12 @@ def distance_from_start(
     def distance(x: jax.Array, x_0: Any) -> jax.Array | None:
         if isinstance(x_0, optax.MaskedNode):
             return None
+        x, x_0 = jnp.asarray(x), jnp.asarray(x_0)
+        if x.shape != x_0.shape:
+            raise ValueError(
+                f"params must have the shapes of the initial ones, got {x.shape} for "
+                f"{x_0.shape}."
+            )
         dtype = compute_dtype(x.dtype, x_0.dtype)
         norm = optax.tree.norm(x.astype(dtype) - x_0.astype(dtype))
         if axis_name is None:

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from padam_optax._shard_map import reduce_over_axis, vary_like
-from padam_optax._tree import accumulator_dtype
+from padam_optax._tree import accumulator_dtype, check_inexact
 from padam_optax.state._lookup import unwrap
 
 
@@ -46,6 +46,7 @@ def tree_quantiles(
 
     Raises:
       ValueError: If a fraction is outside [0, 1].
+      TypeError: If a leaf is not an array of real numbers.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -56,11 +57,13 @@ def tree_quantiles(
       >>> print(tree_quantiles(tree, 0.5, per_leaf=True)["a"])
       1.0
     """
+    tree = unwrap(tree)
+    check_inexact(tree, "tree")
     fractions = np.asarray(q, np.float64)
     if not ((fractions >= 0) & (fractions <= 1)).all():
         raise ValueError(f"q must be in [0, 1], got {q}. The median is 0.5.")
     return reduce_leaves(
-        lambda leaves: _quantiles(leaves, fractions, axis_name), per_leaf, unwrap(tree)
+        lambda leaves: _quantiles(leaves, fractions, axis_name), per_leaf, tree
     )
 
 
@@ -127,7 +130,8 @@ def _quantiles(leaves: list[jax.Array], q: np.ndarray, axis_name: Any) -> jax.Ar
     integer with less than a fraction q of the elements below it, found bit by bit from
     the highest.
     """
-    dtype = accumulator_dtype(jnp.float32, *(x.dtype for x in leaves))
+    dtypes = [jax.dtypes.result_type(x) for x in leaves]
+    dtype = accumulator_dtype(jnp.float32, *dtypes)
     integer = jnp.int32 if dtype == jnp.float32 else jnp.int64
     largest = jnp.iinfo(integer).max  # above infinity, for elements that do not count
     leaves = [jnp.asarray(x, dtype) for x in leaves]
@@ -141,7 +145,11 @@ def _quantiles(leaves: list[jax.Array], q: np.ndarray, axis_name: Any) -> jax.Ar
 
     def below(bound: jax.Array) -> jax.Array:
         counts = (
-            jnp.sum(b[..., None] < bound, axis=range(b.ndim), dtype=jnp.int32)
+            jnp.sum(
+                b[..., None] < bound.reshape((1,) * b.ndim + bound.shape),
+                axis=range(b.ndim),
+                dtype=jnp.int32,
+            )
             for b in bits
         )
         return jnp.asarray(sum(map(total, counts)), dtype)

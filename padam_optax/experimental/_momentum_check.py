@@ -1,6 +1,6 @@
-"""A check that an optimizer's second moment bounds its momentum."""
+"""Checks of what 8-bit codes rely on, by running an optimizer on a few numbers."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -21,10 +21,22 @@ _IS_SETTLED = (False, False, False, True)
 _LARGEST_RATIO = 1e4
 
 
-def momentum_is_bounded(
+class Found(NamedTuple):
+    """What is known of a row of moments.
+
+    Attributes:
+      is_bounded: Whether nu, or nu_max if there is one, bounds the momentum.
+      is_debiased: Whether nu_max is a maximum of nu/(1-b2^t) instead of nu.
+    """
+
+    is_bounded: bool
+    is_debiased: bool
+
+
+def check_moments(
     inner: optax.GradientTransformationExtraArgs, params: optax.Params
-) -> list[bool]:
-    """Return for each row of moments whether nu (or nu_max) bounds the momentum.
+) -> list[Found]:
+    """Return what is found of each row of moments.
 
     Runs the optimizer eagerly on parameters of one element each, even under `jax.jit`.
     """
@@ -44,12 +56,15 @@ def momentum_is_bounded(
             for _ in range(_STEPS):
                 _, state = inner.update(gradients, state, tiny)
             return [
-                (row.mu, row.nu if row.nu_max is None else row.nu_max)
+                (row.mu, row.nu, row.nu if row.nu_max is None else row.nu_max)
                 for row in _moments.rows(state)
             ]
 
         runs = jax.vmap(run)(jnp.asarray(_SCALES), jnp.asarray(_IS_SETTLED))
-        return [_is_bounded(*row) for row in runs]
+        return [
+            Found(_is_bounded(mu, largest), _is_debiased(nu, largest))
+            for mu, nu, largest in runs
+        ]
 
 
 def _zero(x: Any) -> jax.Array:
@@ -67,3 +82,11 @@ def _is_bounded(mu: jax.Array, nu: jax.Array) -> bool:
     """
     m, v = (np.abs(np.asarray(x, np.complex128)).reshape(4, -1) for x in (mu, nu))
     return bool(np.all(m**2 <= _LARGEST_RATIO**2 * v, where=v[1] > 0))
+
+
+def _is_debiased(nu: jax.Array, nu_max: jax.Array) -> bool:
+    """Return whether the maximum is far above nu, which rises under equal gradients."""
+    v, largest = (
+        np.asarray(x, np.complex128).real.reshape(4, -1) for x in (nu, nu_max)
+    )
+    return bool(np.any(largest > 2 * v, where=v > 0))

@@ -9,7 +9,8 @@ import optax
 from jax.core import Tracer
 
 from padam_optax import _validation
-from padam_optax._tree import is_none, mask_leaves
+from padam_optax._tree import is_none
+from padam_optax.state._lookup import mask_leaves
 
 # XLA compiles equal kernels once, and equal buffers have equal kernels. Cutting every
 # leaf out of one large buffer would need a kernel each, a minute of compilation. Fewer
@@ -59,8 +60,8 @@ def pack_small_leaves(
     Joining sharded leaves would gather them. On meshes with explicit axes they stay
     unpacked; elsewhere exclude them with ``mask``. ``init`` raises if it receives one,
     which it cannot see under `jax.jit`. The state is not a tree like the parameters, so
-    `optax.tree_map_params` takes no tree of specs beside it. To restore or shard it,
-    use the shardings of a state that ``init`` made from placed parameters:
+    `optax.tree_map_params` cannot be given a tree of specs along with it. To restore or
+    shard it, use the shardings of a state that ``init`` made from placed parameters:
     ``jax.tree.map(lambda x: x.sharding, opt.init(params))``; buffers are replicated.
 
     Args:

@@ -11,7 +11,7 @@ from padam_optax._second_moments import one_minus_power
 from padam_optax._tree import cast_like
 from padam_optax.experimental import _codecs
 from padam_optax.experimental._moments import Row, map_rows, rows
-from padam_optax.experimental._momentum_check import momentum_is_bounded
+from padam_optax.experimental._momentum_check import check_moments
 from padam_optax.state._lookup import find_moments, unwrap
 
 Format = Literal["16-bit", "8-bit"]
@@ -97,8 +97,9 @@ def quantize_state(
         then close to 0 and are stored in units of 1-b2^t. Needed in 8 bits: without it
         nu_max grows to a multiple of its value.
       seed: Seed of the stochastic rounding, a whole number.
-      check_momentum: Whether ``init`` checks for "8-bit" that ``nu`` bounds ``mu``. It
-        runs ``inner`` for three steps on a copy of the tree with leaves of one element.
+      check_momentum: Whether ``init`` checks for "8-bit" that ``nu`` bounds ``mu``, and
+        whether ``debias_b2`` is needed. It runs ``inner`` for three steps on a copy of
+        the tree with leaves of one element.
 
     Returns:
       A transformation with state `QuantizedState`; `dequantize_state` returns its
@@ -106,8 +107,8 @@ def quantize_state(
 
     Raises:
       ValueError: If an argument is outside its range; in ``init``, if the inner state
-        holds no mu and nu, is that of `optax.amsgrad` without ``debias_b2``, or has
-        moments that the format cannot represent.
+        holds no mu and nu, if its maximum is taken of nu/(1-b2^t) and
+        ``debias_b2`` is missing, or if the format cannot represent its moments.
       TypeError: If an argument is not a number.
 
     Examples:
@@ -170,7 +171,7 @@ def quantize_state(
         state = inner.init(params)
         _check_state(state, format, debias_b2)
         if format == "8-bit" and check_momentum:
-            _check_momentum(inner, params, state, min_size)
+            _check_moments(inner, params, state, min_size, debias_b2)
         return encode(state, jnp.zeros([], jnp.int32))
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
@@ -186,7 +187,8 @@ def dequantize_state(state: optax.OptState) -> optax.OptState:
     """Return the state with every `QuantizedState` replaced by the optimizer's own.
 
     Everything that reads moments needs it, such as `second_moment`, `reset_max` and
-    `effective_learning_rates`. It also serves to continue without `quantize_state`.
+    `effective_learning_rates`. Use it also to continue a run without
+    `quantize_state`.
 
     Args:
       state: The state of `quantize_state` or of anything around it.
@@ -243,10 +245,15 @@ def _check_state(state: optax.OptState, format: Format, debias_b2: Any) -> None:
     needs_debias = format == "8-bit" and debias_b2 is None
     if needs_debias and _holds(state, optax.scale_by_amsgrad()):
         raise ValueError(
-            "debias_b2 must be the b2 of optax.amsgrad, which takes the maximum of "
-            "nu / (1 - b2^t), got None. Pass e.g. debias_b2=0.999, or 0 if "
-            "amsgrad's bias_correction_nu is off."
+            f"{_NEEDS_DEBIAS.format('optax.amsgrad')} Pass 0 if its bias_correction_nu "
+            "is off."
         )
+
+
+_NEEDS_DEBIAS = (
+    "debias_b2 must be the b2 of {}, which takes the maximum of nu / (1 - b2^t), got "
+    "None. Pass e.g. debias_b2=0.999."
+)
 
 
 def _holds(
@@ -261,23 +268,28 @@ def _holds(
     return any(map(is_one, jax.tree.leaves(state, is_leaf=is_one)))
 
 
-def _check_momentum(
+def _check_moments(
     inner: optax.GradientTransformationExtraArgs,
     params: optax.Params,
     state: optax.OptState,
     min_size: int,
+    debias_b2: Any,
 ) -> None:
-    """Raise ValueError if mu may exceed the range of its 8-bit code."""
+    """Raise ValueError if a moment may exceed the range of its 8-bit code."""
     remedy = "Use '16-bit', or pass check_momentum=False if it does."
     try:
-        bounded = momentum_is_bounded(inner, params)
+        found = check_moments(inner, params)
     except Exception as error:
         raise ValueError(
             "format must not be '8-bit' unless nu bounds mu, and inner fails on leaves "
             f"of one element, which is how init checks that ({error}). {remedy}"
         ) from error
-    for row, is_bounded in zip(rows(state), bounded, strict=True):
-        if _is_quantizable(row, min_size) and not is_bounded:
+    for row, (is_bounded, is_debiased) in zip(rows(state), found, strict=True):
+        if not _is_quantizable(row, min_size):
+            continue
+        if is_debiased and debias_b2 is None:
+            raise ValueError(_NEEDS_DEBIAS.format("this optimizer"))
+        if not is_bounded:
             raise ValueError(
                 "format must not be '8-bit' unless nu bounds mu, as an average of "
                 f"squared gradients does; here it does not. {remedy}"

@@ -12,7 +12,13 @@ from jax.lax import stop_gradient
 from padam_optax import _tree, _validation
 from padam_optax._inverse_power import inverse_power, root
 from padam_optax.projections._sets import Constraint, on_auto_axes
-from padam_optax.state._lookup import find_moments, rewrap, second_moment, unwrap
+from padam_optax.state._lookup import (
+    find_moments,
+    mask_leaves,
+    rewrap,
+    second_moment,
+    unwrap,
+)
 
 
 def projected(
@@ -71,8 +77,10 @@ def projected(
       is added or removed. ``update`` needs ``params``.
 
     Raises:
-      TypeError: If a constrained leaf is not real and floating (in ``update``).
-      ValueError: If p, eps or eps_root is out of range; in ``update``, if params is
+      TypeError: If the constraint is not a function, or a constrained leaf is not real
+        and floating (in ``update``).
+      ValueError: If p, eps or eps_root is out of range or the constraint is one of
+        `optax.projections`, which have no weights; in ``update``, if params is
         missing or the state holds no second moment, or several.
 
     Examples:
@@ -102,6 +110,7 @@ def projected(
         remedy = "Pass the optimizer's: 1/2 for AMSGrad and Adam, 0 for SGD."
         p = _validation.exponent_or_zero("p", p, remedy)
     is_weighted = callable(p) or isinstance(p, Tracer) or p > 0
+    _check_constraint(constraint)
     inner = optax.with_extra_args_support(optimizer)
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
@@ -117,7 +126,7 @@ def projected(
         vs = structure.flatten_up_to(_second_moment(state)) if is_weighted else steps
         index = [
             i
-            for i, is_chosen in enumerate(_tree.mask_leaves(mask, params, like=updates))
+            for i, is_chosen in enumerate(mask_leaves(mask, params, like=updates))
             if is_chosen and steps[i] is not None and jnp.size(steps[i]) > 0
             if not isinstance(vs[i], optax.MaskedNode)
         ]
@@ -134,6 +143,23 @@ def projected(
         return rewrap(structure.unflatten(steps), like=updates), state
 
     return optax.GradientTransformationExtraArgs(inner.init, update)
+
+
+def _check_constraint(constraint: Any) -> None:
+    """Raise an error for what is not a function of an array and its weights."""
+    if not callable(constraint):
+        raise TypeError(
+            "constraint must be a function of an array and its weights, got an object "
+            f"of type {type(constraint).__name__}. The order is projected(optimizer, "
+            "constraint); a set is made by a call, as simplex()."
+        )
+    if str(getattr(constraint, "__module__", "")).startswith("optax."):
+        name = getattr(constraint, "__name__", "")
+        raise ValueError(
+            f"constraint must take weights as its second argument, got optax's {name}, "
+            "which takes something else there. Use its counterpart in "
+            "padam_optax.projections, as simplex() for projection_simplex."
+        )
 
 
 def _end_of_step(theta: Any, u: Any) -> jax.Array:
@@ -192,6 +218,11 @@ def _second_moment(state: optax.OptState) -> Any:
     try:
         return second_moment(state)
     except ValueError as error:
+        if "dequantize_state" in str(error):
+            raise ValueError(
+                "A quantized state has no weights for a projection. Quantize outside: "
+                "quantize_state(projected(optimizer, ...))."
+            ) from error
         raise ValueError(
             "The weights of a projection need one nu_max (or else one nu) in the "
             "optimizer's state. If it has none, pass p=0; if it has several "

@@ -6,7 +6,8 @@ its shape that returns
     argmin over x in the set of Σ d_i (x_i - y_i)².
 
 Only the ratios of d matter, up to 10^20. With equal weights the constraints are the
-projections of `optax.projections`, and named like them (`box` for ``projection_box``).
+projections of `optax.projections`, and named like them (`box` for ``projection_box``);
+those take no weights, and `projected` refuses them.
 They can be traced, differentiated in y and d wherever the projection can, and batched:
 ``jax.vmap(simplex())`` is a constraint with one simplex per row. A NaN in y stays
 visible in the result. Custom constraints are functions of the same form.
@@ -115,7 +116,8 @@ def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
       b: A concrete (m,) vector.
 
     Raises:
-      ValueError: If A x = b has no solution, A is 0, or the shapes do not match.
+      ValueError: If A x = b has no solution, A is 0, or the shapes do not match, also
+        that of the leaf.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -131,6 +133,12 @@ def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
         # Cholesky factors of A D⁻¹Aᵀ are NaN in float32 once the weights span eight
         # decades. A QR decomposition of D^(-1/2)Aᵀ, smallest weights first, is accurate
         # to rounding for any weights.
+        if y.size != rows.shape[1]:
+            raise ValueError(
+                f"A must have a column for each of the {y.size} elements of the leaf, "
+                f"got {rows.shape[1]}. Leaves of other sizes are left out by the mask "
+                "of projected; whole_tree=True makes one vector of all leaves."
+            )
         order = jnp.argsort(d.ravel())
         free = jnp.sqrt(1 / _relative(d)).ravel()[order]
         matrix = jnp.asarray(rows, y.dtype)[:, order]

@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax._tree import accumulator_dtype
+from padam_optax._tree import accumulator_dtype, is_none
 
 Path = tuple[Any, ...]
 
@@ -22,7 +22,8 @@ Path = tuple[Any, ...]
 class Moments(NamedTuple):
     """The number of updates and the moments of one optimizer.
 
-    Where there is none beside ``mu``, ``count`` is None, and so is ``nu_max``.
+    ``count`` is None if there is none beside ``mu``, and ``nu_max`` is None if the
+    optimizer keeps no maximum.
     """
 
     count: Any
@@ -207,3 +208,15 @@ def _shared_length(a: Path, b: Path) -> int:
     """Return the number of keys that two paths share from the start."""
     same = (x == y for x, y in zip(a, b, strict=False))
     return sum(itertools.takewhile(bool, same))
+
+
+def mask_leaves(mask: Any, params: optax.Params, like: Any) -> list[bool]:
+    """Return whether a mask selects each leaf of ``like``, where None is a leaf.
+
+    A mask is a tree of bools like the parameters, a prefix of one, a function from the
+    parameters to one, or None, which selects every leaf.
+    """
+    mask = mask(params) if callable(mask) else mask
+    leaves, structure = jax.tree.flatten(like, is_leaf=is_none)
+    numbered = structure.unflatten(range(len(leaves)))  # without None
+    return jax.tree.leaves(jax.tree.broadcast(mask is None or mask, numbered))

@@ -13,7 +13,7 @@ from padam_optax.state._lookup import Moments, find_maxima, map_maxima
 
 
 def reset_max(state: optax.OptState) -> optax.OptState:
-    r"""Reset the running maximum to the current second moment.
+    r"""Reset the running maximum ``nu_max`` to the current average ``nu``.
 
     The running maximum never decreases, so in a long run step sizes stay limited by the
     largest gradients seen early in training (`diagnostics.fraction_where_max_active`
@@ -70,8 +70,8 @@ def reset_max_at(
 
     Args:
       optimizer: `padam`, `optax.amsgrad` or a wrapper of them.
-      at: Numbers of previous updates, at least 0; or a function from that number, an
-        int32 scalar, to whether to reset, which may be traced.
+      at: Numbers of previous updates, at least 0; or a function of that number, an
+        int32 scalar, that returns whether to reset. The result may be traced.
 
     Returns:
       A transformation with the optimizer's own state: checkpoints fit without it, too.
