@@ -13,6 +13,8 @@
 * `experimental`: `quantize_state` (8 or 16 bits), `pack_small_leaves`.
 """
 
+from typing import TYPE_CHECKING
+
 from padam_optax import (
     contrib as contrib,
     diagnostics as diagnostics,
@@ -35,3 +37,18 @@ from padam_optax._second_moments import (
 )
 
 __version__ = "0.2.0"
+
+if not TYPE_CHECKING:  # which would then accept any name
+
+    def __getattr__(name: str) -> object:
+        """Say where a name is that was looked for here."""
+        spaces = contrib, diagnostics, experimental, projections, schedules, state
+        for space in spaces:
+            if not name.startswith("_") and hasattr(space, name):
+                raise AttributeError(
+                    f"padam_optax has no {name!r}: use {space.__name__}.{name}."
+                )
+        raise AttributeError(f"module 'padam_optax' has no attribute {name!r}")
+
+
+del TYPE_CHECKING

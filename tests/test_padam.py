@@ -324,3 +324,27 @@ def test_public_names_are_all_there_is():
     expected = f"{namespaces} {optimizers} {moments}".split()
     public = {name for name in dir(padam_optax) if not name.startswith("_")}
     assert public == set(expected)
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("adagrad_norm", "contrib"),
+        ("reset_max", "state"),
+        ("quantize_state", "experimental"),
+        ("projected", "projections"),
+        ("check_convergence_conditions", "diagnostics"),
+        ("learning_rate_for", "schedules"),
+    ],
+)
+def test_a_name_looked_for_at_the_top_is_told_its_place(name, place):
+    assert not hasattr(padam_optax, name)
+    assert hasattr(getattr(padam_optax, place), name)
+    with pytest.raises(AttributeError, match=rf"use padam_optax\.{place}\.{name}\."):
+        getattr(padam_optax, name)
+
+
+def test_a_name_that_is_nowhere_is_missing_as_usual():
+    with pytest.raises(AttributeError, match="has no attribute 'scale_by_padam'"):
+        getattr(padam_optax, "scale_by_padam")  # noqa: B009
+    assert not hasattr(padam_optax, "__wrapped__")
