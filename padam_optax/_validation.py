@@ -128,7 +128,7 @@ def weight_decay(value: Any) -> Any:
 
 
 def exponent(value: Any) -> Any:
-    """Return p: a schedule as it is, a number as `number` does, if in (0, 1/2]."""
+    """Return p: a schedule as it is, a number as `number` does, if in [1e-5, 1/2]."""
     smallest = 1e-5  # below, it is an eps_root passed by position as to optax.adamw
     if callable(value):
         return value
@@ -144,7 +144,7 @@ def exponent(value: Any) -> Any:
             "(1 - b1), momentum=b1). A schedule of p may reach 0. To pass eps_root, "
             "name it: the fifth argument is p."
         )
-    return number("p", value, "in (0, 1/2]", lambda x: smallest <= x <= 0.5, remedy)
+    return number("p", value, "in [1e-5, 1/2]", lambda x: smallest <= x <= 0.5, remedy)
 
 
 def exponent_or_zero(name: str, value: Any, remedy: str = "") -> Any:

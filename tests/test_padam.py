@@ -187,12 +187,12 @@ def test_groups_can_have_their_own_exponent():
 @pytest.mark.parametrize(
     ("kwargs", "message"),
     [
-        ({"p": 0.7}, r"p must be in \(0, 1/2\], got 0\.7\. .*2p.*pass p=0\.35"),
-        ({"p": 1.5}, r"p must be in \(0, 1/2\], got 1\.5"),
-        ({"p": -0.1}, r"p must be in \(0, 1/2\], got -0\.1"),
-        ({"p": np.nan}, r"p must be in \(0, 1/2\], got nan"),
+        ({"p": 0.7}, r"p must be in \[1e-5, 1/2\], got 0\.7\. .*2p.*pass p=0\.35"),
+        ({"p": 1.5}, r"p must be in \[1e-5, 1/2\], got 1\.5"),
+        ({"p": -0.1}, r"p must be in \[1e-5, 1/2\], got -0\.1"),
+        ({"p": np.nan}, r"p must be in \[1e-5, 1/2\], got nan"),
         ({"p": 0}, r"got 0\. .*optax\.sgd\(.*\* \(1 - b1\), momentum=b1\)"),
-        ({"p": jnp.float32(0.7)}, r"p must be in \(0, 1/2\], got 0\.7"),
+        ({"p": jnp.float32(0.7)}, r"p must be in \[1e-5, 1/2\], got 0\.7"),
         ({"b1": 1.0}, r"b1 must be in \[0, 1\), got 1\.0"),
         ({"b1": -0.1}, r"b1 must be in \[0, 1\), got -0\.1"),
         ({"b2": np.float32(2)}, r"b2 must be in \[0, 1\), got 2\.0"),

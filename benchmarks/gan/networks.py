@@ -7,6 +7,7 @@ Representation Learning with Deep Convolutional Generative Adversarial Networks,
 
 import jax
 import jax.numpy as jnp
+import optax
 from flax import nnx
 
 LATENT = 64
@@ -63,7 +64,11 @@ def discriminator_loss(real: jax.Array, generated: jax.Array) -> jax.Array:
     >>> float(discriminator_loss(jnp.zeros(2), jnp.zeros(2)) / jnp.log(2))
     2.0
     """
-    return nnx.softplus(-real).mean() + nnx.softplus(generated).mean()
+    entropy = optax.sigmoid_binary_cross_entropy
+    return (
+        entropy(real, jnp.ones_like(real)).mean()
+        + entropy(generated, jnp.zeros_like(generated)).mean()
+    )
 
 
 def generator_loss(generated: jax.Array) -> jax.Array:
@@ -72,4 +77,5 @@ def generator_loss(generated: jax.Array) -> jax.Array:
     >>> float(generator_loss(jnp.zeros(2)) / jnp.log(2))
     1.0
     """
-    return nnx.softplus(-generated).mean()
+    ones = jnp.ones_like(generated)
+    return optax.sigmoid_binary_cross_entropy(generated, ones).mean()
