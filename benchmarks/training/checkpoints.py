@@ -55,12 +55,11 @@ class Checkpoints:
             # One without is what a process that was killed had begun to delete.
             keep_checkpoints_without_metrics=False,
         )
+        self._policy = _policies.AnyPreservationPolicy([_policies.LatestN(keep), best])
         try:
             self._orbax = Checkpointer(
                 self.folder,
-                preservation_policy=_policies.AnyPreservationPolicy(
-                    [_policies.LatestN(keep), best]
-                ),
+                preservation_policy=self._policy,
                 cleanup_tmp_directories=True,  # what a killed process left half-written
             )
         except OSError as error:
@@ -151,11 +150,24 @@ class Checkpoints:
             raise self._unwritten(error) from error
         self._last = time.monotonic()
 
+    def delete_outdated(self) -> None:
+        """Delete what a later save would: a killed process may not have got to it."""
+        found, context = self._orbax.checkpoints, _policies.PreservationContext()
+        is_kept = self._policy.should_preserve(found, context=context)
+        try:
+            for checkpoint, kept in zip(found, is_kept, strict=True):
+                if not kept:
+                    self._orbax.delete(checkpoint, missing_ok=True)
+        except OSError as error:
+            raise self._unwritten(error) from error
+
     def close(self) -> None:
         """Wait until everything is written; raise a UsageError if it cannot be."""
         try:
-            self._orbax.close()
-            _release(self._saving)
+            try:
+                self._orbax.close()
+            finally:
+                _release(self._saving)
         except Exception as error:
             raise self._unwritten(error) from error
 
@@ -186,6 +198,9 @@ class NoCheckpoints(Checkpoints):
 
     def save(self, *arguments: Any) -> None:
         """Save nothing."""
+
+    def delete_outdated(self) -> None:
+        """Delete nothing."""
 
     def close(self) -> None:
         """Wait for nothing."""

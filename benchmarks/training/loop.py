@@ -72,6 +72,7 @@ def run_one(
     with open_checkpoints(saved, layout, config) as checkpoints:
         former, is_over = find_progress(path, checkpoints, config.epochs, feed.steps)
         if layout.broadcast(is_over):
+            checkpoints.delete_outdated()
             return former
         prepared = trainer.prepare(name)
         label = f"{trainer.parts.optimizers[name].label:14}"

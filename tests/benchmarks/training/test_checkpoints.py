@@ -291,6 +291,17 @@ def test_what_a_killed_process_was_writing_is_removed(copy):
     assert_same(restore(copy)[0], make(5))
 
 
+def test_what_a_killed_process_had_no_time_to_delete_is_removed(copy):
+    for step, accuracy in [(1, 0.6), (2, 0.5)]:
+        shutil.copytree(copy / "3", copy / str(step))
+        (copy / str(step) / "metrics" / "metrics").write_text(
+            f'{{"accuracy":{accuracy}}}'
+        )
+    with Checkpoints(copy, JIT, 2, 0) as checkpoints:
+        checkpoints.delete_outdated()
+    assert names(copy) == ["1", "3", "4"]  # 1 is the best
+
+
 @pytest.mark.parametrize("left", [[], ["state"], ["metrics"], ["_CHECKPOINT_METADATA"]])
 def test_what_a_killed_process_was_deleting_is_removed(copy, left):
     for path in (copy / "3").iterdir():
@@ -389,12 +400,24 @@ def test_nothing_is_said_while_all_goes_well(tmp_path):
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
 
 
-def test_many_saves_leave_no_threads_behind(tmp_path):
-    layout, before, alive = DeviceLayout(), {*threading.enumerate()}, []
+def test_many_saves_leave_no_threads_behind(tmp_path, monkeypatch):
+    layout, alive = DeviceLayout(), []
+    # The threads that these saves start, and those that they start: a save that failed
+    # in another test has threads of its own, which wait for minutes.
+    main, begin = threading.current_thread(), threading.Thread.start
+    family = {main}
+
+    def start(thread):
+        if threading.current_thread() in family:
+            family.add(thread)
+        begin(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", start)
     with Checkpoints(tmp_path / "run", layout, 1, 0.0) as checkpoints:
         for step in range(1, 9):
             checkpoints.save(step, {"w": layout.replicate(jnp.ones(3))}, 0.5, {})
-            alive.append({*threading.enumerate()} - before)
+            alive.append({x for x in family if x is not main and x.is_alive()})
     # How many threads a save under way has is by chance, but none outlives the next
     # saves, each of which waits for the one before.
+    assert len(family) > 8
     assert not set.union(*alive[:4]) & alive[-1]

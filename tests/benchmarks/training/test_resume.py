@@ -334,6 +334,17 @@ def test_killed_run_is_the_run_that_was_not(tmp_path, finished, moment):
     assert last == {key: last_arrays(finished)[key] for key in last}
 
 
+def test_finished_run_deletes_the_checkpoint_that_a_kill_left(tmp_path, finished):
+    out = shutil.copytree(finished, tmp_path / "run")
+    assert checkpoints(out) == {"padam-seed0": [20]}
+    folder = out / "checkpoints" / "padam-seed0"
+    for step in ("10", "15"):
+        shutil.copytree(folder / "20", folder / step)
+        (folder / step / "metrics" / "metrics").write_text('{"accuracy": 0.0}')
+    assert main(command(out, *SMALL)) == 0
+    assert checkpoints(out) == {"padam-seed0": [15, 20]}
+
+
 def stop_after(monkeypatch, count):
     """Send SIGTERM once this many records are written."""
     append, calls = run_dir.append, []
