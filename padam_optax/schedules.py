@@ -59,19 +59,7 @@ def cosine_p_schedule(
     transition_steps: int,
     transition_begin: int = 0,
 ) -> optax.Schedule:
-    """Anneal p from ``init_value`` to ``end_value`` along a half-cosine, up or down.
-
-    Args:
-      init_value: Initial value of p, in [0, 1/2].
-      end_value: Final value of p, in [0, 1/2].
-      transition_steps: Number of updates over which p changes, at least 1.
-      transition_begin: Number of updates before that, at least 0.
-
-    Returns:
-      A schedule for the ``p`` of `padam`.
-
-    Raises:
-      ValueError: If an argument is out of range.
+    """Change p along a half-cosine, with the arguments of `linear_p_schedule`.
 
     Examples:
       >>> from padam_optax.schedules import cosine_p_schedule
@@ -151,11 +139,10 @@ def learning_rate_for(
     steps and those with small gradients smaller ones, which is the purpose.
 
     With a schedule of p this is the joint schedule: p decreases and the learning rate
-    increases (x is usually below 1) without a jump of the median step. The match is
-    only as accurate as x: if :math:`\sqrt{\hat v}` has drifted by a factor r by the
-    time p changes by :math:`\Delta`, the median step changes by :math:`r^{2|\Delta|}`.
-    Measure x at the point where p changes, either in a comparable run or by pausing
-    there and rebuilding the optimizer with `padam_optax.state.convert_state`.
+    increases (x is usually below 1) without a jump of the median step. Measure x where
+    p changes, in a comparable run or by pausing there and rebuilding the optimizer with
+    `padam_optax.state.convert_state`: if :math:`\sqrt{\hat v}` has drifted by a factor
+    r, a change of p by :math:`\Delta` changes the median step by :math:`r^{2|\Delta|}`.
 
     No theorem covers a p that varies: as p decreases, the effective learning rates of
     all coordinates above the median increase.

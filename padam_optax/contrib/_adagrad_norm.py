@@ -40,12 +40,10 @@ def scale_by_adagrad_norm(
     gradient descent with the constant step 1/b0 needs b0 > L/2. With noisy gradients b
     grows like the root of k, which decays the step.
 
-    Common pitfalls:
-
     * ``b0`` is the initial value of b, not of b². `optax.adagrad` keeps a sum for each
       element and adds its initial value to the squares.
-    * b0 = 0 is allowed, although the theory has log(L/b0): the first step is the
-      normalized gradient, and scaling the loss changes no step. 0/0 is defined as 0.
+    * With b0 = 0 the first step is the normalized gradient, and a scaled loss makes the
+      same steps. 0/0 is defined as 0.
     * Huge and tiny gradients count in full: they are divided by their largest element
       before they are squared. b itself is capped at 2^126 (8.5e37; 2^1022 in float64).
     * A gradient that contains NaN or infinity leaves b unchanged, because b would never
@@ -145,8 +143,7 @@ def adagrad_norm(
         schedule, called with 0 in the first step.
       b0: b before the first step, at least 0.
       per_leaf: Whether each leaf has its own norm and b.
-      axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which
-        gradients are sharded.
+      axis_name: As in `scale_by_adagrad_norm`.
 
     Returns:
       A transformation; ``optax.tree.get(state, "root_sum_of_squares")`` is b.

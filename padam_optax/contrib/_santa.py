@@ -98,8 +98,7 @@ def santa(
       whole negative log posterior divided by N, so `optax.add_decayed_weights`, a
       Gaussian prior, goes before this transformation in a chain, not after it.
     * In the paper, ``eps`` is :math:`\lambda`, ``b2`` is :math:`\sigma`, q is g, and
-      :math:`A_0 = \sqrt\eta\, C`. q is the root of RMSProp's factor: it multiplies both
-      the kick of u and the step of :math:`\theta`.
+      :math:`A_0 = \sqrt\eta\, C`. q is the root of RMSProp's factor.
     * The gradient is taken at :math:`\theta_{t-1}`, the current parameters, in both
       schemes, although SSS first moves :math:`\theta` by :math:`q_t u_{t-1}/2`.
     * The noise exponent e is 3/2, as in the authors' programs. With the printed 1, and
@@ -110,12 +109,10 @@ def santa(
       well above 1 when burn-in ends: an element with A < 0 diverges in refinement.
     * A NaN gradient poisons its own element for good: use `optax.apply_if_finite`.
 
-    Randomness: the key is split into one for :math:`u_0` and one for the noise, which
-    is folded with the count and then with the index of the leaf. The noise depends only
-    on the key and the step, so the state holds no key, and a restored state needs an
-    optimizer with the same key. Replicas under `jax.pmap` draw the same noise; devices
-    that share a sharded parameter under `jax.jit` draw different parts of it. Inside
-    `jax.shard_map`, fold the device's index into the key of a sharded parameter.
+    The noise depends only on the key, the step and the leaf, so the state holds no key,
+    and a restored state needs an optimizer with the same key. Replicas under `jax.pmap`
+    draw the same noise. Inside `jax.shard_map`, fold the device's index into the key of
+    a sharded parameter.
 
     Args:
       learning_rate: :math:`\eta`, at least 0, as explained above; or a schedule, called
@@ -176,7 +173,10 @@ def santa(
       Chen, Carlson, Gan, Li and Carin, Bridging the gap between stochastic gradient
       MCMC and stochastic optimization, AISTATS 2016 (arXiv 1512.07962).
     """
-    _check_key(key)
+    if not isinstance(key, int | np.integer | np.ndarray | jax.Array):
+        raise TypeError(
+            f"key must be a PRNG key or an int, got {key!r}. Pass e.g. key=0."
+        )
     learning_rate = _validation.learning_rate(learning_rate)
     remedy = "1 samples the posterior; larger is colder. Use burn_in=0 for no noise."
     if not callable(inverse_temperature):
@@ -193,7 +193,13 @@ def santa(
             "Santa-SSS, the second Santa-E."
         )
     hyperparams = _Hyperparams(
-        num_examples=_check_num_examples(num_examples),
+        num_examples=_validation.number(
+            "num_examples",
+            num_examples,
+            "a finite number >= 1",
+            lambda n: 1 <= n < float("inf"),
+            "It is the size of the data set, by which the mean loss is multiplied.",
+        ),
         b2=_validation.decay_rate("b2", b2),
         eps=_validation.positive("eps", eps, "A usual value is 1e-5."),
         noise_exponent=_validation.non_negative(
@@ -336,24 +342,6 @@ def _adapt(
 ) -> jax.Array:
     """Return A after a fraction of a time step; constant without a temperature."""
     return a if temperature is None else a + fraction * (jnp.square(u) - temperature)
-
-
-def _check_num_examples(num_examples: Any) -> Any:
-    return _validation.number(
-        "num_examples",
-        num_examples,
-        "a finite number >= 1",
-        lambda n: 1 <= n < float("inf"),
-        "It is the size of the data set: the mean gradient times it is the gradient of "
-        "the summed loss, which Santa uses.",
-    )
-
-
-def _check_key(key: Any) -> None:
-    if not isinstance(key, int | np.integer | np.ndarray | jax.Array):
-        raise TypeError(
-            f"key must be a PRNG key or an int, got {key!r}. Pass e.g. key=0."
-        )
 
 
 def _check_real(params: optax.Params) -> None:

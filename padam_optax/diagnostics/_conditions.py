@@ -30,15 +30,13 @@ def check_convergence_conditions(
     """Return which convergence theorems of Padam the hyperparameters satisfy.
 
     This is advice to read before a run: no optimizer calls it, and it never raises for
-    a number, even one out of range. Violating a condition does not mean training will
-    fail (weight decay, ``bias_correction`` and most learning rate schedules are outside
-    every theorem), and satisfying one says nothing about the learning rate. The proofs
-    rest on the property that `fraction_of_increased_lrs` monitors.
+    a number, even one out of range. Training may succeed where a condition fails:
+    weight decay, ``bias_correction`` and most learning rate schedules are outside every
+    theorem. The proofs rest on what `fraction_of_increased_lrs` monitors.
 
-    The names are those of the authors' talk. Two theorems are about any loss with
-    bounded gradients: convergence to a stationary point requires b1 < b2^(2p), which is
-    stricter for larger p; for p ≤ 1/4 the rate depends better on the dimension than
-    those of AMSGrad and SGD. One is about convex losses: the regret grows like √T.
+    Two theorems are about any loss with bounded gradients: convergence to a stationary
+    point requires b1 < b2^(2p); for p ≤ 1/4 the rate depends better on the dimension
+    than those of AMSGrad and SGD. One is about convex losses: the regret grows like √T.
 
     Args:
       b1: Decay rate of the first moment.

@@ -78,10 +78,7 @@ def distance_from_start(
       params: The current parameters.
       per_leaf: Whether to return a tree with the distance of each leaf. Leaves that
         `optax.masked` hides from `keep_initial_params` are None there.
-      axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which the
-        parameters are sharded. Without it, each device has the distance of its own
-        shards. Leaves that do not vary over it count once; with ``check_vma=False`` all
-        must be sharded.
+      axis_name: As in `tree_quantiles`.
 
     Returns:
       A scalar, float32, or float64 if a parameter is.

@@ -1,17 +1,11 @@
 """Effective learning rates and the running maximum, read from an optimizer state.
 
-All functions are pure and jit-compatible, and cost a few passes over the state. They
-read any optimizer whose state has a ``nu``, including `optax.adam` and `optax.amsgrad`,
-and also the state of `flax.nnx.Optimizer`. The exponent and the learning rate are not
-stored in the state: pass their current values, and evaluate schedules first.
+Pure functions of any state with a ``nu``, that of `flax.nnx.Optimizer` included. The
+state stores neither the exponent nor the learning rate: both are arguments.
 
 Coordinates whose v̂ is 0 have received no gradient and have not moved. Their effective
 learning rate is 0, and quantiles ignore zeros; otherwise the dead inputs of a network
 would hide everything else.
-
-A schedule of p is not checked while it runs: evaluate it before, for example by
-``jax.vmap(p)(jnp.arange(steps))``. Outside of `jax.jit`, `effective_learning_rates`
-raises if the p that it is given is outside [0, 1/2].
 """
 
 from typing import Any
@@ -104,9 +98,8 @@ def median_root_nu(
     r"""Return the median of :math:`\sqrt{\hat v + \epsilon_{root}} + \epsilon`.
 
     The learning rate divided by its power 2p is the effective learning rate of the
-    median coordinate, so `learning_rate_for` needs only this number of a run. Without
-    bias correction it grows like :math:`\sqrt{1 - b_2^t}` over the first
-    :math:`1/(1-b_2)` steps: measure it where p changes, not in the first steps.
+    median coordinate, which `learning_rate_for` keeps. It grows like
+    :math:`\sqrt{1 - b_2^t}` at first: measure it where p changes.
 
     Args:
       state: As in `second_moment`.

@@ -26,10 +26,9 @@ def tree_quantiles(
     (``numpy.quantile`` with ``method="inverted_cdf"``). Zeros are ignored. One NaN
     makes the result NaN.
 
-    Uses 31 counting passes (63 in float64) over the leaves instead of concatenating and
-    sorting, so it needs no extra memory, sharded leaves stay in place and exchange only
-    counts, and it is faster than sorting. Compute it once per epoch rather than at each
-    step.
+    Uses 31 counting passes (63 in float64) over the leaves instead of sorting, so it
+    needs no extra memory, and sharded leaves exchange only counts. Compute it once per
+    epoch rather than at each step.
 
     Args:
       tree: Non-negative real arrays, for example `effective_learning_rates` or

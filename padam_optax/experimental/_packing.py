@@ -58,11 +58,10 @@ def pack_small_leaves(
     ``optax.chain(optax.add_decayed_weights(1e-4, mask), pack_small_leaves(...))``.
 
     Joining sharded leaves would gather them. On meshes with explicit axes they stay
-    unpacked; elsewhere exclude them with ``mask``. ``init`` raises if it receives one,
-    which it cannot see under `jax.jit`. The state is not a tree like the parameters, so
-    `optax.tree_map_params` cannot be given a tree of specs along with it. To restore or
-    shard it, use the shardings of a state that ``init`` made from placed parameters:
-    ``jax.tree.map(lambda x: x.sharding, opt.init(params))``; buffers are replicated.
+    unpacked; elsewhere exclude them with ``mask``: ``init`` raises if it receives one,
+    which it cannot see under `jax.jit`. To restore or shard the state, which is no tree
+    like the parameters, use the shardings of one that ``init`` made from placed
+    parameters: ``jax.tree.map(lambda x: x.sharding, opt.init(params))``.
 
     Args:
       inner: The transformation.

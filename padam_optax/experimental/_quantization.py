@@ -67,22 +67,19 @@ def quantize_state(
     Accuracy: nu_max is too large by at most 1/128 in 16 bits and 1/8 in 8 bits, which
     shrinks the step by at most 0.1 % and 1.5 % at p = 1/8, and 0.4 % and 5.7 % at
     p = 1/2. In 8 bits nu also fluctuates, by about 7 % of nu_max at b2 = 0.999, and
-    nu_max takes the maximum of that. The momentum has zero-mean noise of about 9 %.
+    the momentum has zero-mean noise of about 9 %.
 
-    Every element has its own code, without block scales, so codes have the shape of
-    their parameter and are sharded, donated and checkpointed like it. 8 bits represent
-    nu_max from 2^-64 (smaller values are rounded up to it, like an eps of 2e-10) to
-    2^63, and mu up to 60 √nu_max; \|mu\| ≤ 7.3 √nu at the default rates. Larger values
-    are clipped. So 8 bits need a second moment that bounds the momentum, which
-    `optax.adamax` (whose nu is not a square), `optax.contrib.adopt` (whose mu has no
-    unit) and `optax.adabelief` (whose nu is a variance) do not have: use 16 bits.
+    Every element has its own code, so codes have the shape of their parameter and are
+    sharded, donated and checkpointed like it. 8 bits represent nu_max from 2^-64 to
+    2^63 and mu up to 60 √nu_max (\|mu\| ≤ 7.3 √nu at the default rates); what is beyond
+    is clipped. So they need a second moment that bounds the momentum, which
+    `optax.adamax`, `optax.contrib.adopt` and `optax.adabelief` lack: use 16 bits.
 
-    Each step trades about six times the arithmetic of `padam` for less memory traffic,
-    which pays off on accelerators. On CPUs it takes two to three times as long.
+    Each step trades about six times the arithmetic of `padam` for less memory traffic.
+    On CPUs it takes two to three times as long.
 
-    The random bits are a hash of seed, step, parameter and element, so a resumed run is
-    the same bit for bit. (`jax.shard_map` numbers elements per shard, and under
-    `jax.vmap` all instances share their bits.)
+    The random bits are a hash of seed, step, parameter and element (of the shard inside
+    `jax.shard_map`), so a resumed run is the same bit for bit.
 
     Args:
       inner: `padam`, `optax.adam`, `optax.amsgrad` or any transformation with ``mu``
@@ -93,13 +90,11 @@ def quantize_state(
       min_size: Arrays with fewer elements are not quantized: biases and scales need
         little memory and matter much. Neither are complex and 64-bit arrays.
       debias_b2: The b2 of ``nu`` if the maximum is taken of nu/(1-b2^t), as in
-        `optax.amsgrad` and ``bias_correction="before_max"``. The first nu/nu_max are
-        then close to 0 and are stored in units of 1-b2^t. Needed in 8 bits: without it
-        nu_max grows to a multiple of its value.
+        `optax.amsgrad` and ``bias_correction="before_max"``. Needed in 8 bits: without
+        it nu_max grows to a multiple of its value.
       seed: Seed of the stochastic rounding, a whole number.
       check_momentum: Whether ``init`` checks for "8-bit" that ``nu`` bounds ``mu``, and
-        whether ``debias_b2`` is needed. It runs ``inner`` for three steps on a copy of
-        the tree with leaves of one element.
+        whether ``debias_b2`` is needed, by three steps on leaves of one element.
 
     Returns:
       A transformation with state `QuantizedState`; `dequantize_state` returns its

@@ -40,12 +40,12 @@ def projected(
         d &= (\sqrt{\hat v + \epsilon_{root}} + \epsilon)^{2p}
         \end{aligned}
 
-    The step is preconditioned by 1/d, so the projection must be weighted by the same d.
-    Here :math:`\hat v` is ``nu_max`` of the updated state or, if missing, ``nu``.
-    **Pass the p, eps and eps_root of the optimizer**: p is 1/2 for `optax.amsgrad` and
-    `optax.adam`, and 0 for SGD, which needs no second moment. Do not substitute the
-    Euclidean projection: on the unit simplex it can be wrong by as much as 1. Bias
-    correction only rescales d (up to ``eps``) and can be ignored.
+    The step is preconditioned by 1/d, so the projection must be weighted by the same d:
+    on the unit simplex the Euclidean one can be wrong by as much as 1. Here
+    :math:`\hat v` is ``nu_max`` of the updated state or, if missing, ``nu``. **Pass the
+    p, eps and eps_root of the optimizer**: p is 1/2 for `optax.amsgrad` and
+    `optax.adam`, and 0 for SGD, which needs no second moment. Bias correction only
+    rescales d (up to ``eps``) and can be ignored.
 
     Wrap the whole optimizer, so that nothing changes the step afterwards. An update
     that stays inside the set is returned unchanged. Others are rounded inwards, so
@@ -56,9 +56,8 @@ def projected(
     their update and do not count. For several sets, nest calls with disjoint masks.
     With `optax.multi_transform`, wrap each group's optimizer with its own p.
 
-    Under `jax.jit` sharded leaves are projected as a whole. Inside `jax.shard_map` each
-    device projects its own shards, which is the same only for sets that do not couple
-    elements, `box` and `non_negative`.
+    Under `jax.jit` sharded leaves are projected as a whole; inside `jax.shard_map` each
+    device projects its own shards, the same only for `box` and `non_negative`.
 
     Args:
       optimizer: The transformation whose step is projected, with learning rate.

@@ -6,11 +6,10 @@ its shape that returns
     argmin over x in the set of Σ d_i (x_i - y_i)².
 
 Only the ratios of d matter, up to 10^20. With equal weights the constraints are the
-projections of `optax.projections`, and named like them (`box` for ``projection_box``);
-those take no weights, and `projected` refuses them.
-They can be traced, differentiated in y and d wherever the projection can, and batched:
-``jax.vmap(simplex())`` is a constraint with one simplex per row. A NaN in y stays
-visible in the result. Custom constraints are functions of the same form.
+projections of `optax.projections`, and named like them (`box` for ``projection_box``).
+They can be traced, differentiated in y and d, and batched: ``jax.vmap(simplex())`` is a
+constraint with one simplex per row. A NaN in y stays visible in the result. Custom
+constraints are functions of the same form.
 """
 
 import math
@@ -160,8 +159,8 @@ def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
 def simplex(total: float | jax.Array = 1.0) -> Constraint:
     """Constrain to x ≥ 0, Σ x_i = total: x = max(y - τ/d, 0).
 
-    Newton's method finds τ: Σ x is convex and piecewise linear in τ, so from below the
-    method ends at the exact solution, after about ten steps and without a sort.
+    Newton's method finds τ exactly, after about ten steps and without a sort: Σ x is
+    convex and piecewise linear in τ.
 
     Args:
       total: A finite scalar, at least 0.

@@ -16,10 +16,9 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
 
     A run continues under another optimizer: from `optax.amsgrad` to `padam` and back,
     into another chain, into or out of the groups of `optax.multi_transform`. The next
-    steps are equal where both are the same method: `padam` with p = 1/2 is
-    `optax.amsgrad` with ``bias_correction="before_max"``, or with ``"none"`` if neither
-    corrects. Other pairs continue from the same moments, each in its own way. A maximum
-    of corrected moments cannot become one of uncorrected moments. Call it outside jit.
+    steps are equal where both are the same method: `optax.amsgrad` is `padam` with
+    p = 1/2 and ``bias_correction="before_max"``, or ``"none"`` if it does not correct.
+    A maximum of corrected moments cannot become one of others. Call it outside jit.
 
     Args:
       state: A state with ``mu``, ``nu`` and ``nu_max``.
@@ -91,9 +90,7 @@ def convert_torch_state(
                                             authors' program
     ======================================= ===========================================
 
-    PyTorch takes the maximum of v itself and corrects it afterwards, so its AMSGrad is
-    ``"consistent"``, not ``"before_max"``. The learning rate and the other
-    hyperparameters, in ``state_dict["param_groups"]``, are not read.
+    The hyperparameters, in ``state_dict["param_groups"]``, are not read.
 
     Args:
       state_dict: ``optimizer.state_dict()`` with NumPy arrays for tensors. Its "state"

@@ -21,10 +21,9 @@ def reset_max(state: optax.OptState) -> optax.OptState:
     or ``nu_max`` is not finite, all three are reset to 0. Such a coordinate then moves
     as in a first step, but without the bias correction of one: the count is shared.
 
-    This repairs the optimizer state only: parameters that are already NaN must be
-    restored separately. `optax.apply_if_finite` skips gradients that are not finite.
-    A reset lets effective learning rates increase, which the convergence proofs
-    exclude. With finitely many resets they hold from the last one on.
+    Parameters that are already NaN must be restored separately, and
+    `optax.apply_if_finite` skips gradients that are not finite. A reset lets effective
+    learning rates increase: the convergence proofs hold from the last reset on.
 
     Args:
       state: State of `padam`, `optax.amsgrad` or any wrapper of them, including several
