@@ -109,4 +109,6 @@ CHANGES = (
     '"After a quarter" was rounded up to whole epochs: of 6 epochs it was the second, '
     "after the first decay. It is rounded down now.",
     "Rows marked † were written when their records already existed.",
+    "That subset-varying-p divides its learning rate later than subset was added to "
+    "what it cannot show when its results were there.",
 )

@@ -173,10 +173,7 @@ def santa(
       Chen, Carlson, Gan, Li and Carin, Bridging the gap between stochastic gradient
       MCMC and stochastic optimization, AISTATS 2016 (arXiv 1512.07962).
     """
-    if not isinstance(key, int | np.integer | np.ndarray | jax.Array):
-        raise TypeError(
-            f"key must be a PRNG key or an int, got {key!r}. Pass e.g. key=0."
-        )
+    _check_key(key)
     learning_rate = _validation.learning_rate(learning_rate)
     remedy = "1 samples the posterior; larger is colder. Use burn_in=0 for no noise."
     if not callable(inverse_temperature):
@@ -342,6 +339,13 @@ def _adapt(
 ) -> jax.Array:
     """Return A after a fraction of a time step; constant without a temperature."""
     return a if temperature is None else a + fraction * (jnp.square(u) - temperature)
+
+
+def _check_key(key: Any) -> None:
+    if not isinstance(key, int | np.integer | np.ndarray | jax.Array):
+        raise TypeError(
+            f"key must be a PRNG key or an int, got {key!r}. Pass e.g. key=0."
+        )
 
 
 def _check_real(params: optax.Params) -> None:
