@@ -6,6 +6,7 @@ import re
 import socket
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from subprocess import Popen
 from typing import Any
 
@@ -45,6 +46,13 @@ def wait_until(condition: Callable[[], Any], *processes: Popen) -> Any:
         assert time.monotonic() < end, "nothing happened"
         time.sleep(0.005)
     return found
+
+
+def announce(path: Path, text: str) -> None:
+    """Write a file that others wait for: once it exists, it is whole."""
+    begun = path.with_name(f"{path.name}.begun")
+    begun.write_text(text)
+    begun.replace(path)
 
 
 def finish(process: Popen) -> tuple[int, str, str]:

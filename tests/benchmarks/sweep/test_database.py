@@ -28,14 +28,14 @@ import sys
 from pathlib import Path
 from benchmarks import run_dir
 from benchmarks.__main__ import main
-from tests.helpers.processes import wait_until
+from tests.helpers.processes import announce, wait_until
 
 waits, append = Path(sys.argv[1]), run_dir.append
 
 def append_and_wait(path, record):
     append(path, record)
     if not waits.exists():
-        waits.write_text(path.parent.name)
+        announce(waits, path.parent.name)
         wait_until(Path(f"{waits}-go").exists)
 
 run_dir.append = append_and_wait

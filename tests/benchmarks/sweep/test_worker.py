@@ -85,6 +85,7 @@ import itertools, sys, time
 from pathlib import Path
 from benchmarks import run_dir
 from benchmarks.commands.sweep import run
+from tests.helpers.processes import announce
 from tests.helpers.quick_training import DATA
 from tests.helpers.sweeps import make_config
 
@@ -94,7 +95,7 @@ append, files = run_dir.append, []
 def hang(path, record):
     files.append(path) if path not in files else None
     if len(files) == 2 and record["epoch"] == hang_at:
-        (out / "hangs").write_text(path.parent.name)
+        announce(out / "hangs", path.parent.name)
         time.sleep(1000)
     append(path, record)
 
