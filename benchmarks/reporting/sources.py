@@ -186,7 +186,7 @@ def write_sources() -> str:
         table.add_row(*(cell.replace("[", "\\[") for cell in row))
     return "\n\n".join(
         [
-            "A published figure stands in a section beside ours only if it can be read "
+            "A section shows a published figure beside ours only if it can be read "
             "in one of these; none is quoted from memory.",
             as_markdown(table),
         ]

@@ -13,6 +13,7 @@ from padam_optax import _tree, _validation
 from padam_optax._inverse_power import inverse_power, root
 from padam_optax.projections._sets import Constraint, on_auto_axes
 from padam_optax.state._lookup import (
+    QuantizedMomentsError,
     find_moments,
     mask_leaves,
     rewrap,
@@ -216,12 +217,12 @@ def _step(theta: jax.Array, u: jax.Array, y: jax.Array, x: jax.Array) -> jax.Arr
 def _second_moment(state: optax.OptState) -> Any:
     try:
         return second_moment(state)
+    except QuantizedMomentsError as error:
+        raise ValueError(
+            "A quantized state has no weights for a projection. Quantize outside: "
+            "quantize_state(projected(optimizer, ...))."
+        ) from error
     except ValueError as error:
-        if "dequantize_state" in str(error):
-            raise ValueError(
-                "A quantized state has no weights for a projection. Quantize outside: "
-                "quantize_state(projected(optimizer, ...))."
-            ) from error
         raise ValueError(
             "The weights of a projection need one nu_max (or else one nu) in the "
             "optimizer's state. If it has none, pass p=0; if it has several "

@@ -168,11 +168,15 @@ def second_moment(state: optax.OptState) -> optax.Updates:
     return jax.tree.map(read, tree)
 
 
+class QuantizedMomentsError(ValueError):
+    """A state holds codes in place of moments."""
+
+
 def check_numbers(tree: Any) -> None:
-    """Raise ValueError if a moment is quantized."""
+    """Raise QuantizedMomentsError if a moment is quantized."""
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(jax.dtypes.result_type(leaf), jnp.integer):
-            raise ValueError(
+            raise QuantizedMomentsError(
                 "The state holds quantized moments, those of quantize_state. Pass "
                 "dequantize_state(state)."
             )

@@ -144,7 +144,7 @@ def test_network_data_and_optimizers_of_ones_own_are_trained(module):
     assert config["own"][names[0]]["file"] == "alias.py"  # of Optax
     assert config["own"]["clouds.npz"]["file"] == "clouds.npz"
     lines = run_dir.read(module / "run" / "mine_ready-seed0.jsonl")
-    assert [line["learning_rate"] for line in lines] == [None, None]  # nobody knows it
+    assert [line["learning_rate"] for line in lines] == [None, None]  # unknown
     lines = run_dir.read(module / "run" / "optax_lion_learning_rate_0.1-seed0.jsonl")
     assert [line["learning_rate"] for line in lines] == [0.1, 0.1]
 

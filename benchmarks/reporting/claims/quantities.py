@@ -199,7 +199,7 @@ EQUAL_LOSS = Quantity(
 )
 EPOCHS_TO_90 = Quantity("epochs", "epochs", more_is_better=False, both=_epochs_to_90)
 SPREAD = Quantity("spread of the effective learning rates", "decades", _spread)
-# By their names in small letters, as claims name them.
+# By their names in lower case, as claims name them.
 QUANTITIES = {
     name.lower(): value
     for name, value in tuple(globals().items())
