@@ -61,9 +61,7 @@ def root(x: jax.Array) -> jax.Array:
 
 
 @root.defjvp
-def _root_jvp(
-    primals: tuple[jax.Array], tangents: tuple[jax.Array]
-) -> tuple[jax.Array, jax.Array]:
+def _root_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     y = root(*primals)
     return y, 0.5 / jnp.where(y == 0, jnp.inf, y) * tangents[0]
 
@@ -172,9 +170,7 @@ def _by_bits(x: jax.Array, power: Any, high: Any, low: Any) -> jax.Array:
 
 
 @_by_bits.defjvp
-def _by_bits_jvp(
-    primals: tuple[jax.Array, ...], tangents: tuple[jax.Array, ...]
-) -> tuple[jax.Array, jax.Array]:
+def _by_bits_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     x, power, high, low = primals
     dx, dpower, _, _ = tangents
     y = _by_bits(x, power, high, low)

@@ -126,7 +126,8 @@ def padamw(
 
     The decay does not pass through the moments and is multiplied by the learning rate,
     as in `optax.adamw`. At p = 1/8 learning rates are about a hundred times those of
-    AdamW, so divide AdamW's :math:`\lambda` by a hundred. No theorem covers it.
+    AdamW, so divide AdamW's :math:`\lambda` by a hundred. No theorem covers it. State
+    and errors are those of `padam`.
 
     Args:
       learning_rate: :math:`\alpha`, at least 0; a number or a schedule.
@@ -140,12 +141,6 @@ def padamw(
       bias_correction: ``"none"``, ``"official"``, ``"consistent"`` or ``"before_max"``.
       nesterov: Whether to use Nesterov momentum.
       mu_dtype: Dtype of the stored first moment; that of the parameters if None.
-
-    Returns:
-      A transformation with the state of `padam`.
-
-    Raises:
-      ValueError, TypeError: As for `padam`.
 
     Examples:
       Where the gradient is 0, only the decay is left, 0.1 times 0.5 times 2:

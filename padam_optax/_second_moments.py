@@ -124,16 +124,8 @@ def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformati
         \qquad \nu_0 = 0
 
     After a spike :math:`\nu` decreases only by :math:`(1 - b_2) s_t` per step, where
-    `moving_average` decreases by a fraction of itself. `optax.yogi` starts at 1e-6.
-
-    Args:
-      b2: In [0, 1): each step adds or subtracts the fraction 1 - b2 of s.
-
-    Returns:
-      A transformation with state `MovingAverageState`.
-
-    Raises:
-      ValueError: If ``b2`` is outside [0, 1).
+    `moving_average` decreases by a fraction of itself. Argument, state and errors are
+    the same. `optax.yogi` starts at 1e-6.
 
     Examples:
       >>> import jax.numpy as jnp

@@ -135,17 +135,14 @@ def learning_rate_for(
         \qquad x = \mathrm{median}(\sqrt{\hat v} + \epsilon)
 
     Then the median coordinate keeps its effective learning rate, :math:`\alpha /
-    x^{2p}`. Others change: as p decreases, coordinates with large gradients take larger
-    steps and those with small gradients smaller ones, which is the purpose.
+    x^{2p}`. As p decreases, coordinates with large gradients take larger steps and
+    others smaller ones, which is the purpose, but no theorem covers a p that varies.
 
     With a schedule of p this is the joint schedule: p decreases and the learning rate
     increases (x is usually below 1) without a jump of the median step. Measure x where
     p changes, in a comparable run or by pausing there and rebuilding the optimizer with
     `padam_optax.state.convert_state`: if :math:`\sqrt{\hat v}` has drifted by a factor
     r, a change of p by :math:`\Delta` changes the median step by :math:`r^{2|\Delta|}`.
-
-    No theorem covers a p that varies: as p decreases, the effective learning rates of
-    all coordinates above the median increase.
 
     Args:
       p: The new exponent, in [0, 1/2], or a schedule.
@@ -186,9 +183,7 @@ def learning_rate_for(
     return at if callable(p) or callable(learning_rate_ref) else at(0)
 
 
-def _transition(
-    init: Any, end: Any, steps: Any, begin: Any
-) -> tuple[Any, Any, int, int]:
+def _transition(init: Any, end: Any, steps: Any, begin: Any) -> tuple[Any, ...]:
     """Return the arguments of a transition, checked."""
     return (
         _validation.exponent_or_zero("init_value", init),

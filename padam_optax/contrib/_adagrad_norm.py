@@ -35,10 +35,9 @@ def scale_by_adagrad_norm(
     that of the gradient, and only the length of the step adapts. b grows *before* the
     step, so no update is longer than 1, however small b0 is.
 
-    For a loss with L-Lipschitz gradient and minimum 0 and a learning rate of 1, the
-    iterates converge from any b0 > 0: b grows to the order of L and stays there, where
-    gradient descent with the constant step 1/b0 needs b0 > L/2. With noisy gradients b
-    grows like the root of k, which decays the step.
+    With learning rate 1 and an L-Lipschitz gradient, b grows to the order of L from any
+    b0 > 0 and stays there; gradient descent with steps 1/b0 needs b0 > L/2. With noisy
+    gradients b grows like the root of k, which decays the step.
 
     * ``b0`` is the initial value of b, not of b². `optax.adagrad` keeps a sum for each
       element and adds its initial value to the squares.
@@ -49,10 +48,9 @@ def scale_by_adagrad_norm(
     * A gradient that contains NaN or infinity leaves b unchanged, because b would never
       recover, but the update shows it: skip such steps with `optax.apply_if_finite`.
 
-    The norm is that of the gradient that ``update`` receives. Under `jax.jit` with
-    sharded parameters it is the global one. Under `jax.pmap` or `jax.shard_map`,
-    average the gradients of replicated parameters first. Parameters that are sharded
-    inside `jax.shard_map` need ``axis_name``, or each device has the b of its shards.
+    Under `jax.jit` the norm of sharded parameters is the global one. Under `jax.pmap`
+    or `jax.shard_map`, average the gradients of replicated parameters first; parameters
+    sharded there need ``axis_name``, or each device has the b of its shards.
 
     Args:
       b0: b before the first step, in units of the gradient's norm; at least 0. A value
@@ -60,8 +58,8 @@ def scale_by_adagrad_norm(
       per_leaf: Whether each leaf has its own norm and b. Groups of leaves that share
         one are made by `optax.masked` and `optax.multi_transform`.
       axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which
-        gradients are sharded; the norm is summed over it. Gradients that do not vary
-        over it count once; with ``check_vma=False`` all must be sharded.
+        gradients are sharded. Gradients that do not vary over it count once; with
+        ``check_vma=False`` all must be sharded.
 
     Returns:
       A transformation with state `ScaleByAdagradNormState`; read b as
@@ -134,28 +132,14 @@ def adagrad_norm(
         b_k^2 = b_{k-1}^2 + \|g_k\|^2, \qquad
         \theta_k = \theta_{k-1} - (\eta / b_k) \, g_k
 
-    Equivalent to `scale_by_adagrad_norm`, which explains b, followed by
-    `optax.scale_by_learning_rate`. No step is longer than the learning rate: one far
-    below the distance to the minimum takes many steps for any b0.
-
-    Args:
-      learning_rate: The learning rate, in units of the parameters, at least 0; or a
-        schedule, called with 0 in the first step.
-      b0: b before the first step, at least 0.
-      per_leaf: Whether each leaf has its own norm and b.
-      axis_name: As in `scale_by_adagrad_norm`.
-
-    Returns:
-      A transformation; ``optax.tree.get(state, "root_sum_of_squares")`` is b.
-
-    Raises:
-      ValueError: If ``learning_rate`` is None or negative, or ``b0`` is negative.
-      TypeError: If one of them is not a number.
+    Equivalent to `scale_by_adagrad_norm`, which explains b and the other arguments,
+    followed by `optax.scale_by_learning_rate`. The learning rate :math:`\eta`, at least
+    0 or a schedule, is the length of the longest step: one far below the distance to
+    the minimum takes many steps for any b0.
 
     Examples:
-      On 50 x² + 5 y², whose gradient has L = 100, constant steps 1/b0 diverge for b0
-      below 50. Here a b0 that is a million times smaller costs nothing, and b stops
-      growing by itself:
+      On 50 x² + 5 y², where L is 100, constant steps 1/b0 diverge for b0 below 50. Here
+      a b0 that is a million times smaller costs nothing, and b stops growing by itself:
 
       >>> import jax.numpy as jnp
       >>> import optax

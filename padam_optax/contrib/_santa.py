@@ -84,10 +84,9 @@ def santa(
         \theta_t &= \theta_{t-1} + q_t (u_{t-1} + u_t)/2
         \end{aligned}
 
-    In refinement A is constant and :math:`k_t` has no noise. The initial values are
-    :math:`u_0 \sim \sqrt\eta\, N(0, I)`, :math:`A_0` = ``friction`` and
-    :math:`v_0 = 0`. SSS samples more accurately and is stable for any A; Santa-E
-    diverges once A exceeds 2.
+    In refinement A is constant and :math:`k_t` has no noise. At first :math:`u_0 \sim
+    \sqrt\eta\, N(0, I)`, :math:`A_0` = ``friction`` and :math:`v_0 = 0`. SSS samples
+    more accurately and is stable for any A; Santa-E diverges once A exceeds 2.
 
     * :math:`\eta` is the learning rate for the gradient of the *sum* over the data set,
       and the square of a time step. Pass gradients of the mean loss, as to any
@@ -109,10 +108,9 @@ def santa(
       well above 1 when burn-in ends: an element with A < 0 diverges in refinement.
     * A NaN gradient poisons its own element for good: use `optax.apply_if_finite`.
 
-    The noise depends only on the key, the step and the leaf, so the state holds no key,
-    and a restored state needs an optimizer with the same key. Replicas under `jax.pmap`
-    draw the same noise. Inside `jax.shard_map`, fold the device's index into the key of
-    a sharded parameter.
+    The noise depends only on the key, the step and the leaf: resume with the same key.
+    Replicas under `jax.pmap` draw the same noise. Inside `jax.shard_map`, fold the
+    device's index into the key of a sharded parameter.
 
     Args:
       learning_rate: :math:`\eta`, at least 0, as explained above; or a schedule, called
@@ -145,9 +143,9 @@ def santa(
         integer, or a leaf is complex, integer or boolean.
 
     Examples:
-      A thousand elements with mean loss (θ-3)²/200 and N = 100, so the energy is
-      (θ-3)²/2. While Santa explores at β = √t, the variances follow the temperature:
-      βu² goes to η and β(θ-3)² to 1. Without noise θ settles in the minimum.
+      A thousand elements with mean loss (θ-3)²/200 and N = 100: the energy is (θ-3)²/2.
+      While Santa explores at β = √t, βu² goes to η and β(θ-3)² to 1. Without noise θ
+      settles in the minimum.
 
       >>> import jax
       >>> import jax.numpy as jnp

@@ -34,10 +34,6 @@ def check_convergence_conditions(
     weight decay, ``bias_correction`` and most learning rate schedules are outside every
     theorem. The proofs rest on what `fraction_of_increased_lrs` monitors.
 
-    Two theorems are about any loss with bounded gradients: convergence to a stationary
-    point requires b1 < b2^(2p); for p ≤ 1/4 the rate depends better on the dimension
-    than those of AMSGrad and SGD. One is about convex losses: the regret grows like √T.
-
     Args:
       b1: Decay rate of the first moment.
       b2: Decay rate of the second moment.
@@ -66,7 +62,7 @@ def check_convergence_conditions(
       adaptive gradient methods for nonconvex optimization (arXiv 1808.05671).
     """
     is_schedule = callable(p)
-    b1, b2, p = float(b1), float(b2), math.nan if callable(p) else float(p)
+    b1, b2, p = float(b1), float(b2), math.nan if is_schedule else float(p)
     rates_fit = 0 <= b1 < 1 and 0 <= b2 < 1
     nonconvex_fits = rates_fit and 0 <= p <= 0.5
     root = b2**0.5 if rates_fit else math.nan
@@ -81,9 +77,9 @@ def check_convergence_conditions(
         Condition(
             "Padam, convex (regret)",
             b1 < root,
-            f"b1 < sqrt(b2): {_compared(b1, root)}. Also assumed: convex losses, "
-            "bounded gradients, projection onto a bounded set, a learning rate like "
-            "1/sqrt(t), b1 that decays geometrically.",
+            f"b1 < sqrt(b2): {_compared(b1, root)}. Then the regret grows like "
+            "sqrt(T). Also assumed: convex losses, bounded gradients, projection onto "
+            "a bounded set, a learning rate like 1/sqrt(t), geometric decay of b1.",
         ),
         Condition(
             "Adam-type, nonconvex",

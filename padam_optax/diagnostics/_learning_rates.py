@@ -36,8 +36,7 @@ def effective_learning_rates(
         \alpha / (\sqrt{\hat v + \epsilon_{root}} + \epsilon)^{2p}
 
     and 0 where :math:`\hat v` is 0. Their spread is the paper's "small learning rate
-    dilemma": with p = 1/2 it is so wide that the largest factor forces a small learning
-    rate, with which the other coordinates hardly move.
+    dilemma": with p = 1/2 the largest forces a rate at which the others hardly move.
 
     Bias corrections are not included: ``"none"`` has none, and the others approach 1
     within some thousand steps. Before that, with :math:`c_1 = 1 - b_1^t` and
@@ -97,9 +96,8 @@ def median_root_nu(
 ) -> jax.Array:
     r"""Return the median of :math:`\sqrt{\hat v + \epsilon_{root}} + \epsilon`.
 
-    The learning rate divided by its power 2p is the effective learning rate of the
-    median coordinate, which `learning_rate_for` keeps. It grows like
-    :math:`\sqrt{1 - b_2^t}` at first: measure it where p changes.
+    The learning rate divided by its power 2p is the effective one of the median
+    coordinate, which `learning_rate_for` keeps. Measure it where p changes.
 
     Args:
       state: As in `second_moment`.
@@ -144,10 +142,9 @@ def fraction_where_max_active(
 
     Args:
       state: A state with one ``nu`` and one ``nu_max``.
-      b2: None if the maximum is taken of nu itself. If it is taken of nu/(1-b2^t), as
-        with ``bias_correction="before_max"`` and `optax.amsgrad`, the decay rate,
-        because nu is stored without the correction. Then differences below 1e-4,
-        relatively, are attributed to rounding.
+      b2: The decay rate if the maximum is taken of nu/(1-b2^t), as with
+        ``bias_correction="before_max"`` and `optax.amsgrad`. Then relative differences
+        below 1e-4 are attributed to rounding. None if it is taken of nu itself.
       per_leaf: Whether to return a tree with the fraction of each leaf.
       axis_name: As in `tree_quantiles`.
 
@@ -195,11 +192,10 @@ def fraction_of_increased_lrs(
 ) -> Any:
     r"""Return the fraction of coordinates whose effective learning rate has increased.
 
-    The convergence proofs rest on :math:`\alpha_t/\hat v_t^p` never increasing, so they
-    need 0 at every step. The maximum guarantees it as long as p is constant and the
-    learning rate is constant or decreasing. A warm-up, a change of p (at any learning
-    rate, because it changes the spread of the rates), `reset_max` and the corrections
-    of ``bias_correction`` (include them in the learning rate) violate it.
+    The convergence proofs need 0 at every step. The maximum guarantees it as long as p
+    is constant and the learning rate does not increase. A warm-up, a change of p,
+    `reset_max` and the corrections of ``bias_correction`` (include them in the learning
+    rate) violate it.
 
     Args:
       before: `effective_learning_rates` at one step.
@@ -220,10 +216,8 @@ def fraction_of_increased_lrs(
       >>> for g, rate in [(1.0, 0.1), (0.5, 0.1), (0.0, 0.2)]:
       ...     _, state = opt.update(jnp.full(4, g), state)
       ...     rates.append(diagnostics.effective_learning_rates(state, rate, 1 / 8))
-      >>> print(diagnostics.fraction_of_increased_lrs(rates[0], rates[1]))
-      0.0
-      >>> print(diagnostics.fraction_of_increased_lrs(rates[1], rates[2]))
-      1.0
+      >>> print(*map(diagnostics.fraction_of_increased_lrs, rates, rates[1:]))
+      0.0 1.0
     """
 
     def has_increased(old: jax.Array, new: jax.Array) -> jax.Array:

@@ -187,7 +187,6 @@ def _bits_of_root(exponent: jax.Array) -> jax.Array:
 
 # --- bfloat16 ------------------------------------------------------------------------
 
-
 _BITS_OF_MAX_BFLOAT16 = 0x7F7F0000
 
 

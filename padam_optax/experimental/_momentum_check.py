@@ -1,6 +1,6 @@
 """Checks of what 8-bit codes rely on, by running an optimizer on a few numbers."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -21,24 +21,14 @@ _IS_SETTLED = (False, False, False, True)
 _LARGEST_RATIO = 1e4
 
 
-class Found(NamedTuple):
-    """What is known of a row of moments.
-
-    Attributes:
-      is_bounded: Whether nu, or nu_max if there is one, bounds the momentum.
-      is_debiased: Whether nu_max is a maximum of nu/(1-b2^t) instead of nu.
-    """
-
-    is_bounded: bool
-    is_debiased: bool
-
-
 def check_moments(
     inner: optax.GradientTransformationExtraArgs, params: optax.Params
-) -> list[Found]:
-    """Return what is found of each row of moments.
+) -> list[tuple[bool, bool]]:
+    """Return for each row of moments whether it is bounded, and whether debiased.
 
-    Runs the optimizer eagerly on parameters of one element each, even under `jax.jit`.
+    Bounded: nu, or nu_max if there is one, bounds the momentum. Debiased: nu_max is a
+    maximum of nu/(1-b2^t) instead of nu. Runs the optimizer eagerly on parameters of
+    one element each, even under `jax.jit`.
     """
     # In standard promotion, for Optax's optimizers mix dtypes.
     with jax.ensure_compile_time_eval(), jax.numpy_dtype_promotion("standard"):
@@ -62,7 +52,7 @@ def check_moments(
 
         runs = jax.vmap(run)(jnp.asarray(_SCALES), jnp.asarray(_IS_SETTLED))
         return [
-            Found(_is_bounded(mu, largest), _is_debiased(nu, largest))
+            (_is_bounded(mu, largest), _is_debiased(nu, largest))
             for mu, nu, largest in runs
         ]
 

@@ -47,10 +47,9 @@ def pack_small_leaves(
     **Only for transformations that treat each element alone**, such as `padam`,
     `optax.adam` and `optax.adamw`, or the tree as a whole
     (`optax.clip_by_global_norm`, `adagrad_norm`). Transformations that use per-leaf
-    statistics would silently see the buffer instead: the trust ratios of `optax.lars`
-    and `optax.lamb`, `optax.clip_by_block_rms`, `optax.centralize`, factored moments,
-    `projected`. Random noise would be a different sample. Extra arguments are passed on
-    unchanged, so a transformation that needs a tree among them does not work either.
+    statistics (`optax.lars`, `optax.lamb`, `optax.clip_by_block_rms`, factored moments,
+    `projected`) would silently see the buffer instead, random noise would be a
+    different sample, and trees among the extra arguments are not packed.
 
     A mask inside sees a `PackedLeaves`. Functions of ``ndim`` (no decay where it is
     below 2) work unchanged, because a buffer has the number of dimensions of its
@@ -59,9 +58,8 @@ def pack_small_leaves(
 
     Joining sharded leaves would gather them. On meshes with explicit axes they stay
     unpacked; elsewhere exclude them with ``mask``: ``init`` raises if it receives one,
-    which it cannot see under `jax.jit`. To restore or shard the state, which is no tree
-    like the parameters, use the shardings of one that ``init`` made from placed
-    parameters: ``jax.tree.map(lambda x: x.sharding, opt.init(params))``.
+    which it cannot see under `jax.jit`. To restore or shard the state, use the
+    shardings of one made from placed parameters, ``opt.init(params)``.
 
     Args:
       inner: The transformation.
@@ -72,9 +70,9 @@ def pack_small_leaves(
 
     Returns:
       A transformation whose state is that of ``inner`` for a `PackedLeaves`, or for the
-      parameters themselves if there is nothing to join. It depends on ``max_size`` and
-      ``mask``: keep both when restoring a checkpoint. Call ``update`` with ``params``
-      if gradients have other dtypes than parameters.
+      parameters themselves if there is nothing to join. A checkpoint needs the same
+      ``max_size`` and ``mask``. Call ``update`` with ``params`` if gradients have other
+      dtypes than parameters.
 
     Raises:
       TypeError: If ``max_size`` is not a number.

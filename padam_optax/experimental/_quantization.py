@@ -64,10 +64,9 @@ def quantize_state(
     bytes), nu is a float with 8 bits of mantissa and also the unit of mu: 4 and 3
     bytes. Parameters are not quantized.
 
-    Accuracy: nu_max is too large by at most 1/128 in 16 bits and 1/8 in 8 bits, which
-    shrinks the step by at most 0.1 % and 1.5 % at p = 1/8, and 0.4 % and 5.7 % at
-    p = 1/2. In 8 bits nu also fluctuates, by about 7 % of nu_max at b2 = 0.999, and
-    the momentum has zero-mean noise of about 9 %.
+    nu_max is too large by at most 1/128 in 16 bits and 1/8 in 8 bits, which shrinks the
+    step by at most 0.1 % and 1.5 % at p = 1/8, and 0.4 % and 5.7 % at p = 1/2. In 8
+    bits nu fluctuates by about 7 % of nu_max at b2 = 0.999, and mu by about 9 %.
 
     Every element has its own code, so codes have the shape of their parameter and are
     sharded, donated and checkpointed like it. 8 bits represent nu_max from 2^-64 to
@@ -75,17 +74,14 @@ def quantize_state(
     is clipped. So they need a second moment that bounds the momentum, which
     `optax.adamax`, `optax.contrib.adopt` and `optax.adabelief` lack: use 16 bits.
 
-    Each step trades about six times the arithmetic of `padam` for less memory traffic.
-    On CPUs it takes two to three times as long.
-
-    The random bits are a hash of seed, step, parameter and element (of the shard inside
-    `jax.shard_map`), so a resumed run is the same bit for bit.
+    A step takes two to three times as long on CPUs. The random bits are a hash of seed,
+    step, parameter and element (of the shard inside `jax.shard_map`), so a resumed run
+    is the same bit for bit.
 
     Args:
       inner: `padam`, `optax.adam`, `optax.amsgrad` or any transformation with ``mu``
-        and ``nu``, and perhaps ``nu_max``, for each parameter, also inside chains,
-        `optax.masked`, `optax.multi_transform` and `optax.inject_hyperparams`. The
-        result can be used inside those, too.
+        and ``nu``, and perhaps ``nu_max``, for each parameter. Chains, `optax.masked`,
+        `optax.multi_transform` and `optax.inject_hyperparams` may be inside or outside.
       format: "16-bit" or "8-bit".
       min_size: Arrays with fewer elements are not quantized: biases and scales need
         little memory and matter much. Neither are complex and 64-bit arrays.
@@ -93,8 +89,8 @@ def quantize_state(
         `optax.amsgrad` and ``bias_correction="before_max"``. Needed in 8 bits: without
         it nu_max grows to a multiple of its value.
       seed: Seed of the stochastic rounding, a whole number.
-      check_momentum: Whether ``init`` checks for "8-bit" that ``nu`` bounds ``mu``, and
-        whether ``debias_b2`` is needed, by three steps on leaves of one element.
+      check_momentum: Whether ``init`` makes three steps on leaves of one element, to
+        check for "8-bit" that ``nu`` bounds ``mu`` and whether ``debias_b2`` is needed.
 
     Returns:
       A transformation with state `QuantizedState`; `dequantize_state` returns its
@@ -131,9 +127,8 @@ def quantize_state(
 
     References:
       Dettmers et al., 8-bit optimizers via block-wise quantization, ICLR 2022. Gupta et
-      al., Deep learning with limited numerical precision, ICML 2015, for stochastic
-      rounding. Rouhani et al., Microscaling data formats for deep learning
-      (arXiv 2310.10537), for short floats in units of a power of two.
+      al., Deep learning with limited numerical precision, ICML 2015. Rouhani et al.,
+      Microscaling data formats for deep learning, arXiv 2310.10537.
     """
     inner = optax.with_extra_args_support(inner)
     if format not in _ENCODERS:
@@ -164,7 +159,7 @@ def quantize_state(
 
     def init(params: optax.Params) -> QuantizedState:
         state = inner.init(params)
-        _check_state(state, format, debias_b2)
+        _check_state(state, format)
         if format == "8-bit" and check_momentum:
             _check_moments(inner, params, state, min_size, debias_b2)
         return encode(state, jnp.zeros([], jnp.int32))
@@ -223,52 +218,31 @@ def dequantize_state(state: optax.OptState) -> optax.OptState:
     return jax.tree.map(dequantize, state, is_leaf=is_quantized)
 
 
-def _check_state(state: optax.OptState, format: Format, debias_b2: Any) -> None:
+def _check_state(state: optax.OptState, format: Format) -> None:
     """Raise ValueError if the moments are missing or the format cannot hold them."""
     if not find_moments(state):
         raise ValueError(
             "The state of the inner optimizer must hold mu and nu, as those of padam "
             f"and optax.adam do; got {type(state).__name__} without them."
         )
-    centered = optax.scale_by_stddev(), optax.scale_by_stddev(bias_correction=True)
-    if _holds(state, *centered):
+    centered = tuple(
+        type(optax.scale_by_stddev(bias_correction=corrected).init(()))
+        for corrected in (False, True)
+    )
+
+    def is_centered(node: Any) -> bool:
+        return isinstance(node, centered)
+
+    if any(map(is_centered, jax.tree.leaves(state, is_leaf=is_centered))):
         raise ValueError(
             f"format must not be {format!r} for centered RMSProp, which takes the root "
             "of nu - mu^2: after rounding to '8-bit' or '16-bit' it may be negative. "
             "Use it without quantize_state."
         )
-    needs_debias = format == "8-bit" and debias_b2 is None
-    if needs_debias and _holds(state, optax.scale_by_amsgrad()):
-        raise ValueError(
-            f"{_NEEDS_DEBIAS.format('optax.amsgrad')} Pass 0 if its bias_correction_nu "
-            "is off."
-        )
-
-
-_NEEDS_DEBIAS = (
-    "debias_b2 must be the b2 of {}, which takes the maximum of nu / (1 - b2^t), got "
-    "None. Pass e.g. debias_b2=0.999."
-)
-
-
-def _holds(
-    state: optax.OptState, *transformations: optax.GradientTransformation
-) -> bool:
-    """Return whether the state of one of the transformations is within."""
-    types = tuple(type(opt.init(())) for opt in transformations)
-
-    def is_one(node: Any) -> bool:
-        return isinstance(node, types)
-
-    return any(map(is_one, jax.tree.leaves(state, is_leaf=is_one)))
 
 
 def _check_moments(
-    inner: optax.GradientTransformationExtraArgs,
-    params: optax.Params,
-    state: optax.OptState,
-    min_size: int,
-    debias_b2: Any,
+    inner: Any, params: Any, state: Any, min_size: int, debias_b2: Any
 ) -> None:
     """Raise ValueError if a moment may exceed the range of its 8-bit code."""
     remedy = "Use '16-bit', or pass check_momentum=False if it does."
@@ -283,7 +257,10 @@ def _check_moments(
         if not _is_quantizable(row, min_size):
             continue
         if is_debiased and debias_b2 is None:
-            raise ValueError(_NEEDS_DEBIAS.format("this optimizer"))
+            raise ValueError(
+                "debias_b2 must be the b2 of an optimizer that takes the maximum of "
+                "nu / (1 - b2^t), as this one does, got None. Pass e.g. 0.999."
+            )
         if not is_bounded:
             raise ValueError(
                 "format must not be '8-bit' unless nu bounds mu, as an average of "

@@ -49,9 +49,9 @@ def projected(
     rescales d (up to ``eps``) and can be ignored.
 
     Wrap the whole optimizer, so that nothing changes the step afterwards. An update
-    that stays inside the set is returned unchanged. Others are rounded inwards, so
-    after `optax.apply_updates` in float32 or float64 a `box` holds exactly (with its
-    bounds rounded to that dtype); other sets hold to a few units in the last place.
+    that stays inside the set is returned unchanged. After `optax.apply_updates` in
+    float32 or float64 a `box` holds exactly (with its bounds rounded to that dtype),
+    other sets to a few units in the last place.
 
     Leaves that are None, empty, masked out or hidden by an inner `optax.masked` keep
     their update and do not count. For several sets, nest calls with disjoint masks.
@@ -79,14 +79,13 @@ def projected(
     Raises:
       TypeError: If the constraint is not a function, or a constrained leaf is not real
         and floating (in ``update``).
-      ValueError: If p, eps or eps_root is out of range or the constraint is one of
-        `optax.projections`, which have no weights; in ``update``, if params is
-        missing or the state holds no second moment, or several.
+      ValueError: If p, eps or eps_root is out of range, the constraint is one of
+        `optax.projections`, or (in ``update``) params is missing or the state holds no
+        second moment, or several.
 
     Examples:
-      The first coordinate has gradients a hundred times the second's, so moving it back
-      costs a hundred times as much (p = 1/2) or ten times as much (p = 1/4). The
-      Euclidean projection would undo the step at p = 1/2, where both steps are equal.
+      The first gradient is a hundred times the second, so moving the first coordinate
+      back costs a hundred times as much at p = 1/2 and ten times as much at p = 1/4.
 
       >>> import jax.numpy as jnp
       >>> import optax

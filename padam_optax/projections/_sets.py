@@ -5,11 +5,10 @@ its shape that returns
 
     argmin over x in the set of Σ d_i (x_i - y_i)².
 
-Only the ratios of d matter, up to 10^20. With equal weights the constraints are the
-projections of `optax.projections`, and named like them (`box` for ``projection_box``).
-They can be traced, differentiated in y and d, and batched: ``jax.vmap(simplex())`` is a
-constraint with one simplex per row. A NaN in y stays visible in the result. Custom
-constraints are functions of the same form.
+Only the ratios of d matter, up to 10^20. With equal weights these are the projections
+of `optax.projections`, and named like them (`box` for ``projection_box``). They can be
+traced, differentiated and batched: ``jax.vmap(simplex())`` has one simplex per row. A
+NaN in y stays visible. Custom constraints are functions of the same form.
 """
 
 import math
@@ -107,8 +106,7 @@ def hyperplane(a: ArrayLike, b: float | jax.Array) -> Constraint:
 def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
     """Constrain to A x = b: x = y - D⁻¹Aᵀ(A D⁻¹Aᵀ)⁻¹(A y - b).
 
-    Rows of A may be dependent if b is consistent up to the rounding of the dtypes: they
-    are reduced to independent rows, in double precision, when the constraint is built.
+    Rows of A may be dependent if b is consistent up to the rounding of the dtypes.
 
     Args:
       A: A concrete (m, n) matrix; n is the size of the leaf in row-major order.
@@ -159,8 +157,7 @@ def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
 def simplex(total: float | jax.Array = 1.0) -> Constraint:
     """Constrain to x ≥ 0, Σ x_i = total: x = max(y - τ/d, 0).
 
-    Newton's method finds τ exactly, after about ten steps and without a sort: Σ x is
-    convex and piecewise linear in τ.
+    Found exactly, by about ten Newton steps and without a sort.
 
     Args:
       total: A finite scalar, at least 0.
@@ -217,13 +214,7 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
     """Constrain to Σ x_i² ≤ radius².
 
     Outside of the ball x = d·y/(d + λ), with λ such that x has norm ``radius``. This
-    rescales y only if the weights are equal: coordinates with small ones move more.
-
-    Args:
-      radius: A finite scalar, at least 0.
-
-    Raises:
-      ValueError: If ``radius`` is negative or not finite.
+    rescales y only if the weights are equal. The argument is that of `l1_ball`.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -344,9 +335,7 @@ def _onto_simplex_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array
     return x, dx + e * (dtotal - jnp.sum(dx)) / jnp.where(sum_e > 0, sum_e, 1)
 
 
-def _along_normal(
-    a: ArrayLike, b: Any, part: Callable[[jax.Array], jax.Array]
-) -> Constraint:
+def _along_normal(a: ArrayLike, b: Any, part: Callable[[Any], Any]) -> Constraint:
     a = _array("a", a, finite=True)
     b = _validation.number(
         "b", b, "a finite number", math.isfinite, "For several equations use affine."

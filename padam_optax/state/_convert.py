@@ -15,10 +15,10 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
     r"""Return the template with the moments and the step count of another state.
 
     A run continues under another optimizer: from `optax.amsgrad` to `padam` and back,
-    into another chain, into or out of the groups of `optax.multi_transform`. The next
-    steps are equal where both are the same method: `optax.amsgrad` is `padam` with
-    p = 1/2 and ``bias_correction="before_max"``, or ``"none"`` if it does not correct.
-    A maximum of corrected moments cannot become one of others. Call it outside jit.
+    into another chain, into or out of the groups of `optax.multi_transform`.
+    `optax.amsgrad` is `padam` with p = 1/2 and ``bias_correction="before_max"``, or
+    ``"none"`` if it does not correct: a maximum of corrected moments cannot become one
+    of others. Call it outside jit.
 
     Args:
       state: A state with ``mu``, ``nu`` and ``nu_max``.
@@ -99,9 +99,8 @@ def convert_torch_state(
       keys: A tree like the parameters with the key of each leaf in "state". PyTorch
         numbers parameters in the order of ``model.parameters()``.
       layout: A function from the path of a leaf, as in "Conv_0/kernel", and PyTorch's
-        array to the array in the layout here. Flax stores a convolution's kernel as
-        (height, width, in, out), PyTorch as (out, in, height, width); a dense layer's
-        as (in, out), PyTorch as (out, in).
+        array to the array in the layout here. Flax stores kernels as (in, out) and
+        (height, width, in, out), PyTorch as (out, in) and (out, in, height, width).
 
     Returns:
       As `convert_state`.
@@ -117,23 +116,16 @@ def convert_torch_state(
       >>> import numpy as np
       >>> import padam_optax
       >>> from padam_optax.state import convert_torch_state, second_moment
-      >>> moments = {
-      ...     "step": 2,
-      ...     "exp_avg": np.array([[1.0, 2.0, 3.0]]),
-      ...     "exp_avg_sq": np.array([[1.0, 4.0, 9.0]]),
-      ...     "max_exp_avg_sq": np.array([[1.0, 16.0, 9.0]]),
-      ... }
-      >>> state_dict = {"state": {0: moments}, "param_groups": [{"params": [0]}]}
+      >>> x = np.array([[1.0, 2.0, 3.0]])
+      >>> moments = {"exp_avg": x, "exp_avg_sq": x**2, "max_exp_avg_sq": 4 * x**2}
+      >>> state_dict = {"state": {0: {"step": 2, **moments}}}
       >>> opt = padam_optax.padam(0.1, p=0.25, bias_correction="official")
-      >>> params = {"Dense_0": {"kernel": jnp.zeros((3, 1))}}
-      >>> state = convert_torch_state(
-      ...     state_dict,
-      ...     opt.init(params),
-      ...     keys={"Dense_0": {"kernel": 0}},
-      ...     layout=lambda path, array: array.T if path.endswith("kernel") else array,
-      ... )
-      >>> second_moment(state)["Dense_0"]["kernel"].tolist()
-      [[1.0], [16.0], [9.0]]
+      >>> params, keys = {"kernel": jnp.zeros((3, 1))}, {"kernel": 0}
+      >>> def layout(path, array):
+      ...     return array.T if path.endswith("kernel") else array
+      >>> state = convert_torch_state(state_dict, opt.init(params), keys, layout)
+      >>> second_moment(state)["kernel"].tolist()
+      [[4.0], [16.0], [36.0]]
     """
     key_of = {
         jax.tree_util.keystr(path): key
@@ -169,12 +161,7 @@ def convert_torch_state(
 _TORCH_NAMES = {"mu": "exp_avg", "nu": "exp_avg_sq", "nu_max": "max_exp_avg_sq"}
 
 
-def _filled(
-    template: optax.OptState,
-    counts: set[int],
-    find: Callable[[Path], Any],
-    remedy: str,
-) -> optax.OptState:
+def _filled(template: Any, counts: set[int], find: Any, remedy: str) -> Any:
     """Return the template with the result of ``find`` for each leaf of each moment."""
 
     def fill(moments: Moments) -> Moments:

@@ -32,6 +32,7 @@ class Moments(NamedTuple):
     nu_max: Any
 
 
+MapMoments = Callable[[Moments], Moments]
 MOMENTS = ("mu", "nu", "nu_max")  # trees, whose own fields are parameters
 
 
@@ -90,16 +91,12 @@ def find_maxima(state: optax.OptState) -> list[Moments]:
     return found
 
 
-def map_moments(
-    f: Callable[[Moments], Moments], state: optax.OptState
-) -> optax.OptState:
+def map_moments(f: MapMoments, state: optax.OptState) -> optax.OptState:
     """Return the state with the moments of each optimizer replaced by ``f`` of them."""
     return _map_parts(f, state, find_moments)
 
 
-def map_maxima(
-    f: Callable[[Moments], Moments], state: optax.OptState
-) -> optax.OptState:
+def map_maxima(f: MapMoments, state: optax.OptState) -> optax.OptState:
     """Do `map_moments` where there is a maximum; raise as `find_maxima`."""
     find_maxima(state)
     return map_moments(lambda x: f(x) if _has_maximum(x) else x, state)

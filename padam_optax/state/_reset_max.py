@@ -15,21 +15,19 @@ from padam_optax.state._lookup import Moments, find_maxima, map_maxima
 def reset_max(state: optax.OptState) -> optax.OptState:
     r"""Reset the running maximum ``nu_max`` to the current average ``nu``.
 
-    The running maximum never decreases, so in a long run step sizes stay limited by the
-    largest gradients seen early in training (`diagnostics.fraction_where_max_active`
-    measures how much), and a NaN or an infinity never leaves it. Where ``mu``, ``nu``
-    or ``nu_max`` is not finite, all three are reset to 0. Such a coordinate then moves
-    as in a first step, but without the bias correction of one: the count is shared.
+    In a long run the largest gradients of early training limit the steps for good
+    (`diagnostics.fraction_where_max_active` measures how much), and a NaN or an
+    infinity never leaves the maximum. Where ``mu``, ``nu`` or ``nu_max`` is not finite,
+    all three are reset to 0. The count, which such coordinates share, stays.
 
-    Parameters that are already NaN must be restored separately, and
-    `optax.apply_if_finite` skips gradients that are not finite. A reset lets effective
-    learning rates increase: the convergence proofs hold from the last reset on.
+    Parameters that are already NaN must be restored separately;
+    `optax.apply_if_finite` prevents them. A reset lets effective learning rates
+    increase: the convergence proofs hold from the last reset on.
 
     Args:
       state: State of `padam`, `optax.amsgrad` or any wrapper of them, including several
-        groups of `optax.multi_transform`. Where the maximum is taken of
-        :math:`v/(1-b_2^t)` (``"before_max"``, `optax.amsgrad`), it is reset to v
-        without the division, and the next update takes the maximum as usual.
+        groups of `optax.multi_transform`. A maximum of :math:`v/(1-b_2^t)`, as of
+        ``"before_max"`` and `optax.amsgrad`, is reset to v without the division.
 
     Returns:
       A state with the same structure, shapes and dtypes.
@@ -134,11 +132,9 @@ def _reset(state: optax.OptState, at: Callable[[Any], Any]) -> optax.OptState:
             return jnp.logical_not(when) | is_finite
 
         # A `where` instead of a branch: it fuses with the update that follows.
-        def restart(keep: jax.Array, x: jax.Array) -> jax.Array:
-            return jnp.where(keep, x, jnp.zeros_like(x))
-
         keep = jax.tree.map(is_kept, mu, nu, nu_max)
-        mu, nu = (jax.tree.map(restart, keep, tree) for tree in (mu, nu))
+        mu = jax.tree.map(lambda keep, m: jnp.where(keep, m, 0), keep, mu)
+        nu = jax.tree.map(lambda keep, v: jnp.where(keep, v, 0), keep, nu)
         nu_max = jax.tree.map(lambda v, v_max: jnp.where(when, v, v_max), nu, nu_max)
         return Moments(count, mu, nu, nu_max)
 
