@@ -110,5 +110,6 @@ CHANGES = (
     "after the first decay. It is rounded down now.",
     "Rows marked † were written when their records already existed.",
     "That subset-varying-p divides its learning rate later than subset was added to "
-    "what it cannot show when its results were there.",
+    "what it cannot show when its results were there; subset-late-decay, its control, "
+    "was added after that and before its own first run.",
 )
