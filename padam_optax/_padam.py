@@ -126,8 +126,8 @@ def padamw(
 
     The decay does not pass through the moments and is multiplied by the learning rate,
     as in `optax.adamw`. At p = 1/8 learning rates are about a hundred times those of
-    AdamW, so divide AdamW's :math:`\lambda` by a hundred. No theorem covers it. State
-    and errors are those of `padam`.
+    AdamW, so divide AdamW's :math:`\lambda` by a hundred. No theorem covers this decay.
+    State and errors are those of `padam`.
 
     Args:
       learning_rate: :math:`\alpha`, at least 0; a number or a schedule.

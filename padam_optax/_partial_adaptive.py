@@ -61,15 +61,15 @@ def scale_by_partial_adaptive(
     :math:`c_2 = 1-b_2^t`:
 
     * ``"none"`` is Algorithm 1 of the paper, as above.
-    * ``"official"`` multiplies the update by :math:`\sqrt{c_2}/c_1`, as the authors'
-      program does, behind all published numbers. For p < 1/2 this is ``"consistent"``
-      with a warm-up, the factor :math:`c_2^{1/2-p}`.
+    * ``"official"`` multiplies the update by :math:`\sqrt{c_2}/c_1`, as in the authors'
+      program and all published results. This is ``"consistent"`` times
+      :math:`c_2^{1/2-p}`, a warm-up.
     * ``"consistent"`` uses :math:`m_t/c_1` and :math:`\hat v_t/c_2`, as Adam does.
     * ``"before_max"`` uses :math:`m_t/c_1` and takes the maximum of :math:`v_t/c_2`. At
       p = 1/2 this is `optax.scale_by_amsgrad`. In a custom ``second_moment`` put
       ``debias(b2)`` before the maximum: nothing else divides by :math:`c_2`.
 
-    With ``eps=0``, a coordinate whose gradients have all been zero gets a zero update.
+    Even with ``eps=0``, a coordinate without any gradient so far gets a zero update.
     A squared gradient that would overflow counts as the largest finite number. A NaN
     or infinite gradient permanently poisons its own coordinate; see `running_max` for
     remedies.
@@ -80,9 +80,9 @@ def scale_by_partial_adaptive(
         ``second_moment`` it is used only for the :math:`c_2` of ``"official"`` and
         ``"consistent"``.
       eps: Added to the root, inside the power; at least 0.
-      p: Exponent of :math:`\hat v`, in (0, 1/2]; that of its root is 2p. A number
-        of at least 1e-5 (powers of two are fastest), or a schedule, called with the
-        number of previous updates, whose values may reach 0.
+      p: Exponent of :math:`\hat v` (2p is that of its root): a number in [1e-5, 1/2],
+        powers of two being fastest, or a schedule with values in [0, 1/2], called with
+        the number of previous updates.
       eps_root: Added to :math:`\hat v`, inside the root; at least 0.
       bias_correction: ``"none"``, ``"official"``, ``"consistent"`` or ``"before_max"``.
       nesterov: Whether to use Nesterov momentum, as in `optax.scale_by_adam`.
@@ -174,7 +174,7 @@ def scale_by_partial_adaptive(
         c1, c2 = (one_minus_power(b, count, dtype) for b in (b1, b2))
         mu_factor, nu_divisor = correct(c1, c2)
         g_factor = None
-        if nesterov:  # the momentum of the next step if its gradient equals this one
+        if nesterov:  # as in Optax: mu corrected for the next step, g for this one
             next_count: Any = optax.safe_increment(count)
             next_c1 = one_minus_power(b1, next_count, dtype)
             decay = _tree.as_hyperparam(b1, dtype)
@@ -191,7 +191,7 @@ def scale_by_partial_adaptive(
             m_hat = _times(m, mu_factor)
             if g_factor is not None:
                 m_hat += _times(jnp.asarray(g, m.dtype), g_factor)
-            # No x is below eps: if that is positive, no zeros have to be found.
+            # No x is below eps: a positive one rules out zeros.
             return _times(m_hat, inverse_power(x, exponent, minimum=eps))
 
         new_updates = _tree.tree_map_present(direction, updates, mu, nu)

@@ -558,6 +558,12 @@ def test_swapped_arguments_are_told_their_order():
         projected(simplex(), opt, p=0.125)
 
 
+@pytest.mark.parametrize("uncalled", [simplex, box])
+def test_a_set_must_have_been_made_by_a_call(uncalled):
+    with pytest.raises(TypeError, match=f"got {uncalled.__name__}.*made by a call"):
+        projected(padam(0.1), uncalled, p=0.125)
+
+
 def test_arrays_that_do_not_fit_the_leaf_raise():
     for constraint in (box(np.zeros(4), 1), halfspace(np.ones(4), 1)):
         with pytest.raises(ValueError, match="broadcast"):

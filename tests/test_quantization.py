@@ -778,6 +778,19 @@ def test_a_maximum_of_debiased_values_asks_for_their_rate():
         quantize(padam_optax.padam(0.1, bias_correction=convention)).init(params)
 
 
+def test_a_rate_for_a_maximum_that_is_not_debiased_is_refused():
+    quantize = functools.partial(
+        padam_optax.experimental.quantize_state, min_size=1, debias_b2=0.999
+    )
+    params = jnp.ones(3)
+    consistent = padam_optax.padam(0.1, bias_correction="consistent")
+    with pytest.raises(ValueError, match="debias_b2 must be .* does not, got 0.999"):
+        quantize(consistent).init(params)
+    quantize(optax.adam(0.1)).init(params)  # without a maximum it has no effect
+    # In the steps of the check the moments are still 0: nothing is known.
+    quantize(optax.MultiSteps(optax.amsgrad(0.1), 8)).init(params)
+
+
 @pytest.mark.parametrize(
     "read",
     [

@@ -45,8 +45,8 @@ def scale_by_adagrad_norm(
       same steps. 0/0 is defined as 0.
     * Huge and tiny gradients count in full: they are divided by their largest element
       before they are squared. b itself is capped at 2^126 (8.5e37; 2^1022 in float64).
-    * A gradient that contains NaN or infinity leaves b unchanged, because b would never
-      recover, but the update shows it: skip such steps with `optax.apply_if_finite`.
+    * A gradient that contains NaN or infinity leaves b unchanged, for b would never
+      recover; finite elements may then exceed 1. Use `optax.apply_if_finite`.
 
     Under `jax.jit` the norm of sharded parameters is the global one. Under `jax.pmap`
     or `jax.shard_map`, average the gradients of replicated parameters first; parameters
@@ -133,9 +133,9 @@ def adagrad_norm(
         \theta_k = \theta_{k-1} - (\eta / b_k) \, g_k
 
     Equivalent to `scale_by_adagrad_norm`, which explains b and the other arguments,
-    followed by `optax.scale_by_learning_rate`. The learning rate :math:`\eta`, at least
-    0 or a schedule, is the length of the longest step: one far below the distance to
-    the minimum takes many steps for any b0.
+    followed by `optax.scale_by_learning_rate`. No step is longer than the learning rate
+    :math:`\eta`, at least 0 or a schedule. Far below the distance to the minimum, it
+    takes many steps for any b0.
 
     Examples:
       On 50 x² + 5 y², where L is 100, constant steps 1/b0 diverge for b0 below 50. Here

@@ -137,11 +137,10 @@ def fraction_where_max_active(
 ) -> Any:
     """Return the fraction of coordinates where nu_max exceeds nu.
 
-    At 0 the maximum has no effect; at 1 no effective learning rate increases any more,
-    whatever the gradients are. `reset_max` resets the maximum.
+    There the maximum makes the step smaller, by the factor (nu/nu_max)^p.
 
     Args:
-      state: A state with one ``nu`` and one ``nu_max``.
+      state: A state with one ``count``, ``mu``, ``nu`` and ``nu_max``, dequantized.
       b2: The decay rate if the maximum is taken of nu/(1-b2^t), as with
         ``bias_correction="before_max"`` and `optax.amsgrad`. Then relative differences
         below 1e-4 are attributed to rounding. None if it is taken of nu itself.
@@ -149,7 +148,7 @@ def fraction_where_max_active(
       axis_name: As in `tree_quantiles`.
 
     Returns:
-      A float32 scalar in [0, 1].
+      A float32 scalar in [0, 1], or a tree of them.
 
     Raises:
       ValueError: If the state does not hold one of each, or b2 is outside [0, 1).

@@ -23,7 +23,7 @@ _LARGEST_RATIO = 1e4
 
 def check_moments(
     inner: optax.GradientTransformationExtraArgs, params: optax.Params
-) -> list[tuple[bool, bool]]:
+) -> list[tuple[bool, bool | None]]:
     """Return for each row of moments whether it is bounded, and whether debiased.
 
     Bounded: nu, or nu_max if there is one, bounds the momentum. Debiased: nu_max is a
@@ -74,9 +74,9 @@ def _is_bounded(mu: jax.Array, nu: jax.Array) -> bool:
     return bool(np.all(m**2 <= _LARGEST_RATIO**2 * v, where=v[1] > 0))
 
 
-def _is_debiased(nu: jax.Array, nu_max: jax.Array) -> bool:
-    """Return whether the maximum is far above nu, which rises under equal gradients."""
+def _is_debiased(nu: jax.Array, nu_max: jax.Array) -> bool | None:
+    """Return whether the maximum is far above a rising nu; None if nu is still 0."""
     v, largest = (
         np.asarray(x, np.complex128).real.reshape(4, -1) for x in (nu, nu_max)
     )
-    return bool(np.any(largest > 2 * v, where=v > 0))
+    return bool(np.any(largest > 2 * v, where=v > 0)) if v.any() else None

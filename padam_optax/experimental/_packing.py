@@ -48,12 +48,12 @@ def pack_small_leaves(
     `optax.adam` and `optax.adamw`, or the tree as a whole
     (`optax.clip_by_global_norm`, `adagrad_norm`). Transformations that use per-leaf
     statistics (`optax.lars`, `optax.lamb`, `optax.clip_by_block_rms`, factored moments,
-    `projected`) would silently see the buffer instead, random noise would be a
-    different sample, and trees among the extra arguments are not packed.
+    `projected`, which does not work outside either) would silently see the buffer.
+    Random noise would be a different sample; trees among extra arguments stay as are.
 
-    A mask inside sees a `PackedLeaves`. Functions of ``ndim`` (no decay where it is
-    below 2) work unchanged, because a buffer has the number of dimensions of its
-    leaves, and 1 for scalars. A mask by name, or a tree of bools, belongs outside:
+    A mask function inside receives a `PackedLeaves`. Those of ``ndim`` (no decay if
+    below 2) work unchanged: a buffer has the number of dimensions of its leaves, and 1
+    for scalars. A mask by name, or a tree of bools, belongs outside:
     ``optax.chain(optax.add_decayed_weights(1e-4, mask), pack_small_leaves(...))``.
 
     Joining sharded leaves would gather them. On meshes with explicit axes they stay
@@ -80,8 +80,7 @@ def pack_small_leaves(
         ``init``) or has None as its gradient (in ``update``).
 
     Examples:
-      Forty biases: 32 share a buffer; eight and the kernel stay. The updates are those
-      of `padam`:
+      Of forty biases 32 share a buffer. The updates are those of `padam`:
 
       >>> import jax.numpy as jnp
       >>> import optax

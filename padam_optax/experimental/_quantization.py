@@ -86,8 +86,8 @@ def quantize_state(
       min_size: Arrays with fewer elements are not quantized: biases and scales need
         little memory and matter much. Neither are complex and 64-bit arrays.
       debias_b2: The b2 of ``nu`` if the maximum is taken of nu/(1-b2^t), as in
-        `optax.amsgrad` and ``bias_correction="before_max"``. Needed in 8 bits: without
-        it nu_max grows to a multiple of its value.
+        `optax.amsgrad` and ``bias_correction="before_max"``, otherwise None. In 8 bits
+        the moments would be wrong by a multiple.
       seed: Seed of the stochastic rounding, a whole number.
       check_momentum: Whether ``init`` makes three steps on leaves of one element, to
         check for "8-bit" that ``nu`` bounds ``mu`` and whether ``debias_b2`` is needed.
@@ -176,9 +176,8 @@ def quantize_state(
 def dequantize_state(state: optax.OptState) -> optax.OptState:
     """Return the state with every `QuantizedState` replaced by the optimizer's own.
 
-    Everything that reads moments needs it, such as `second_moment`, `reset_max` and
-    `effective_learning_rates`. Use it also to continue a run without
-    `quantize_state`.
+    Everything that reads moments needs it, such as `second_moment` and `reset_max`, and
+    a run that continues without `quantize_state`.
 
     Args:
       state: The state of `quantize_state` or of anything around it.
@@ -256,10 +255,14 @@ def _check_moments(
     for row, (is_bounded, is_debiased) in zip(rows(state), found, strict=True):
         if not _is_quantizable(row, min_size):
             continue
-        if is_debiased and debias_b2 is None:
+        # Below 0.8 three steps do not tell a debiased maximum from another.
+        is_large = isinstance(debias_b2, float) and debias_b2 > 0.8
+        is_needless = is_large and row.nu_max is not None and is_debiased is False
+        if is_needless or (is_debiased and debias_b2 is None):
             raise ValueError(
                 "debias_b2 must be the b2 of an optimizer that takes the maximum of "
-                "nu / (1 - b2^t), as this one does, got None. Pass e.g. 0.999."
+                "nu / (1 - b2^t), e.g. 0.999, and None for any other; this one "
+                f"{'does' if is_debiased else 'does not'}, got {debias_b2}."
             )
         if not is_bounded:
             raise ValueError(

@@ -9,7 +9,7 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jax.lax import stop_gradient
 
-from padam_optax import _tree, _validation
+from padam_optax import _tree, _validation, projections
 from padam_optax._inverse_power import inverse_power, root
 from padam_optax.projections._sets import Constraint, on_auto_axes
 from padam_optax.state._lookup import (
@@ -62,8 +62,8 @@ def projected(
 
     Args:
       optimizer: The transformation whose step is projected, with learning rate.
-      constraint: The set, e.g. ``simplex()``, or a function of the same form; it
-        receives each leaf in its shape, at least in float32.
+      constraint: The set, e.g. ``simplex()``, or a function of an array y and its
+        weights d, both in the shape of the leaf and at least float32, that returns x.
       p: Exponent of the second moment, in [0, 1/2]: a number or a schedule, called like
         the optimizer's own with the number of previous updates.
       eps: The optimizer's ``eps``. Where d is 0, it is replaced by a tiny number.
@@ -146,11 +146,12 @@ def projected(
 
 def _check_constraint(constraint: Any) -> None:
     """Raise an error for what is not a function of an array and its weights."""
-    if not callable(constraint):
+    is_uncalled = any(constraint is x for x in vars(projections).values())  # simplex
+    if is_uncalled or not callable(constraint):
         raise TypeError(
-            "constraint must be a function of an array and its weights, got an object "
-            f"of type {type(constraint).__name__}. The order is projected(optimizer, "
-            "constraint); a set is made by a call, as simplex()."
+            "constraint must be a function of an array and its weights, got "
+            f"{getattr(constraint, '__name__', type(constraint).__name__)}. The order "
+            "is projected(optimizer, constraint); a set is made by a call: simplex()."
         )
     if str(getattr(constraint, "__module__", "")).startswith("optax."):
         name = getattr(constraint, "__name__", "")

@@ -18,7 +18,7 @@ def reset_max(state: optax.OptState) -> optax.OptState:
     In a long run the largest gradients of early training limit the steps for good
     (`diagnostics.fraction_where_max_active` measures how much), and a NaN or an
     infinity never leaves the maximum. Where ``mu``, ``nu`` or ``nu_max`` is not finite,
-    all three are reset to 0. The count, which such coordinates share, stays.
+    all three are reset to 0. The count, shared by all coordinates, stays.
 
     Parameters that are already NaN must be restored separately;
     `optax.apply_if_finite` prevents them. A reset lets effective learning rates
@@ -33,7 +33,7 @@ def reset_max(state: optax.OptState) -> optax.OptState:
       A state with the same structure, shapes and dtypes.
 
     Raises:
-      ValueError: If the state holds no ``mu``, ``nu`` and ``nu_max``.
+      ValueError: If the state lacks count, mu, nu or nu_max, or is quantized.
 
     Examples:
       >>> import jax.numpy as jnp
