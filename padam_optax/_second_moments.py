@@ -125,7 +125,7 @@ def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformati
 
     After a spike :math:`\nu` decreases only by :math:`(1 - b_2) s_t` per step, where
     `moving_average` decreases by a fraction of itself. Argument, state and errors are
-    the same. `optax.yogi` starts at 1e-6.
+    those of `moving_average`. `optax.yogi` starts at 1e-6.
 
     Examples:
       >>> import jax.numpy as jnp

@@ -759,11 +759,18 @@ def test_states_without_moments_are_refused():
 
 
 def test_amsgrad_asks_for_its_rate():
-    quantize = functools.partial(padam_optax.experimental.quantize_state, min_size=384)
-    for inner in (optax.amsgrad(0.1), optax.chain(optax.clip(1.0), optax.amsgrad(0.1))):
-        with pytest.raises(ValueError, match="debias_b2 must be the b2"):
-            quantize(inner).init(make_params())
-    quantize(optax.amsgrad(0.1), min_size=385).init(make_params())  # nothing to encode
+    amsgrad = optax.amsgrad(0.1)
+    for inner in (
+        amsgrad,
+        optax.chain(optax.clip(1.0), amsgrad),
+        optax.MultiSteps(amsgrad, 8),
+    ):
+        for check_momentum in (True, False):
+            opt = padam_optax.experimental.quantize_state(
+                inner, check_momentum=check_momentum
+            )
+            with pytest.raises(ValueError, match="debias_b2 must be the b2"):
+                opt.init(make_params())
 
 
 def test_a_maximum_of_debiased_values_asks_for_their_rate():

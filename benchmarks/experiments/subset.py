@@ -196,20 +196,6 @@ def _late_decay() -> Experiment:
     """Build the control of subset-varying-p: its learning rate, but a constant p."""
     late = "subset-late-decay/padam p=0.25"
 
-    def row(claim: str, first: str, second: str) -> Comparison:
-        return Comparison(
-            claim,
-            "asked by this package",
-            first,
-            second,
-            "better",
-            "last_five",
-            "subset",
-            "subset-late-decay",
-            PACKAGE,
-            decided_in="subset-late-decay",
-        )
-
     return Experiment(
         replace(
             SUBSET,
@@ -225,15 +211,19 @@ def _late_decay() -> Experiment:
         limits=f"{ONE_NETWORK} p = 1/8, where the falling p ends, is not tried.",
         **_TUNED,
         claims=(
-            row(
+            _ask(
+                "subset-late-decay",
                 f"{FALLING_P_IS_BETTER} with the same late decay",
                 "subset-varying-p/padam-falling",
                 late,
+                "better",
             ),
-            row(
+            _ask(
+                "subset-late-decay",
                 "The best constant p ends better with a late decay",
                 late,
                 "subset/padam p=best",
+                "better",
             ),
         ),
     )
@@ -330,6 +320,24 @@ def _claim_rates() -> list[Comparison]:
     ]
 
 
+def _ask(
+    experiment: str, claim: str, first: str, second: str, relation: str
+) -> Comparison:
+    """Return a question of this package that the experiment decides."""
+    return Comparison(
+        claim,
+        "asked by this package",
+        first,
+        second,
+        relation,
+        "last_five",
+        "subset",
+        f"{experiment} {relation}",
+        PACKAGE,
+        decided_in=experiment,
+    )
+
+
 _TODAY = {
     "adamw": "AdamW",
     "yogi": "Yogi",
@@ -342,25 +350,11 @@ _TODAY = {
 
 def _claim_today() -> list[Comparison]:
     """Compare Padam and Adam with recent optimizers, each at its tuned rate."""
-
-    def row(claim: str, first: str, second: str, relation: str) -> Comparison:
-        return Comparison(
-            claim,
-            "asked by this package",
-            first,
-            second,
-            relation,
-            "last_five",
-            "subset",
-            f"subset-today {relation}",
-            PACKAGE,
-            decided_in="subset-today",
-        )
-
     padam, adam = "subset/padam p=best", "subset/adam"
     return [
         *(
-            row(
+            _ask(
+                "subset-today",
                 f"Padam ends at least as good as {label}",
                 padam,
                 f"subset-today/{name}",
@@ -369,7 +363,8 @@ def _claim_today() -> list[Comparison]:
             for name, label in _TODAY.items()
         ),
         *(
-            row(
+            _ask(
+                "subset-today",
                 f"{_TODAY[name]} ends better than Adam",
                 f"subset-today/{name}",
                 adam,

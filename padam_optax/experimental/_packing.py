@@ -49,7 +49,7 @@ def pack_small_leaves(
     (`optax.clip_by_global_norm`, `adagrad_norm`). Transformations that use per-leaf
     statistics (`optax.lars`, `optax.lamb`, `optax.clip_by_block_rms`, factored moments,
     `projected`, which does not work outside either) would silently see the buffer.
-    Random noise would be a different sample; trees among extra arguments stay as are.
+    Random noise would be another sample; trees among extra arguments are not packed.
 
     A mask function inside receives a `PackedLeaves`. Those of ``ndim`` (no decay if
     below 2) work unchanged: a buffer has the number of dimensions of its leaves, and 1

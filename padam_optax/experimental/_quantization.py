@@ -87,7 +87,7 @@ def quantize_state(
         little memory and matter much. Neither are complex and 64-bit arrays.
       debias_b2: The b2 of ``nu`` if the maximum is taken of nu/(1-b2^t), as in
         `optax.amsgrad` and ``bias_correction="before_max"``, otherwise None. In 8 bits
-        the moments would be wrong by a multiple.
+        a wrong one makes the moments wrong by a multiple.
       seed: Seed of the stochastic rounding, a whole number.
       check_momentum: Whether ``init`` makes three steps on leaves of one element, to
         check for "8-bit" that ``nu`` bounds ``mu`` and whether ``debias_b2`` is needed.
@@ -159,7 +159,7 @@ def quantize_state(
 
     def init(params: optax.Params) -> QuantizedState:
         state = inner.init(params)
-        _check_state(state, format)
+        _check_state(state, format, debias_b2)
         if format == "8-bit" and check_momentum:
             _check_moments(inner, params, state, min_size, debias_b2)
         return encode(state, jnp.zeros([], jnp.int32))
@@ -217,27 +217,38 @@ def dequantize_state(state: optax.OptState) -> optax.OptState:
     return jax.tree.map(dequantize, state, is_leaf=is_quantized)
 
 
-def _check_state(state: optax.OptState, format: Format) -> None:
+def _check_state(state: optax.OptState, format: Format, debias_b2: Any) -> None:
     """Raise ValueError if the moments are missing or the format cannot hold them."""
     if not find_moments(state):
         raise ValueError(
             "The state of the inner optimizer must hold mu and nu, as those of padam "
             f"and optax.adam do; got {type(state).__name__} without them."
         )
-    centered = tuple(
-        type(optax.scale_by_stddev(bias_correction=corrected).init(()))
-        for corrected in (False, True)
-    )
-
-    def is_centered(node: Any) -> bool:
-        return isinstance(node, centered)
-
-    if any(map(is_centered, jax.tree.leaves(state, is_leaf=is_centered))):
+    centered = optax.scale_by_stddev(), optax.scale_by_stddev(bias_correction=True)
+    if _holds(state, *centered):
         raise ValueError(
             f"format must not be {format!r} for centered RMSProp, which takes the root "
             "of nu - mu^2: after rounding to '8-bit' or '16-bit' it may be negative. "
             "Use it without quantize_state."
         )
+
+    # By type too: inside optax.MultiSteps the steps of `check_moments` show nothing.
+    needs_debias = format == "8-bit" and debias_b2 is None
+    if needs_debias and _holds(state, optax.scale_by_amsgrad()):
+        raise ValueError(_DEBIAS.format("does", None))
+
+
+_DEBIAS = (
+    "debias_b2 must be the b2 of an optimizer that takes the maximum of nu / (1 - "
+    "b2^t), e.g. 0.999, and None (or 0) for any other; this one {}, got {}."
+)
+
+
+def _holds(state: Any, *transformations: optax.GradientTransformation) -> bool:
+    """Return whether the state of one of the transformations is within."""
+    types = tuple(type(opt.init(())) for opt in transformations)
+    nodes = jax.tree.leaves(state, is_leaf=lambda node: isinstance(node, types))
+    return any(isinstance(node, types) for node in nodes)
 
 
 def _check_moments(
@@ -260,9 +271,7 @@ def _check_moments(
         is_needless = is_large and row.nu_max is not None and is_debiased is False
         if is_needless or (is_debiased and debias_b2 is None):
             raise ValueError(
-                "debias_b2 must be the b2 of an optimizer that takes the maximum of "
-                "nu / (1 - b2^t), e.g. 0.999, and None for any other; this one "
-                f"{'does' if is_debiased else 'does not'}, got {debias_b2}."
+                _DEBIAS.format("does" if is_debiased else "does not", debias_b2)
             )
         if not is_bounded:
             raise ValueError(

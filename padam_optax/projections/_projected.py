@@ -9,8 +9,9 @@ from jax.core import Tracer
 from jax.flatten_util import ravel_pytree
 from jax.lax import stop_gradient
 
-from padam_optax import _tree, _validation, projections
+from padam_optax import _tree, _validation
 from padam_optax._inverse_power import inverse_power, root
+from padam_optax.projections import _sets
 from padam_optax.projections._sets import Constraint, on_auto_axes
 from padam_optax.state._lookup import (
     QuantizedMomentsError,
@@ -146,7 +147,7 @@ def projected(
 
 def _check_constraint(constraint: Any) -> None:
     """Raise an error for what is not a function of an array and its weights."""
-    is_uncalled = any(constraint is x for x in vars(projections).values())  # simplex
+    is_uncalled = any(constraint is x for x in vars(_sets).values())  # as simplex
     if is_uncalled or not callable(constraint):
         raise TypeError(
             "constraint must be a function of an array and its weights, got "

@@ -17,8 +17,8 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
     A run continues under another optimizer: from `optax.amsgrad` to `padam` and back,
     into another chain, into or out of the groups of `optax.multi_transform`.
     `optax.amsgrad` is `padam` with p = 1/2 and ``bias_correction="before_max"``, or
-    ``"none"`` if it does not correct: a maximum of corrected moments cannot become one
-    of others. Call it outside jit.
+    ``"none"`` if it does not correct: a maximum of corrected moments does not convert
+    to one of uncorrected ones. Call it outside jit.
 
     Args:
       state: A state with ``mu``, ``nu`` and ``nu_max``.
