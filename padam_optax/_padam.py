@@ -39,14 +39,16 @@ def padam(
     at p = 1/2 to SGD-like values as p goes to 0; the paper uses 0.1 at p = 1/8.
 
     Under `optax.inject_hyperparams`, name a ``mask`` that is a function in
-    ``static_args``, and pass ``hyperparam_dtype=jnp.float32`` with bfloat16 parameters.
+    ``static_args``, or it is called as a schedule; with bfloat16 parameters, pass
+    ``hyperparam_dtype=jnp.float32``.
 
     Args:
       learning_rate: :math:`\alpha`, at least 0; a number or a schedule.
       b1: Exponential decay rate of the first moment, in [0, 1).
       b2: Exponential decay rate of the second moment, in [0, 1).
       eps: :math:`\epsilon`, added to the root, inside the power; at least 0.
-      p: Exponent of :math:`\hat v`, in (0, 1/2], 1/2 for AMSGrad; or a schedule.
+      p: Exponent of :math:`\hat v`, in [1e-5, 1/2], 1/2 for AMSGrad; or a schedule with
+        values in [0, 1/2].
       weight_decay: :math:`\lambda`, at least 0; a number or a schedule. This is L2
         regularization, which passes through both moments, unlike `padamw`'s. None for
         no decay, which needs no ``params`` in ``update``.
@@ -134,7 +136,7 @@ def padamw(
       b1: Exponential decay rate of the first moment, in [0, 1).
       b2: Exponential decay rate of the second moment, in [0, 1).
       eps: Added to the root, inside the power; at least 0.
-      p: Exponent of :math:`\hat v`, in (0, 1/2]; a number or a schedule.
+      p: Exponent of :math:`\hat v`, as for `padam`.
       weight_decay: :math:`\lambda`, at least 0; a number or a schedule, or None.
       mask: Which parameters to decay, as for `padam`.
       eps_root: Added to :math:`\hat v`, inside the root; at least 0.

@@ -147,7 +147,7 @@ def scale_by_partial_adaptive(
     if second_moment is None:
         links = [debias(b2)] if bias_correction == "before_max" else []
         second_moment = optax.chain(square(), moving_average(b2), *links, running_max())
-    second = optax.with_extra_args_support(_validation.transformation(second_moment))
+    second = _validation.transformation("second_moment", second_moment)
 
     def init(params: optax.Params) -> tuple[ScaleByPartialAdaptiveState, Any]:
         _tree.check_inexact(params, "params")
@@ -195,6 +195,7 @@ def scale_by_partial_adaptive(
             return _times(m_hat, inverse_power(x, exponent, minimum=eps))
 
         new_updates = _tree.tree_map_present(direction, updates, mu, nu)
+        # Where the gradient is None, so is mu, and the state keeps its own.
         mu = _tree.cast_like(mu, first_state.mu)
         first_state = ScaleByPartialAdaptiveState(count, mu)
         return _tree.cast_like(new_updates, updates), (first_state, second_state)

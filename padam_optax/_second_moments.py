@@ -110,7 +110,7 @@ def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransforma
     rate = 1 - _validation.decay_rate("b2", b2)
 
     def step(nu: jax.Array, s: jax.Array) -> jax.Array:
-        # Between nu and s whatever the rounding, so it overflows only if they do.
+        # Stays between nu and s despite rounding: it overflows only if they do.
         return nu + _tree.as_hyperparam(rate, nu.dtype) * (s - nu)
 
     return _accumulate(MovingAverageState, step)

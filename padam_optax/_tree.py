@@ -7,9 +7,14 @@ import jax
 import jax.numpy as jnp
 import optax
 
+_MASK_IT = "Keep it out, or mask it with optax.masked or optax.multi_transform."
 
-def check_inexact(tree: optax.Params, what: str) -> None:
+
+def check_inexact(
+    tree: optax.Params, what: str, remedy: str = _MASK_IT, *, real: bool = False
+) -> None:
     """Raise TypeError, naming path and dtype, if a leaf is not real or complex."""
+    kind = jnp.floating if real else jnp.inexact
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         try:
             dtype = jax.dtypes.result_type(leaf)
@@ -18,11 +23,10 @@ def check_inexact(tree: optax.Params, what: str) -> None:
                 f"{what}{jax.tree_util.keystr(path)} must be an array, got "
                 f"{type(leaf).__name__}. Keep it out, as equinox.filter does."
             ) from error
-        if not jnp.issubdtype(dtype, jnp.inexact):
+        if not jnp.issubdtype(dtype, kind):
             raise TypeError(
-                f"{what}{jax.tree_util.keystr(path)} has dtype {dtype}; only floating "
-                "and complex leaves can be optimized. Keep it out of the parameters or "
-                "mask it with optax.masked or optax.multi_transform."
+                f"{what}{jax.tree_util.keystr(path)} has dtype {dtype}; it must be "
+                f"floating{'' if real else ' or complex'}. {remedy}"
             )
 
 

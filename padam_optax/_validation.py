@@ -8,6 +8,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 from jax.core import Tracer
 
 
@@ -46,14 +47,14 @@ def number(
     return result
 
 
-def transformation(value: Any) -> Any:
-    """Return second_moment as it is, if it is a transformation."""
+def transformation(name: str, value: Any) -> optax.GradientTransformationExtraArgs:
+    """Return a transformation with support for extra arguments."""
     if not (hasattr(value, "init") and hasattr(value, "update")):
         raise TypeError(
-            "second_moment must be a transformation, as optax.chain(square(), "
-            f"moving_average()) is, got {value!r}. Call what makes one: square()."
+            f"{name} must be a transformation, as padam(0.1) is, got {value!r}. Call "
+            "what makes one: padam(0.1) instead of padam, square() instead of square."
         )
-    return value
+    return optax.with_extra_args_support(value)
 
 
 def non_negative(name: str, value: Any, remedy: str) -> Any:
@@ -109,15 +110,10 @@ def inexact_dtype(name: str, value: Any) -> jax.typing.DTypeLike | None:
     return dtype
 
 
-def learning_rate(value: Any) -> Any:
-    """Return a schedule as it is and a number as `number` does, if it is usable."""
-    if value is None:
-        raise ValueError(
-            "learning_rate must be a number >= 0 or a schedule, got None. With None, "
-            "optax.scale_by_learning_rate would omit the minus sign. Pass e.g. 0.1."
-        )
-    remedy = "Updates already point downhill: pass the step size, e.g. 0.1."
-    return value if callable(value) else non_negative("learning_rate", value, remedy)
+def learning_rate(value: Any, name: str = "learning_rate") -> Any:
+    """Return a schedule as it is and a number as `number` does, if it is >= 0."""
+    remedy = "Updates already point downhill: pass a step size or a schedule of it."
+    return value if callable(value) else non_negative(name, value, remedy)
 
 
 def weight_decay(value: Any) -> Any:
@@ -128,8 +124,12 @@ def weight_decay(value: Any) -> Any:
 
 
 def exponent(value: Any) -> Any:
-    """Return p: a schedule as it is, a number as `number` does, if in [1e-5, 1/2]."""
-    smallest = 1e-5  # below, it is an eps_root passed by position as to optax.adamw
+    """Return p: a schedule as it is, a number as `number` does, if in [1e-5, 1/2].
+
+    A smaller one is an eps_root passed by position as to optax.adamw, but in an array
+    it is a value of a schedule, from optax.inject_hyperparams.
+    """
+    smallest = 0 if isinstance(value, jax.Array) else 1e-5
     if callable(value):
         return value
     remedy = "p is the exponent of v_hat itself; the paper's values are 1/8, 1/4, 1/16."
@@ -140,9 +140,9 @@ def exponent(value: Any) -> Any:
         )
     elif isinstance(value, int | float) and 0 <= value < smallest:
         remedy = (
-            f"p = {value:g} is SGD with momentum: use optax.sgd(learning_rate * "
-            "(1 - b1), momentum=b1). A schedule of p may reach 0. To pass eps_root, "
-            "name it: the fifth argument is p."
+            "For SGD with momentum use optax.sgd(learning_rate * (1 - b1), "
+            "momentum=b1). A schedule of p may reach 0. To pass eps_root, name it: the "
+            "fifth argument is p."
         )
     return number("p", value, "in [1e-5, 1/2]", lambda x: smallest <= x <= 0.5, remedy)
 

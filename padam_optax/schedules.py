@@ -22,6 +22,10 @@ __all__ = [
 ]
 
 
+def __dir__() -> list[str]:
+    return __all__  # without the imports
+
+
 def linear_p_schedule(
     init_value: float,
     end_value: float,
@@ -41,6 +45,7 @@ def linear_p_schedule(
 
     Raises:
       ValueError: If an argument is out of range.
+      TypeError: If one is not a number.
 
     Examples:
       >>> from padam_optax.schedules import linear_p_schedule
@@ -89,14 +94,15 @@ def piecewise_p_schedule(
 
     Args:
       values: Values of p, in [0, 1/2].
-      boundaries: Increasing numbers of updates, one fewer than values: the update after
-        ``boundaries[i]`` others is the first with ``values[i + 1]``.
+      boundaries: Increasing numbers of updates, at least 1, one fewer than values: the
+        update after ``boundaries[i]`` others is the first with ``values[i + 1]``.
 
     Returns:
       A schedule for the ``p`` of `padam`.
 
     Raises:
       ValueError: If a value is out of range, or the boundaries do not fit.
+      TypeError: If an argument is not a list of numbers.
 
     Examples:
       >>> from padam_optax.schedules import piecewise_p_schedule
@@ -156,6 +162,7 @@ def learning_rate_for(
 
     Raises:
       ValueError: If an argument is out of range.
+      TypeError: If one is not a number.
 
     Examples:
       AMSGrad for a thousand steps, then p decreases to 1/8, where gradients are 0.01:
@@ -170,7 +177,9 @@ def learning_rate_for(
     """
     p = p if callable(p) else _validation.exponent_or_zero("p", p)
     p_ref = _validation.exponent_or_zero("p_ref", p_ref)
-    learning_rate_ref = _validation.learning_rate(learning_rate_ref)
+    learning_rate_ref = _validation.learning_rate(
+        learning_rate_ref, "learning_rate_ref"
+    )
     remedy = "Measure it with diagnostics.median_root_nu(state) after some steps."
     median_root_nu = _validation.positive("median_root_nu", median_root_nu, remedy)
 

@@ -49,6 +49,12 @@ def test_any_number_will_do():
     assert holding(np.float32(0.9), np.array(0.999), np.float64(0.125)) == [True] * 4
 
 
+def test_what_is_no_number_is_refused_by_name():
+    for arguments, name in [((None, 0.9, 0.1), "b1"), ((0.9, "0.9", 0.1), "b2")]:
+        with pytest.raises(TypeError, match=f"{name} must be a number, got"):
+            padam_optax.diagnostics.check_convergence_conditions(*arguments)
+
+
 def test_no_theorem_covers_a_schedule_of_p():
     conditions = padam_optax.diagnostics.check_convergence_conditions(
         0.9, 0.999, padam_optax.schedules.linear_p_schedule(0.5, 0.125, 10)
@@ -67,3 +73,6 @@ def test_text_has_verdict_name_and_both_sides_of_the_inequality():
     _, convex, *_ = padam_optax.diagnostics.check_convergence_conditions(0.9, 0.99, 0.5)
     text = f"holds: Padam, convex (regret): b1 < sqrt(b2): 0.9 < {0.99**0.5:.6g}."
     assert str(convex).startswith(text)
+    _, *out_of_range = padam_optax.diagnostics.check_convergence_conditions(0.9, 1, 0.5)
+    for condition in out_of_range:
+        assert "an argument is out of range" in str(condition)

@@ -291,9 +291,16 @@ def test_quantiles_of_numpy_arrays_and_floats_are_those_of_jaxs():
     np.testing.assert_allclose(spread, 6.0, rtol=1e-6)
 
 
-def test_quantiles_of_integers_are_refused_by_name():
-    with pytest.raises(TypeError, match=r"tree\['n'\] has dtype int32"):
-        padam_optax.diagnostics.tree_quantiles({"n": jnp.arange(3)})
+@pytest.mark.parametrize("dtype", ["int32", "complex64"])
+def test_quantiles_of_what_is_not_floating_are_refused_by_name(dtype):
+    with pytest.raises(TypeError, match=rf"tree\['n'\] has dtype {dtype}"):
+        padam_optax.diagnostics.tree_quantiles({"n": jnp.ones(3, dtype)})
+
+
+@pytest.mark.parametrize("q", ["0.5", None, [0.5, None], 1j])
+def test_fractions_that_are_no_numbers_are_refused_by_name(q):
+    with pytest.raises(TypeError, match=r"q must be in \[0, 1\], got"):
+        padam_optax.diagnostics.tree_quantiles(jnp.ones(3), q)
 
 
 def test_quantiles_have_the_shape_of_the_shares():
@@ -524,6 +531,21 @@ def test_fraction_of_increased_lrs_per_leaf_ignores_rounding_and_the_unseen():
     )
     assert apart == {"a": 0.25, "none": None, "b": 1.0}
     assert padam_optax.diagnostics.fraction_of_increased_lrs({}, {}) == 0
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_one_nan_makes_a_fraction_nan(at):
+    rates = [{"a": jnp.ones(2), "b": jnp.ones(2)} for _ in range(2)]
+    rates[at]["a"] = jnp.array([1.0, jnp.nan])
+    find = padam_optax.diagnostics.fraction_of_increased_lrs
+    assert jnp.isnan(find(*rates))
+    apart = find(*rates, per_leaf=True)
+    assert jnp.isnan(apart["a"])
+    assert apart["b"] == 0
+
+    opt, state = padam_optax.padam(0.1), padam_optax.padam(0.1).init(jnp.ones(3))
+    _, state = opt.update(jnp.array([1.0, jnp.nan, 1.0]), state)
+    assert jnp.isnan(padam_optax.diagnostics.fraction_where_max_active(state))
 
 
 # --- The distance from the start ---------------------------------------------------

@@ -301,3 +301,19 @@ def test_the_valley_of_rosenbrock_is_followed_to_its_end(p, learning_rate):
 
     x = descend(padam_optax.padam(learning_rate, p=p), loss, jnp.zeros(2), 30_000)
     np.testing.assert_allclose(x, [1, 1], rtol=3e-2)
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda f: padam_optax.scale_by_partial_adaptive(second_moment=f),
+        lambda f: padam_optax.projections.projected(f, lambda y, d: y, p=0.5),
+        lambda f: padam_optax.state.reset_max_at(f, {1}),
+        padam_optax.experimental.quantize_state,
+        padam_optax.experimental.pack_small_leaves,
+    ],
+)
+def test_wrappers_refuse_what_is_no_transformation(wrap):
+    for bad in (padam_optax.square, 0.1):
+        with pytest.raises(TypeError, match=r"must be a transformation.* got .*Call"):
+            wrap(bad)

@@ -1,5 +1,7 @@
 """Packed leaves: what is packed, and that the numbers are those of the inner."""
 
+import math
+
 import chex
 import jax
 import jax.numpy as jnp
@@ -141,6 +143,17 @@ def test_parameters_name_the_groups_where_gradients_have_other_dtypes():
     chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
 
 
+def test_gradients_of_one_buffer_may_have_different_dtypes():
+    params, opt = biases(40), padam(0.1, p=0.5)
+    g = [x.astype(jnp.bfloat16 if i % 2 else x.dtype) for i, x in enumerate(params)]
+    packed = pack_small_leaves(opt)
+    state = packed.init(params)
+    u, after = packed.update(g, state, params)
+    chex.assert_trees_all_equal(u, opt.update(g, opt.init(params), params)[0])
+    chex.assert_trees_all_equal_shapes_and_dtypes(u, g)
+    chex.assert_trees_all_equal_shapes_and_dtypes(state, after)
+
+
 def test_gradients_suffice_without_parameters():
     params, opt = biases(), pack_small_leaves(padam(0.1))
     u, _ = opt.update(params, opt.init(params))
@@ -166,9 +179,10 @@ def test_extra_arguments_reach_the_wrapped_transformation():
 # --- Its errors --------------------------------------------------------------------
 
 
-def test_a_size_below_one_is_refused():
-    with pytest.raises(ValueError, match="max_size must be at least 1, got 0"):
-        pack_small_leaves(padam(0.1), 0)
+@pytest.mark.parametrize("size", [0, 1.5, math.inf, math.nan])
+def test_only_whole_sizes_of_at_least_one_are_accepted(size):
+    with pytest.raises(ValueError, match="max_size must be a whole number .* got"):
+        pack_small_leaves(padam(0.1), size)
 
 
 def test_a_packed_leaf_needs_a_gradient():

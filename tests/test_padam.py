@@ -115,6 +115,19 @@ def test_injected_hyperparameters_can_be_changed_and_scheduled():
         np.testing.assert_allclose(x, position, rtol=1e-12)
 
 
+@pytest.mark.parametrize("jit", [False, True])
+def test_an_injected_schedule_of_p_may_reach_zero(jit):
+    opt = optax.inject_hyperparams(padam)(
+        0.1, p=padam_optax.schedules.linear_p_schedule(0.5, 0.0, 2)
+    )
+    update = jax.jit(opt.update) if jit else opt.update
+    g = jnp.array([1e-3, 10.0])
+    state = opt.init(g)
+    for _ in range(3):
+        u, state = update(g, state)
+    np.testing.assert_allclose(u, -0.1 * (1 - 0.9**3) * g, rtol=1e-6)
+
+
 @pytest.mark.usefixtures("standard_promotion")
 def test_injected_bfloat16_hyperparameters_need_a_wider_dtype():
     params = jnp.ones(2, jnp.bfloat16)
@@ -191,6 +204,7 @@ def test_groups_can_have_their_own_exponent():
         ({"p": 1.5}, r"p must be in \[1e-5, 1/2\], got 1\.5"),
         ({"p": -0.1}, r"p must be in \[1e-5, 1/2\], got -0\.1"),
         ({"p": np.nan}, r"p must be in \[1e-5, 1/2\], got nan"),
+        ({"p": np.float64(0)}, r"p must be in \[1e-5, 1/2\], got 0\.0"),
         ({"p": 0}, r"got 0\. .*optax\.sgd\(.*\* \(1 - b1\), momentum=b1\)"),
         ({"p": jnp.float32(0.7)}, r"p must be in \[1e-5, 1/2\], got 0\.7"),
         ({"b1": 1.0}, r"b1 must be in \[0, 1\), got 1\.0"),
@@ -201,7 +215,6 @@ def test_groups_can_have_their_own_exponent():
         ({"eps_root": -1.0}, "eps_root must be a finite number >= 0, got"),
         ({"learning_rate": -0.1}, r"learning_rate must be .* >= 0, got -0\.1"),
         ({"learning_rate": np.nan}, "learning_rate must be .*, got nan"),
-        ({"learning_rate": None}, "learning_rate must be .*, got None"),
         ({"weight_decay": -1.0}, r"weight_decay must be .* >= 0, got -1\.0"),
         ({"bias_correction": "both"}, "bias_correction must be one of none, .*'both'"),
         ({"mask": "kernel"}, "mask must be a tree of bools .*, got 'kernel'"),
@@ -214,11 +227,11 @@ def test_bad_values_are_named_with_range_and_remedy(make, kwargs, message):
         make(**{"learning_rate": 0.1, **kwargs})
 
 
-@pytest.mark.parametrize("name", ["p", "b1", "b2", "eps", "eps_root"])
+@pytest.mark.parametrize("name", ["learning_rate", "p", "b1", "b2", "eps", "eps_root"])
 @pytest.mark.parametrize("value", ["0.1", None, True, 0.1j, np.array([0.1])])
 def test_what_is_no_number_is_a_type_error(name, value):
     with pytest.raises(TypeError, match=f"{name} must be"):
-        padam(0.1, **{name: value})
+        padam(**{"learning_rate": 0.1, name: value})
 
 
 @pytest.mark.parametrize("value", ["real", 3, 0.5])

@@ -236,6 +236,20 @@ def test_simplex_and_balls_keep_float32_precision_for_any_weights(decades):
         assert np.linalg.norm(x.astype(np.float64)) < 1 + 3e-7
 
 
+@pytest.mark.parametrize(
+    ("y", "d"),
+    [
+        ([1e19, 1e19], [1.0, 1.0]),  # squares overflow
+        ([-5.0, -5.0], [1e38, 1e38]),  # reciprocals underflow
+        ([0.84, 0.57], [1.0, 3e-20]),  # squares of weights underflow
+        ([3e30, -2.0], [1e-9, 1.0]),
+    ],
+)
+def test_l2_ball_of_extreme_points_and_weights(y, d):
+    x = jax.jit(l2_ball(1.0))(jnp.array(y), jnp.array(d))
+    np.testing.assert_allclose(x, _l2_reference(y, d, 1.0), rtol=1e-5, atol=1e-30)
+
+
 @pytest.mark.parametrize("cheap", [1, 2, 4])
 def test_affine_keeps_float32_precision_for_any_weights(cheap):
     # Fewer cheap coordinates than equations: Cholesky factors of A D⁻¹Aᵀ are NaN here.
@@ -804,7 +818,7 @@ def test_composes_with_masked_and_multi_transform():
         np.testing.assert_allclose(updates["a"], expected, atol=1e-7)
     groups = optax.multi_transform({1: padam(0.1), 2: padam(0.2)}, {"a": 1, "b": 2})
     outside = projected(groups, simplex(), p=0.125)
-    with pytest.raises(ValueError, match="if it has several"):
+    with pytest.raises(ValueError, match="got 2.*each group"):
         outside.update(grads, outside.init(params), params)
 
 
@@ -952,7 +966,7 @@ def test_what_the_wrapper_cannot_do_it_says():
     with pytest.raises(ValueError, match="params must be passed"):
         jax.jit(wrapped.update)(params, wrapped.init(params))
     sgd = projected(optax.sgd(0.1), simplex(), p=0.125)
-    with pytest.raises(ValueError, match="has none, pass p=0"):
+    with pytest.raises(ValueError, match="got 0.*pass p=0"):
         sgd.update(params, sgd.init(params), params)
     rms = projected(optax.rmsprop(0.1), simplex(), p=lambda count: 0.5)
     with pytest.raises(ValueError, match=r"p may be a schedule only if .* got 0"):

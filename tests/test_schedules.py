@@ -124,7 +124,7 @@ def test_padam_follows_a_schedule(schedule):
         ),
         (
             lambda: padam_optax.schedules.learning_rate_for(0.1, 0.5, -0.1, 1.0),
-            r"learning_rate must be a finite number >= 0, got -0\.1",
+            r"learning_rate_ref must be a finite number >= 0, got -0\.1",
         ),
         (
             lambda: padam_optax.schedules.learning_rate_for(0.1, 0.5, 0.1, 0.0),

@@ -169,6 +169,9 @@ def test_what_does_not_fit_is_named():
         match=r"mu of parameter \['a'\]\['w'\] must have .* \(3,\), got \(2,",
     ):
         padam_optax.state.convert_state(state, opt.init({"a": {"w": jnp.ones(3)}}))
+    of_complex = opt.init({"a": {"w": jnp.ones(2, complex)}})
+    with pytest.raises(ValueError, match=r"mu of .* must be real.* got complex64"):
+        padam_optax.state.convert_state(of_complex, state)
 
 
 # --- From PyTorch ------------------------------------------------------------------
@@ -346,9 +349,22 @@ def test_what_a_state_dict_lacks_is_named():
         convert(good, {"a": {"w": 0}})
     with pytest.raises(ValueError, match=r'\["state"\]\[1\], .* \[\'b\'\], must hold'):
         convert({0: entry((2, 3))})
-    with pytest.raises(ValueError, match=r"must hold max_exp_avg_sq; .*amsgrad=True"):
+    with pytest.raises(ValueError, match=r"must hold .*max_exp_avg_sq; .*amsgrad=True"):
         convert({**good, 0: entry((2, 3), names=TORCH_NAMES[:2])})
     with pytest.raises(ValueError, match=r"\(2, 3\), got \(3, 2\)\. .* pass layout"):
         convert({**good, 0: entry((3, 2))})
     with pytest.raises(ValueError, match=r"same number of updates, got \[1, 2\]"):
         convert({**good, 1: entry(1, step=2)})
+    without = {name: x for name, x in entry(1).items() if name != "step"}
+    with pytest.raises(ValueError, match=r"\[1\], .* must hold step"):
+        convert({**good, 1: without})
+    with pytest.raises(ValueError, match=r'must have the key "state", .* got \[0, 1\]'):
+        padam_optax.state.convert_torch_state(good, template, keys)
+
+
+def test_a_step_may_be_an_array_of_size_one():
+    opt, entry = padam_optax.padam(0.1), {name: np.ones(2) for name in TORCH_NAMES}
+    state = padam_optax.state.convert_torch_state(
+        {"state": {0: {"step": np.array([7.0]), **entry}}}, opt.init(jnp.ones(2)), 0
+    )
+    assert optax.tree.get(state, "count") == 7

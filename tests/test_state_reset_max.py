@@ -256,6 +256,9 @@ def test_what_cannot_be_reset_is_refused():
     opt = padam_optax.state.reset_max_at(optax.adam(0.1), {3})
     with pytest.raises(ValueError, match="must hold count, mu, nu and nu_max"):
         opt.init(jnp.ones(2))
+    quantized = padam_optax.experimental.quantize_state(PADAM, min_size=0)
+    with pytest.raises(ValueError, match="quantize outside"):
+        padam_optax.state.reset_max_at(quantized, {3}).init(jnp.ones(2))
     for bad in ({-1}, {2.5}, {np.nan}, {np.inf}):
         with pytest.raises(ValueError, match="at must be .* got"):
             padam_optax.state.reset_max_at(PADAM, bad)

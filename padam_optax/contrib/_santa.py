@@ -29,6 +29,9 @@ class SantaState(NamedTuple):
     nu: Any
 
 
+_SPLIT = "For complex ones wrap santa in optax.contrib.split_real_and_imaginary."
+
+
 def _root_of_step(count: Any) -> jax.Array:
     return jnp.sqrt(1 + jnp.asarray(count, jnp.float32))
 
@@ -205,7 +208,7 @@ def santa(
     )
 
     def init(params: optax.Params) -> SantaState:
-        _check_real(params)
+        check_inexact(params, "params", _SPLIT, real=True)
         count = jnp.zeros([], jnp.int32)
         eta = learning_rate(count) if callable(learning_rate) else learning_rate
         return _initial_state(params, count, eta, key, friction, precondition)
@@ -344,16 +347,6 @@ def _check_key(key: Any) -> None:
         raise TypeError(
             f"key must be a PRNG key or an int, got {key!r}. Pass e.g. key=0."
         )
-
-
-def _check_real(params: optax.Params) -> None:
-    for path, leaf in jax.tree_util.tree_leaves_with_path(params):
-        if jnp.iscomplexobj(leaf):
-            raise TypeError(
-                f"params{jax.tree_util.keystr(path)} is complex; Santa's thermostat is "
-                "defined for real parameters. Wrap santa in "
-                "optax.contrib.split_real_and_imaginary."
-            )
 
 
 def _as_key(key: Any) -> jax.Array:

@@ -1,9 +1,11 @@
 """The conditions of the convergence theorems on the hyperparameters."""
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import optax
+
+from padam_optax._validation import number
 
 
 class Condition(NamedTuple):
@@ -42,6 +44,9 @@ def check_convergence_conditions(
     Returns:
       The condition of the algorithm, then one for each theorem.
 
+    Raises:
+      TypeError: If an argument is not a number.
+
     Examples:
       >>> from padam_optax.diagnostics import check_convergence_conditions
       >>> for condition in check_convergence_conditions(0.9, 0.999, 1 / 8):
@@ -62,7 +67,8 @@ def check_convergence_conditions(
       adaptive gradient methods for nonconvex optimization (arXiv 1808.05671).
     """
     is_schedule = callable(p)
-    b1, b2, p = float(b1), float(b2), math.nan if is_schedule else float(p)
+    b1, b2 = _number("b1", b1), _number("b2", b2)
+    p = math.nan if is_schedule else _number("p", p)
     rates_fit = 0 <= b1 < 1 and 0 <= b2 < 1
     nonconvex_fits = rates_fit and 0 <= p <= 0.5
     root = b2**0.5 if rates_fit else math.nan
@@ -101,5 +107,11 @@ def check_convergence_conditions(
     return tuple(Condition(name, False, text) for name, _, _ in conditions)
 
 
+def _number(name: str, value: Any) -> float:
+    return number(name, value, "a number", lambda _: True, "Pass the optimizer's.")
+
+
 def _compared(b1: float, bound: float) -> str:
+    if math.isnan(bound):
+        return "an argument is out of range"
     return f"{b1:g} {'<' if b1 < bound else 'is not <'} {bound:.6g}"

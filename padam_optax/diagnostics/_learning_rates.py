@@ -8,6 +8,7 @@ learning rate is 0, and quantiles ignore zeros; otherwise the dead inputs of a n
 would hide everything else.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -148,7 +149,7 @@ def fraction_where_max_active(
       axis_name: As in `tree_quantiles`.
 
     Returns:
-      A float32 scalar in [0, 1], or a tree of them.
+      A float32 scalar in [0, 1], or a tree of them; NaN if a moment is.
 
     Raises:
       ValueError: If the state does not hold one of each, or b2 is outside [0, 1).
@@ -183,7 +184,7 @@ def fraction_where_max_active(
     def is_active(v: jax.Array, v_max: jax.Array) -> jax.Array:
         return jnp.real(v) < threshold * jnp.real(v_max)
 
-    return _fraction(jax.tree.map(is_active, nu, nu_max), per_leaf, axis_name)
+    return _fraction(is_active, nu, nu_max, per_leaf, axis_name)
 
 
 def fraction_of_increased_lrs(
@@ -203,8 +204,8 @@ def fraction_of_increased_lrs(
       axis_name: As in `tree_quantiles`.
 
     Returns:
-      A float32 scalar in [0, 1]. Coordinates that had received no gradient before do
-      not count as increased, nor do rounding errors.
+      A float32 scalar in [0, 1], or a tree of them; NaN if a rate is. Coordinates that
+      had received no gradient before do not count as increased, nor do rounding errors.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -222,24 +223,28 @@ def fraction_of_increased_lrs(
     def has_increased(old: jax.Array, new: jax.Array) -> jax.Array:
         return (old > 0) & (new > old * (1 + 16 * float(jnp.finfo(old.dtype).eps)))
 
-    return _fraction(jax.tree.map(has_increased, before, after), per_leaf, axis_name)
+    return _fraction(has_increased, before, after, per_leaf, axis_name)
 
 
 def _root(v: jax.Array, eps: Any, eps_root: Any) -> jax.Array:
     return root(v + as_hyperparam(eps_root, v.dtype)) + as_hyperparam(eps, v.dtype)
 
 
-def _fraction(tree: Any, per_leaf: bool, axis_name: Any) -> Any:
-    """Return the fraction of elements that are true."""
+def _fraction(
+    is_true: Callable[..., Any], a: Any, b: Any, per_leaf: bool, axis_name: Any
+) -> Any:
+    """Return the fraction of elements where f(a, b) is true; NaN if an element is."""
 
     def total(count: jax.Array) -> jax.Array:
         return reduce_over_axis(jax.lax.psum, count.astype(jnp.float32), axis_name)
 
-    def fraction(leaves: list[jax.Array]) -> jax.Array:
-        # Leaf by leaf in integers, then in floats, so that 2^31 elements do not wrap.
-        true = [jnp.sum(x, dtype=jnp.int32) for x in leaves]
-        sizes = [jnp.full_like(n, x.size) for n, x in zip(true, leaves, strict=True)]
-        n, size = (jnp.asarray(sum(map(total, z)), jnp.float32) for z in (true, sizes))
-        return n / jnp.maximum(size, 1)
+    def count(x: jax.Array, y: jax.Array) -> jax.Array:
+        # Each in integers, their sum in floats, so that 2^31 elements do not wrap.
+        counts = is_true(x, y), jnp.isnan(x) | jnp.isnan(y), jnp.ones(x.shape, bool)
+        return total(jnp.stack([jnp.sum(z, dtype=jnp.int32) for z in counts]))
 
-    return reduce_leaves(fraction, per_leaf, tree)
+    def fraction(leaves: list[jax.Array]) -> jax.Array:
+        true, unknown, size = sum(leaves, jnp.zeros(3, jnp.float32))
+        return jnp.where(unknown > 0, jnp.nan, true / jnp.maximum(size, 1))
+
+    return reduce_leaves(fraction, per_leaf, jax.tree.map(count, a, b))

@@ -10,6 +10,7 @@ import numpy as np
 
 from padam_optax._shard_map import reduce_over_axis, vary_like
 from padam_optax._tree import accumulator_dtype, check_inexact
+from padam_optax._validation import number
 from padam_optax.state._lookup import unwrap
 
 
@@ -43,7 +44,7 @@ def tree_quantiles(
 
     Raises:
       ValueError: If a fraction is outside [0, 1].
-      TypeError: If a leaf is not an array of real numbers.
+      TypeError: If a leaf is not real and floating, or a fraction not a number.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -55,10 +56,11 @@ def tree_quantiles(
       1.0
     """
     tree = unwrap(tree)
-    check_inexact(tree, "tree")
+    check_inexact(tree, "tree", "Pass jnp.abs of it, or a float.", real=True)
+    for fraction in np.ravel(q):
+        remedy = "The median is 0.5."
+        number("q", fraction, "in [0, 1]", lambda x: 0 <= x <= 1, remedy)
     fractions = np.asarray(q, np.float64)
-    if not ((fractions >= 0) & (fractions <= 1)).all():
-        raise ValueError(f"q must be in [0, 1], got {q}. The median is 0.5.")
     return reduce_leaves(
         lambda leaves: _quantiles(leaves, fractions, axis_name), per_leaf, tree
     )

@@ -44,6 +44,9 @@ def pack_small_leaves(
     gradients (and parameters, if ``inner`` reads them) are packed in each step, and
     only updates are unpacked. This helps under `jax.jit`, with hundreds of leaves.
 
+    Whatever reads a state by parameter sees the buffers: `convert_state`, diagnostics
+    per leaf, `distance_from_start`.
+
     **Only for transformations that treat each element alone**, such as `padam`,
     `optax.adam` and `optax.adamw`, or the tree as a whole
     (`optax.clip_by_global_norm`, `adagrad_norm`). Transformations that use per-leaf
@@ -103,10 +106,10 @@ def pack_small_leaves(
       -0.2371 -3.1155 -3.1905
       -0.2371 -3.1155 -3.1905
     """
-    max_size = _validation.number(
-        "max_size", max_size, "at least 1", lambda x: x >= 1, "The default is 4096."
+    max_size = _validation.whole_number(
+        "max_size", max_size, "The default is 4096.", at_least=1
     )
-    inner = optax.with_extra_args_support(inner)
+    inner = _validation.transformation("inner", inner)
 
     def groups_of(tree: Any) -> list[list[int]]:
         """Return the positions of the leaves of each buffer."""
@@ -165,8 +168,12 @@ def _unpack(packed: Any, like: Any, groups: list[list[int]]) -> Any:
     leaves, structure = jax.tree.flatten(like, is_leaf=is_none)
     new: dict[int, Any] = {}
     for group, buffer in zip(groups, packed.buffers, strict=True):
+        joined = _joined_dtype([leaves[i] for i in group])
         for i, piece in zip(group, jnp.split(buffer, len(group)), strict=True):
-            new[i] = piece.reshape(jnp.shape(leaves[i]))
+            x: Any = jax.typeof(leaves[i])
+            # A leaf of its own keeps the dtype that inner gives it.
+            dtype = buffer.dtype if x.dtype == joined else x.dtype
+            new[i] = piece.reshape(x.shape).astype(dtype)
     others = iter(packed.kept)
     return structure.unflatten(
         [new[i] if i in new else next(others) for i in range(len(leaves))]
@@ -174,8 +181,15 @@ def _unpack(packed: Any, like: Any, groups: list[list[int]]) -> Any:
 
 
 def _join(leaves: list[Any]) -> jax.Array:
+    dtype = _joined_dtype(leaves)
     # jnp.concatenate joins sixteen at a time: more copies, more kernels.
-    return jax.lax.concatenate([jnp.atleast_1d(x) for x in leaves], 0)
+    return jax.lax.concatenate([jnp.atleast_1d(x).astype(dtype) for x in leaves], 0)
+
+
+def _joined_dtype(leaves: list[Any]) -> jax.typing.DTypeLike:
+    """Return the dtype that holds all leaves; gradients may differ from parameters."""
+    with jax.numpy_dtype_promotion("standard"):
+        return jnp.result_type(*map(jax.dtypes.result_type, leaves))
 
 
 def _check_placement(params: optax.Params, groups: list[list[int]]) -> None:

@@ -130,7 +130,7 @@ def quantize_state(
       al., Deep learning with limited numerical precision, ICML 2015. Rouhani et al.,
       Microscaling data formats for deep learning, arXiv 2310.10537.
     """
-    inner = optax.with_extra_args_support(inner)
+    inner = _validation.transformation("inner", inner)
     if format not in _ENCODERS:
         raise ValueError(
             f"format must be '16-bit' or '8-bit', got {format!r}. To store only the "

@@ -14,11 +14,10 @@ from padam_optax._inverse_power import inverse_power, root
 from padam_optax.projections import _sets
 from padam_optax.projections._sets import Constraint, on_auto_axes
 from padam_optax.state._lookup import (
-    QuantizedMomentsError,
     find_moments,
+    find_second_moment,
     mask_leaves,
     rewrap,
-    second_moment,
     unwrap,
 )
 
@@ -111,7 +110,7 @@ def projected(
         p = _validation.exponent_or_zero("p", p, remedy)
     is_weighted = callable(p) or isinstance(p, Tracer) or p > 0
     _check_constraint(constraint)
-    inner = optax.with_extra_args_support(optimizer)
+    inner = _validation.transformation("optimizer", optimizer)
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         if params is None:
@@ -216,19 +215,11 @@ def _step(theta: jax.Array, u: jax.Array, y: jax.Array, x: jax.Array) -> jax.Arr
 
 
 def _second_moment(state: optax.OptState) -> Any:
-    try:
-        return second_moment(state)
-    except QuantizedMomentsError as error:
-        raise ValueError(
-            "A quantized state has no weights for a projection. Quantize outside: "
-            "quantize_state(projected(optimizer, ...))."
-        ) from error
-    except ValueError as error:
-        raise ValueError(
-            "The weights of a projection need one nu_max (or else one nu) in the "
-            "optimizer's state. If it has none, pass p=0; if it has several "
-            "(optax.multi_transform), wrap each group's optimizer in projected."
-        ) from error
+    return find_second_moment(
+        state,
+        "The weights of a projection need it; for SGD pass p=0.",
+        "Wrap the optimizer of each group of optax.multi_transform in projected.",
+    )
 
 
 def _count(state: optax.OptState) -> jax.Array:

@@ -234,7 +234,7 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
 
         # Solving for μ = λr avoids overflow, also for r = 0.
         def unit(mu: jax.Array) -> jax.Array:
-            return d * outside / (d * r + mu)
+            return _divide(d * outside, d * r + mu)
 
         def newton(f: Any, mu: jax.Array) -> jax.Array:
             # Of 1/‖unit(μ)‖ = 1, which is concave in μ: iterates stay below the root.
@@ -258,6 +258,18 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
         return jnp.where(is_inside, y, r * unit(mu))
 
     return project
+
+
+@jax.custom_jvp
+def _divide(a: jax.Array, b: jax.Array) -> jax.Array:
+    """Return a/b. The square of b, in JAX's own derivative, may over- or underflow."""
+    return a / b
+
+
+@_divide.defjvp
+def _divide_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
+    (a, b), (da, db) = primals, tangents
+    return a / b, (da - a / b * db) / b
 
 
 def on_auto_axes(project: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
@@ -411,4 +423,13 @@ def _like(value: Any, y: jax.Array) -> jax.Array:
 
 def _relative(d: jax.Array) -> jax.Array:
     """Return the weights over their largest: the projection is the same."""
-    return jnp.maximum(d / stop_gradient(jnp.max(d)), 1e-20)
+    return jnp.maximum(d / _unit(jnp.max(d)), 1e-20)
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    """Return a constant near x, as far as it and its reciprocal are normal numbers.
+
+    XLA divides by a scalar by multiplying with its reciprocal.
+    """
+    tiny = float(jnp.finfo(x.dtype).tiny)
+    return jnp.clip(stop_gradient(x), tiny, 1 / tiny)

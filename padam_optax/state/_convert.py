@@ -30,7 +30,8 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
 
     Raises:
       ValueError: If a state lacks the moments, a leaf of the template has no
-        counterpart or one of another shape, or groups have different counts.
+        counterpart, one of another shape or a complex one for a real one, or groups
+        have different counts.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -62,7 +63,8 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
             name, where = _split(path)
             raise ValueError(
                 f"The state to convert must hold {name} of parameter {where}, which "
-                "the template has; it does not. Are both states of the same parameters?"
+                "the template has; it does not. Are both of the same parameters, and "
+                "packed alike or not at all?"
             )
         return found[jax.tree_util.keystr(path)]
 
@@ -100,14 +102,15 @@ def convert_torch_state(
         numbers parameters in the order of ``model.parameters()``.
       layout: A function from the path of a leaf, as in "Conv_0/kernel", and PyTorch's
         array to the array in the layout here. Flax stores kernels as (in, out) and
-        (height, width, in, out), PyTorch as (out, in) and (out, in, height, width).
+        (height, width, in, out), PyTorch as (out, in) and (out, in, height, width). By
+        default arrays stay as they are.
 
     Returns:
       As `convert_state`.
 
     Raises:
-      ValueError: If the template lacks the moments, a leaf has no key, no moments or
-        moments of another shape, or steps differ.
+      ValueError: If ``state_dict`` has no "state", the template lacks the moments, a
+        leaf has no key, no moments or moments of another shape, or steps differ.
 
     Examples:
       A dense layer after two steps:
@@ -131,6 +134,11 @@ def convert_torch_state(
         jax.tree_util.keystr(path): key
         for path, key in jax.tree_util.tree_leaves_with_path(keys)
     }
+    if "state" not in state_dict:
+        raise ValueError(
+            'state_dict must have the key "state", as optimizer.state_dict() has, got '
+            f"{list(state_dict)}."
+        )
     entries = state_dict["state"]
     steps: set[int] = set()
 
@@ -142,14 +150,14 @@ def convert_torch_state(
                 'like params of keys in state_dict["state"].'
             )
         key, torch_name = key_of[where], _TORCH_NAMES[name]
-        if torch_name not in entries.get(key, {}):
+        if not {torch_name, "step"} <= set(entries.get(key, {})):
             raise ValueError(
-                f'state_dict["state"][{key!r}], for parameter {where}, must hold '
-                f"{torch_name}; it does not. Only Padam and optimizers with "
+                f'state_dict["state"][{key!r}], for parameter {where}, must hold step '
+                f"and {torch_name}; it does not. Only Padam and optimizers with "
                 "amsgrad=True keep a maximum. For a parameter without gradients, pass "
                 "zeros."
             )
-        steps.add(int(np.asarray(entries[key]["step"])))
+        steps.add(int(np.asarray(entries[key]["step"]).item()))
         simple = jax.tree_util.keystr(path[1:], simple=True, separator="/")
         return layout(simple, np.asarray(entries[key][torch_name]))
 
@@ -171,8 +179,13 @@ def _filled(template: Any, counts: set[int], find: Any, remedy: str) -> Any:
 
     def fit(path: Path, like: jax.Array) -> jax.Array:
         found = find(path)
+        name, where = _split(path)
+        if name == "mu" and np.iscomplexobj(found) and not np.iscomplexobj(like):
+            raise ValueError(
+                f"mu of parameter {where} must be real, as the template's, got "
+                f"{found.dtype}. Make the template from the same parameters."
+            )
         if np.shape(found) != np.shape(like):
-            name, where = _split(path)
             raise ValueError(
                 f"{name} of parameter {where} must have shape {np.shape(like)}, got "
                 f"{np.shape(found)}.{remedy}"

@@ -125,9 +125,9 @@ def second_moment(state: optax.OptState) -> optax.Updates:
 
     Args:
       state: State of `padam_optax.padam`, `optax.amsgrad`, `optax.adam`,
-        `optax.rmsprop` or any other optimizer with these names. Of
-        `optax.multi_transform`, pass the state of one group,
-        ``state.inner_states[label]``.
+        `optax.rmsprop` or any other optimizer with these names (`optax.adamax` uses
+        ``nu`` for a maximum of \|g\|, no square). Of `optax.multi_transform`, pass the
+        state of one group, ``state.inner_states[label]``.
 
     Returns:
       A tree like the parameters, real, as stored.
@@ -148,12 +148,22 @@ def second_moment(state: optax.OptState) -> optax.Updates:
       >>> optax.tree.get(state, "nu")
       {'w': Array([3., 4.], dtype=float32)}
     """
+    return find_second_moment(
+        state,
+        "Pass that of an optimizer like padam or optax.adam.",
+        "Of optax.multi_transform pass that of one group, state.inner_states[label].",
+    )
+
+
+def find_second_moment(
+    state: optax.OptState, if_none: str, if_several: str
+) -> optax.Updates:
+    """Do the same as `second_moment`, with the remedies of the caller."""
     found = fields(state, "nu_max") or fields(state, "nu")
     if len(found) != 1:
         raise ValueError(
             "The state must hold one nu_max (or else one nu), the second moment; got "
-            f"{len(found)}. Of optax.multi_transform pass the state of one group, "
-            "state.inner_states[label]."
+            f"{len(found)}. {if_several if found else if_none}"
         )
     (tree,) = found.values()
     check_numbers(tree)
@@ -165,17 +175,14 @@ def second_moment(state: optax.OptState) -> optax.Updates:
     return jax.tree.map(read, tree)
 
 
-class QuantizedMomentsError(ValueError):
-    """A state holds codes in place of moments."""
-
-
 def check_numbers(tree: Any) -> None:
-    """Raise QuantizedMomentsError if a moment is quantized."""
+    """Raise ValueError if a moment is quantized."""
     for leaf in jax.tree.leaves(tree):
         if jnp.issubdtype(jax.dtypes.result_type(leaf), jnp.integer):
-            raise QuantizedMomentsError(
-                "The state holds quantized moments, those of quantize_state. Pass "
-                "dequantize_state(state)."
+            raise ValueError(
+                "The state holds quantized moments. Pass dequantize_state(state); "
+                "around projected or reset_max_at, quantize outside: "
+                "quantize_state(projected(...))."
             )
 
 

@@ -96,7 +96,7 @@ def reset_max_at(
     """
     if not callable(at):
         at = _one_of(at)
-    inner = optax.with_extra_args_support(optimizer)
+    inner = _validation.transformation("optimizer", optimizer)
 
     def init(params: optax.Params) -> optax.OptState:
         state = inner.init(params)
