@@ -7,8 +7,7 @@
 * `projections`: `projected`, and the sets `box`, `simplex`, `l1_ball` and others.
 * `diagnostics`: effective learning rates and their spread, where the maximum is active,
   the distance from the start, `check_convergence_conditions`.
-* `state`: read moments, `reset_max`, `convert_state` (from `optax.amsgrad` and others),
-  `convert_torch_state`.
+* `state`: read moments, `reset_max`, `convert_state` (as from `optax.amsgrad`).
 * `contrib`: `adagrad_norm`, `santa`.
 * `experimental`: `quantize_state` (8 or 16 bits), `pack_small_leaves`.
 """

@@ -1,7 +1,6 @@
 """The power that Padam divides by, x^(-q): fast, exact at its limits, differentiable.
 
-On a CPU ``jnp.power`` takes several times as long as the rest of the update. So large
-arrays use the cheapest of three forms:
+On a CPU ``jnp.power`` takes several times as long as the rest. Large arrays use
 
 * q = 2^-k, a Python number: k roots, at most 2 ulp off;
 * any other q in float32: the exponent is read from the bits and two short polynomials

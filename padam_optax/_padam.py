@@ -47,8 +47,7 @@ def padam(
       b1: Exponential decay rate of the first moment, in [0, 1).
       b2: Exponential decay rate of the second moment, in [0, 1).
       eps: :math:`\epsilon`, added to the root, inside the power; at least 0.
-      p: Exponent of :math:`\hat v`, in [1e-5, 1/2], 1/2 for AMSGrad; or a schedule with
-        values in [0, 1/2].
+      p: Exponent of :math:`\hat v`, in [1e-5, 1/2]; or a schedule, in [0, 1/2].
       weight_decay: :math:`\lambda`, at least 0; a number or a schedule. This is L2
         regularization, which passes through both moments, unlike `padamw`'s. None for
         no decay, which needs no ``params`` in ``update``.
@@ -65,8 +64,7 @@ def padam(
       dtype. Its state holds ``count``, ``mu``, ``nu`` and ``nu_max``.
 
     Raises:
-      ValueError: If an argument is out of range, or (in ``update``) there is weight
-        decay but no ``params``.
+      ValueError: If an argument is out of range, or weight decay gets no ``params``.
       TypeError: If a hyperparameter is not a number, or a leaf is integer or boolean.
 
     Examples:
@@ -128,8 +126,7 @@ def padamw(
 
     The decay does not pass through the moments and is multiplied by the learning rate,
     as in `optax.adamw`. At p = 1/8 learning rates are about a hundred times those of
-    AdamW, so divide AdamW's :math:`\lambda` by a hundred. No theorem covers this decay.
-    State and errors are those of `padam`.
+    AdamW, so divide its :math:`\lambda` by a hundred. State and errors are `padam`'s.
 
     Args:
       learning_rate: :math:`\alpha`, at least 0; a number or a schedule.

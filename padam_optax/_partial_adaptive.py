@@ -70,15 +70,13 @@ def scale_by_partial_adaptive(
       ``debias(b2)`` before the maximum: nothing else divides by :math:`c_2`.
 
     Even with ``eps=0``, a coordinate without any gradient so far gets a zero update.
-    A squared gradient that would overflow counts as the largest finite number. A NaN
-    or infinite gradient permanently poisons its own coordinate; see `running_max` for
-    remedies.
+    A squared gradient that would overflow counts as the largest finite number. A NaN or
+    infinite gradient permanently poisons its own coordinate (remedies: `running_max`).
 
     Args:
       b1: Exponential decay rate of the first moment, in [0, 1).
       b2: Exponential decay rate of the second moment, in [0, 1). With a custom
-        ``second_moment`` it is used only for the :math:`c_2` of ``"official"`` and
-        ``"consistent"``.
+        ``second_moment`` it is used only for the :math:`c_2` of the corrections.
       eps: Added to the root, inside the power; at least 0.
       p: Exponent of :math:`\hat v` (2p is that of its root): a number in [1e-5, 1/2],
         powers of two being fastest, or a schedule with values in [0, 1/2], called with
@@ -86,9 +84,8 @@ def scale_by_partial_adaptive(
       eps_root: Added to :math:`\hat v`, inside the root; at least 0.
       bias_correction: ``"none"``, ``"official"``, ``"consistent"`` or ``"before_max"``.
       nesterov: Whether to use Nesterov momentum, as in `optax.scale_by_adam`.
-      mu_dtype: Dtype of the stored first moment: a real one for real parameters or a
-        complex one for complex parameters. Parameters of the other kind keep their own
-        dtype; with None all do.
+      mu_dtype: Dtype of the stored first moment, real for real parameters or complex
+        for complex ones. Parameters of the other kind keep their own; with None all do.
       second_moment: A transformation from gradients to the real, non-negative
         :math:`\hat v` to divide by. If None, ``chain(square(), moving_average(b2),
         running_max())``, for ``"before_max"`` with ``debias(b2)`` before the maximum.

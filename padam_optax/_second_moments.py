@@ -87,13 +87,10 @@ def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransforma
     .. math::
         \nu_t = b_2 \nu_{t-1} + (1 - b_2) s_t, \qquad \nu_0 = 0
 
-    For bias correction, chain `debias` after it. Stored in at least float32.
+    For bias correction, chain `debias` after it. The state is a `MovingAverageState`.
 
     Args:
       b2: Decay rate, in [0, 1).
-
-    Returns:
-      A transformation with state `MovingAverageState`.
 
     Raises:
       ValueError: If ``b2`` is outside [0, 1).
@@ -208,10 +205,7 @@ def running_max() -> optax.GradientTransformation:
     convergence proofs rest. A NaN or infinite gradient permanently poisons its own
     coordinate: NaN stays in the maximum, and infinity in the first moment. Prevent it
     with `optax.apply_if_finite`, recover with an earlier checkpoint or
-    `padam_optax.state.reset_max`.
-
-    Returns:
-      A transformation with state `RunningMaxState`.
+    `padam_optax.state.reset_max`. The state is a `RunningMaxState`.
 
     Examples:
       >>> import jax.numpy as jnp

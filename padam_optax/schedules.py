@@ -1,7 +1,6 @@
 """Schedules of p, and of p and the learning rate together.
 
-A constant p is fastest. Any `optax.Schedule` works; the helpers below additionally
-check that p stays in [0, 1/2].
+A constant p is fastest. Any `optax.Schedule` works; these check the range of p, too.
 """
 
 import itertools
@@ -32,16 +31,13 @@ def linear_p_schedule(
     transition_steps: int,
     transition_begin: int = 0,
 ) -> optax.Schedule:
-    """Change p linearly: `optax.linear_schedule` with checks.
+    """Return a schedule of p that is linear: `optax.linear_schedule` with checks.
 
     Args:
       init_value: Initial value of p, in [0, 1/2].
       end_value: Final value of p, in [0, 1/2].
       transition_steps: Number of updates over which p changes, at least 1.
       transition_begin: Number of updates before that, at least 0.
-
-    Returns:
-      A schedule for the ``p`` of `padam`.
 
     Raises:
       ValueError: If an argument is out of range.
@@ -64,7 +60,7 @@ def cosine_p_schedule(
     transition_steps: int,
     transition_begin: int = 0,
 ) -> optax.Schedule:
-    """Change p along a half-cosine, with the arguments of `linear_p_schedule`.
+    """Return a schedule of p along a half-cosine; arguments of `linear_p_schedule`.
 
     Examples:
       >>> from padam_optax.schedules import cosine_p_schedule
@@ -88,7 +84,7 @@ def cosine_p_schedule(
 def piecewise_p_schedule(
     values: Sequence[float], boundaries: Sequence[int]
 ) -> optax.Schedule:
-    """Use constant values of p, one after the other.
+    """Return a schedule of constant values of p, one after the other.
 
     `optax.piecewise_constant_schedule` takes factors; this takes the values themselves.
 
@@ -96,9 +92,6 @@ def piecewise_p_schedule(
       values: Values of p, in [0, 1/2].
       boundaries: Increasing numbers of updates, at least 1, one fewer than values: the
         update after ``boundaries[i]`` others is the first with ``values[i + 1]``.
-
-    Returns:
-      A schedule for the ``p`` of `padam`.
 
     Raises:
       ValueError: If a value is out of range, or the boundaries do not fit.
@@ -154,8 +147,7 @@ def learning_rate_for(
       p: The new exponent, in [0, 1/2], or a schedule.
       p_ref: The exponent for which ``learning_rate_ref`` was tuned, in [0, 1/2].
       learning_rate_ref: :math:`\alpha_{ref}`, at least 0, or a schedule.
-      median_root_nu: x, positive: `padam_optax.diagnostics.median_root_nu` of the state
-        of a run with any p.
+      median_root_nu: x > 0, from `padam_optax.diagnostics.median_root_nu` of any p.
 
     Returns:
       A number; a schedule if ``p`` or ``learning_rate_ref`` is one.
@@ -177,19 +169,16 @@ def learning_rate_for(
     """
     p = p if callable(p) else _validation.exponent_or_zero("p", p)
     p_ref = _validation.exponent_or_zero("p_ref", p_ref)
-    learning_rate_ref = _validation.learning_rate(
-        learning_rate_ref, "learning_rate_ref"
-    )
+    rate_ref = _validation.learning_rate(learning_rate_ref, "learning_rate_ref")
     remedy = "Measure it with diagnostics.median_root_nu(state) after some steps."
     median_root_nu = _validation.positive("median_root_nu", median_root_nu, remedy)
 
     def at(count: Any) -> Any:
         p_t: Any = p(count) if callable(p) else p
-        rate: Any = learning_rate_ref
-        rate = rate(count) if callable(rate) else rate
+        rate: Any = rate_ref(count) if callable(rate_ref) else rate_ref
         return rate * median_root_nu ** (2 * (p_t - p_ref))
 
-    return at if callable(p) or callable(learning_rate_ref) else at(0)
+    return at if callable(p) or callable(rate_ref) else at(0)
 
 
 def _transition(init: Any, end: Any, steps: Any, begin: Any) -> tuple[Any, ...]:

@@ -969,7 +969,7 @@ def test_what_the_wrapper_cannot_do_it_says():
     with pytest.raises(ValueError, match="got 0.*pass p=0"):
         sgd.update(params, sgd.init(params), params)
     rms = projected(optax.rmsprop(0.1), simplex(), p=lambda count: 0.5)
-    with pytest.raises(ValueError, match=r"p may be a schedule only if .* got 0"):
+    with pytest.raises(ValueError, match=r"for a schedule of p, got 0"):
         rms.update(params, rms.init(params), params)
     with pytest.raises(TypeError, match=r"real and floating.*complex64.*mask"):
         _first_step(wrapped, params + 1j, params + 1j)

@@ -358,7 +358,7 @@ def test_what_a_state_dict_lacks_is_named():
     without = {name: x for name, x in entry(1).items() if name != "step"}
     with pytest.raises(ValueError, match=r"\[1\], .* must hold step"):
         convert({**good, 1: without})
-    with pytest.raises(ValueError, match=r'must have the key "state", .* got \[0, 1\]'):
+    with pytest.raises(ValueError, match=r'must have "state" .* got \[0, 1\]'):
         padam_optax.state.convert_torch_state(good, template, keys)
 
 

@@ -41,10 +41,10 @@ def scale_by_adagrad_norm(
 
     * ``b0`` is the initial value of b, not of b². `optax.adagrad` keeps a sum for each
       element and adds its initial value to the squares.
-    * With b0 = 0 the first step is the normalized gradient, and a scaled loss makes the
-      same steps. 0/0 is defined as 0.
+    * With b0 = 0 a scaled loss makes the same steps. 0/0 is defined as 0.
     * Huge and tiny gradients count in full: they are divided by their largest element
-      before they are squared. b itself is capped at 2^126 (8.5e37; 2^1022 in float64).
+      before they are squared. b is capped at 2^126 (8.5e37; 2^1022 in float64), beyond
+      which updates may be longer than 1.
     * A gradient that contains NaN or infinity leaves b unchanged, for b would never
       recover; finite elements may then exceed 1. Use `optax.apply_if_finite`.
 
@@ -134,8 +134,7 @@ def adagrad_norm(
 
     Equivalent to `scale_by_adagrad_norm`, which explains b and the other arguments,
     followed by `optax.scale_by_learning_rate`. No step is longer than the learning rate
-    :math:`\eta`, at least 0 or a schedule. Far below the distance to the minimum, it
-    takes many steps for any b0.
+    :math:`\eta`, a number of at least 0 or a schedule.
 
     Examples:
       On 50 x² + 5 y², where L is 100, constant steps 1/b0 diverge for b0 below 50. Here

@@ -29,16 +29,13 @@ class SantaState(NamedTuple):
     nu: Any
 
 
-_SPLIT = "For complex ones wrap santa in optax.contrib.split_real_and_imaginary."
-
-
 def _root_of_step(count: Any) -> jax.Array:
     return jnp.sqrt(1 + jnp.asarray(count, jnp.float32))
 
 
 def santa(
     learning_rate: optax.ScalarOrSchedule,
-    num_examples: float | jax.Array,
+    num_examples: int | jax.Array,
     burn_in: int | jax.Array,
     key: jax.Array | int,
     *,
@@ -136,9 +133,8 @@ def santa(
         value, so that the term is bounded; at u = 0 it is 0.
 
     Returns:
-      A transformation with state `SantaState`; ``optax.tree.get(state, "thermostat")``
-      is A. Updates have the gradients' dtype. Where a gradient is None, so is the
-      update, and the state does not change.
+      A transformation with state `SantaState`. Updates have the gradients' dtype. Where
+      a gradient is None, so is the update, and the state does not change.
 
     Raises:
       ValueError: If a number is outside its range or ``integrator`` is unknown.
@@ -147,8 +143,7 @@ def santa(
 
     Examples:
       A thousand elements with mean loss (θ-3)²/200 and N = 100: the energy is (θ-3)²/2.
-      While Santa explores at β = √t, βu² goes to η and β(θ-3)² to 1. Without noise θ
-      settles in the minimum.
+      While Santa explores at β = √t, βu² goes to η and β(θ-3)² to 1; then both to 0.
 
       >>> import jax
       >>> import jax.numpy as jnp
@@ -191,12 +186,8 @@ def santa(
             "Santa-SSS, the second Santa-E."
         )
     hyperparams = _Hyperparams(
-        num_examples=_validation.number(
-            "num_examples",
-            num_examples,
-            "a finite number >= 1",
-            lambda n: 1 <= n < float("inf"),
-            "It is the size of the data set, by which the mean loss is multiplied.",
+        num_examples=_validation.whole_number(
+            "num_examples", num_examples, "It is the size of the data set.", at_least=1
         ),
         b2=_validation.decay_rate("b2", b2),
         eps=_validation.positive("eps", eps, "A usual value is 1e-5."),
@@ -208,7 +199,8 @@ def santa(
     )
 
     def init(params: optax.Params) -> SantaState:
-        check_inexact(params, "params", _SPLIT, real=True)
+        remedy = "For complex ones use optax.contrib.split_real_and_imaginary."
+        check_inexact(params, "params", remedy, real=True)
         count = jnp.zeros([], jnp.int32)
         eta = learning_rate(count) if callable(learning_rate) else learning_rate
         return _initial_state(params, count, eta, key, friction, precondition)

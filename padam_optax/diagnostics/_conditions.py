@@ -31,10 +31,9 @@ def check_convergence_conditions(
 ) -> tuple[Condition, ...]:
     """Return which convergence theorems of Padam the hyperparameters satisfy.
 
-    This is advice to read before a run: no optimizer calls it, and it never raises for
-    a number, even one out of range. Training may succeed where a condition fails:
-    weight decay, ``bias_correction`` and most learning rate schedules are outside every
-    theorem. The proofs rest on what `fraction_of_increased_lrs` monitors.
+    Advice to read before a run: no optimizer calls it, and no number is refused.
+    Training may succeed where a condition fails: weight decay, ``bias_correction`` and
+    most schedules are outside every theorem. See also `fraction_of_increased_lrs`.
 
     Args:
       b1: Decay rate of the first moment.

@@ -8,7 +8,7 @@ import optax
 
 from padam_optax._shard_map import reduce_over_axis
 from padam_optax._tree import check_inexact, compute_dtype
-from padam_optax.state._lookup import fields, unwrap
+from padam_optax.state._lookup import fields, the_only, unwrap
 
 
 class KeepInitialParamsState(NamedTuple):
@@ -22,12 +22,10 @@ class KeepInitialParamsState(NamedTuple):
 
 
 def keep_initial_params() -> optax.GradientTransformation:
-    """Store a copy of the initial parameters and pass updates through.
+    """Store a copy of the initial parameters for `distance_from_start`.
 
     The copy shares no buffer with the parameters: both can be donated to a train step.
-
-    Returns:
-      A transformation with state `KeepInitialParamsState`, for `distance_from_start`.
+    Updates pass through; the state is a `KeepInitialParamsState`.
 
     Raises:
       TypeError: If a leaf is integer or boolean (in ``init``).
@@ -77,8 +75,7 @@ def distance_from_start(
       A scalar, float32, or float64 if a parameter is.
 
     Raises:
-      ValueError: If the state holds no initial parameters, or several, or parameters
-        have other shapes.
+      ValueError: If not one ``initial_params`` is found, or one of another shape.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -89,11 +86,8 @@ def distance_from_start(
       3.0
     """
     found = list(fields(state, "initial_params").values())
-    if len(found) != 1:
-        raise ValueError(
-            f"The state must hold one initial_params, got {len(found)}. Add "
-            "keep_initial_params() to the chain."
-        )
+    remedy = "Add keep_initial_params() to the chain."
+    initial_params = the_only(found, "initial_params", remedy)
 
     def distance(x: jax.Array, x_0: Any) -> jax.Array | None:
         if isinstance(x_0, optax.MaskedNode):
@@ -110,5 +104,5 @@ def distance_from_start(
             return norm
         return jnp.sqrt(reduce_over_axis(jax.lax.psum, jnp.square(norm), axis_name))
 
-    distances = jax.tree.map(distance, unwrap(params), found[0])
+    distances = jax.tree.map(distance, unwrap(params), initial_params)
     return distances if per_leaf else optax.tree.norm(distances)

@@ -4,8 +4,7 @@ Pure functions of any state with a ``nu``, that of `flax.nnx.Optimizer` included
 state stores neither the exponent nor the learning rate: both are arguments.
 
 Coordinates whose v̂ is 0 have received no gradient and have not moved. Their effective
-learning rate is 0, and quantiles ignore zeros; otherwise the dead inputs of a network
-would hide everything else.
+learning rate is 0, and quantiles ignore zeros: dead inputs would hide all else.
 """
 
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from padam_optax._inverse_power import inverse_power, root
 from padam_optax._shard_map import reduce_over_axis
 from padam_optax._tree import as_hyperparam
 from padam_optax.diagnostics._quantiles import is_zero, reduce_leaves, tree_quantiles
-from padam_optax.state._lookup import find_maxima, second_moment
+from padam_optax.state._lookup import ONE_GROUP, find_maxima, second_moment, the_only
 
 
 def effective_learning_rates(
@@ -107,8 +106,7 @@ def median_root_nu(
       axis_name: As in `tree_quantiles`.
 
     Returns:
-      A scalar, float32 or float64, in units of the gradient; NaN if no coordinate has
-      received a gradient.
+      A scalar, float32 or float64, in units of the gradient; NaN before any.
 
     Raises:
       ValueError: As in `effective_learning_rates`.
@@ -165,14 +163,7 @@ def fraction_where_max_active(
       >>> print(fraction_where_max_active(state))
       0.25
     """
-    found = find_maxima(state)
-    if len(found) != 1:
-        raise ValueError(
-            f"The state must hold one nu_max, got {len(found)}. Of "
-            "optax.multi_transform pass the state of one group, "
-            "state.inner_states[label]."
-        )
-    ((count, _, nu, nu_max),) = found
+    count, _, nu, nu_max = the_only(find_maxima(state), "nu_max", ONE_GROUP)
     threshold = 1.0
     if b2 is not None:
         # Optax's own function, so that both sides are rounded in the same way.
@@ -193,9 +184,8 @@ def fraction_of_increased_lrs(
     r"""Return the fraction of coordinates whose effective learning rate has increased.
 
     The convergence proofs need 0 at every step. The maximum guarantees it as long as p
-    is constant and the learning rate does not increase. A warm-up, a change of p,
-    `reset_max` and the corrections of ``bias_correction`` (include them in the learning
-    rate) violate it.
+    is constant and the learning rate, ``bias_correction`` included, does not increase.
+    A warm-up, a change of p and `reset_max` violate it.
 
     Args:
       before: `effective_learning_rates` at one step.

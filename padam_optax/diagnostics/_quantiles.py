@@ -23,16 +23,14 @@ def tree_quantiles(
 ) -> Any:
     """Return quantiles of all positive elements of a tree.
 
-    A quantile is an element: the smallest that at least a fraction q does not exceed
-    (``numpy.quantile`` with ``method="inverted_cdf"``). Zeros are ignored. One NaN
-    makes the result NaN.
+    A quantile is an element: the smallest that at least a fraction q does not exceed,
+    NumPy's ``method="inverted_cdf"``. Zeros are ignored; a NaN makes the result NaN.
 
-    Takes 31 counting passes (63 in float64) over the leaves instead of a sort: no extra
-    memory, and sharded leaves exchange only counts. Call it once per epoch, say.
+    Takes 31 counting passes (63 in float64) instead of a sort: without extra memory,
+    and sharded leaves exchange only counts. Call it once per epoch, say.
 
     Args:
-      tree: Non-negative real arrays, for example `effective_learning_rates` or
-        `second_moment` of a state.
+      tree: Non-negative real arrays, such as `effective_learning_rates`.
       q: Fractions in [0, 1].
       per_leaf: Whether to return a tree with the quantiles of each leaf.
       axis_name: The mesh axis of `jax.shard_map`, or a tuple of axes, over which the
@@ -117,9 +115,8 @@ def reduce_leaves(f: Callable[..., Any], per_leaf: bool, tree: Any) -> Any:
 def _quantiles(leaves: list[jax.Array], q: np.ndarray, axis_name: Any) -> jax.Array:
     """Return the inverse of the distribution of positive elements, bit by bit.
 
-    Read as integers, positive floats keep their order. So a quantile is the largest
-    integer with less than a fraction q of the elements below it, found bit by bit from
-    the highest.
+    Read as integers, positive floats keep their order. A quantile is the largest
+    integer with less than a fraction q of the elements below it, found from the top.
     """
     dtypes = [jax.dtypes.result_type(x) for x in leaves]
     dtype = accumulator_dtype(jnp.float32, *dtypes)

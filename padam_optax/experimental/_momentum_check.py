@@ -65,18 +65,12 @@ def _zero(x: Any) -> jax.Array:
 
 
 def _is_bounded(mu: jax.Array, nu: jax.Array) -> bool:
-    """Return whether |mu|/√nu is moderate in all four runs.
-
-    Where the second moment is still 0 after the second run, nothing is known: gradients
-    may be accumulated over more steps.
-    """
+    """Return whether |mu|/√nu is moderate in all runs; if nu stays 0, yes."""
     m, v = (np.abs(np.asarray(x, np.complex128)).reshape(4, -1) for x in (mu, nu))
     return bool(np.all(m**2 <= _LARGEST_RATIO**2 * v, where=v[1] > 0))
 
 
 def _is_debiased(nu: jax.Array, nu_max: jax.Array) -> bool | None:
     """Return whether the maximum is far above a rising nu; None if nu is still 0."""
-    v, largest = (
-        np.asarray(x, np.complex128).real.reshape(4, -1) for x in (nu, nu_max)
-    )
+    v, largest = (np.real(np.asarray(x)).reshape(4, -1) for x in (nu, nu_max))
     return bool(np.any(largest > 2 * v, where=v > 0)) if v.any() else None

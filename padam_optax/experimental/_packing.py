@@ -40,9 +40,8 @@ def pack_small_leaves(
 
     Every leaf has a fixed cost, whatever its size. Each group of 32 leaves of one shape
     and dtype, of at most ``max_size`` elements each, becomes one buffer; leaves that do
-    not fill a group stay unpacked. The moments live in the buffers between steps; only
-    gradients (and parameters, if ``inner`` reads them) are packed in each step, and
-    only updates are unpacked. This helps under `jax.jit`, with hundreds of leaves.
+    not fill a group stay unpacked. Moments stay in the buffers; gradients are packed in
+    each step and updates unpacked. This helps under `jax.jit`, with hundreds of leaves.
 
     Whatever reads a state by parameter sees the buffers: `convert_state`, diagnostics
     per leaf, `distance_from_start`.
@@ -52,7 +51,7 @@ def pack_small_leaves(
     (`optax.clip_by_global_norm`, `adagrad_norm`). Transformations that use per-leaf
     statistics (`optax.lars`, `optax.lamb`, `optax.clip_by_block_rms`, factored moments,
     `projected`, which does not work outside either) would silently see the buffer.
-    Random noise would be another sample; trees among extra arguments are not packed.
+    Trees among extra arguments are not packed.
 
     A mask function inside receives a `PackedLeaves`. Those of ``ndim`` (no decay if
     below 2) work unchanged: a buffer has the number of dimensions of its leaves, and 1
@@ -66,16 +65,14 @@ def pack_small_leaves(
 
     Args:
       inner: The transformation.
-      max_size: Most elements of a packed leaf, at least 1. A large leaf gains nothing
-        and is copied twice.
+      max_size: Most elements of a packed leaf, at least 1. Large leaves gain nothing.
       mask: The leaves that may be packed, as in `padam`. All if None. Leaves that are
         None, empty, or neither real nor complex are never packed.
 
     Returns:
       A transformation whose state is that of ``inner`` for a `PackedLeaves`, or for the
       parameters themselves if there is nothing to join. A checkpoint needs the same
-      ``max_size`` and ``mask``. Call ``update`` with ``params`` if gradients have other
-      dtypes than parameters.
+      ``max_size`` and ``mask``. Gradients of other dtypes need ``params``.
 
     Raises:
       TypeError: If ``max_size`` is not a number.

@@ -60,9 +60,8 @@ def quantize_state(
              in units of √nu_max        finer towards 1            1/8 between steps
     ======== ========================== ========================== ===================
 
-    Padam's 12 bytes per parameter become 6 and 3. Without ``nu_max`` (`optax.adam`, 8
-    bytes), nu is a float with 8 bits of mantissa and also the unit of mu: 4 and 3
-    bytes. Parameters are not quantized.
+    Padam's 12 bytes per parameter become 6 and 3. Without ``nu_max``, nu is a float
+    with 8 bits of mantissa and the unit of mu: the 8 of `optax.adam` become 4 and 3.
 
     nu_max is too large by at most 1/128 in 16 bits and 1/8 in 8 bits, which shrinks the
     step by at most 0.1 % and 1.5 % at p = 1/8, and 0.4 % and 5.7 % at p = 1/2. In 8
@@ -75,8 +74,7 @@ def quantize_state(
     `optax.adamax`, `optax.contrib.adopt` and `optax.adabelief` lack: use 16 bits.
 
     A step takes two to three times as long on CPUs. The random bits are a hash of seed,
-    step, parameter and element (of the shard inside `jax.shard_map`), so a resumed run
-    is the same bit for bit.
+    step, parameter and element (in `jax.shard_map` of the shard): resuming is exact.
 
     Args:
       inner: `padam`, `optax.adam`, `optax.amsgrad` or any transformation with ``mu``
@@ -127,8 +125,7 @@ def quantize_state(
 
     References:
       Dettmers et al., 8-bit optimizers via block-wise quantization, ICLR 2022. Gupta et
-      al., Deep learning with limited numerical precision, ICML 2015. Rouhani et al.,
-      Microscaling data formats for deep learning, arXiv 2310.10537.
+      al., Deep learning with limited numerical precision, ICML 2015.
     """
     inner = _validation.transformation("inner", inner)
     if format not in _ENCODERS:
@@ -183,8 +180,7 @@ def dequantize_state(state: optax.OptState) -> optax.OptState:
       state: The state of `quantize_state` or of anything around it.
 
     Returns:
-      The state that the inner optimizer receives at the next step. Moments that were
-      encoded are float32, others are unchanged.
+      The state that the inner optimizer receives next, float32 where it was encoded.
 
     Examples:
       >>> import jax.numpy as jnp

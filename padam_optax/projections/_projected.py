@@ -18,6 +18,7 @@ from padam_optax.state._lookup import (
     find_second_moment,
     mask_leaves,
     rewrap,
+    the_only,
     unwrap,
 )
 
@@ -32,7 +33,7 @@ def projected(
     whole_tree: bool = False,
     mask: Any = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Replace each step by one that ends at the nearest point of a convex set.
+    r"""Replace each step by one to the nearest point of a convex set (Algorithm 1).
 
     .. math::
         \begin{aligned}
@@ -77,11 +78,9 @@ def projected(
       is added or removed. ``update`` needs ``params``.
 
     Raises:
-      TypeError: If the constraint is not a function, or a constrained leaf is not real
-        and floating (in ``update``).
-      ValueError: If p, eps or eps_root is out of range, the constraint is one of
-        `optax.projections`, or (in ``update``) params is missing or the state holds no
-        second moment, or several.
+      TypeError: If the constraint is not a function, or a constrained leaf not real.
+      ValueError: If a number is out of range, the constraint is from Optax, params is
+        missing in ``update``, or the state holds no second moment or several.
 
     Examples:
       The first gradient is a hundred times the second, so moving the first coordinate
@@ -100,9 +99,6 @@ def projected(
       ...     print(f"{x[0]:.5f} {x[1]:.5f}")
       0.53100 0.46900
       0.50506 0.49494
-
-    References:
-      Chen, Zhou, Tang, Yang, Cao and Gu, IJCAI 2020 (arXiv 1806.06763), Algorithm 1.
     """
     eps, eps_root = _validation.epsilons(eps, eps_root)
     if not callable(p):
@@ -122,7 +118,9 @@ def projected(
         updates, state = inner.update(updates, state, params, **extra_args)
         steps, structure = jax.tree.flatten(unwrap(updates), is_leaf=_tree.is_none)
         points = structure.flatten_up_to(unwrap(params))
-        vs = structure.flatten_up_to(_second_moment(state)) if is_weighted else steps
+        vs: list[Any] = [None] * len(steps)
+        if is_weighted:
+            vs = structure.flatten_up_to(_second_moment(state))
         index = [
             i
             for i, is_chosen in enumerate(mask_leaves(mask, params, like=updates))
@@ -130,12 +128,10 @@ def projected(
             if not isinstance(vs[i], optax.MaskedNode)
         ]
         ys = [_end_of_step(points[i], steps[i]) for i in index]
-        ds = [jnp.ones_like(y) for y in ys]
-        if is_weighted:
-            ds = [
-                _weights(vs[i], power, eps, eps_root, y)
-                for i, y in zip(index, ys, strict=True)
-            ]
+        ds = [
+            _weights(vs[i], power, eps, eps_root, y)
+            for i, y in zip(index, ys, strict=True)
+        ]
         xs = _project(constraint, whole_tree, ys, ds)
         for i, y, x in zip(index, ys, xs, strict=True):
             steps[i] = _step(jnp.asarray(points[i]), jnp.asarray(steps[i]), y, x)
@@ -154,11 +150,10 @@ def _check_constraint(constraint: Any) -> None:
             "is projected(optimizer, constraint); a set is made by a call: simplex()."
         )
     if str(getattr(constraint, "__module__", "")).startswith("optax."):
-        name = getattr(constraint, "__name__", "")
         raise ValueError(
-            f"constraint must take weights as its second argument, got optax's {name}, "
-            "which takes something else there. Use its counterpart in "
-            "padam_optax.projections, as simplex() for projection_simplex."
+            "constraint must take weights as its second argument, got optax's "
+            f"{constraint.__name__}, which takes something else there. Use its "
+            "counterpart here, as simplex() for projection_simplex."
         )
 
 
@@ -175,7 +170,9 @@ def _end_of_step(theta: Any, u: Any) -> jax.Array:
 
 
 def _weights(v: Any, power: Any, eps: Any, eps_root: Any, y: jax.Array) -> jax.Array:
-    """Return d in the shape and dtype of y."""
+    """Return d in the shape and dtype of y; 1 without v."""
+    if v is None:
+        return jnp.ones_like(y)
     x = root(v.astype(y.dtype) + _tree.as_hyperparam(eps_root, y.dtype))
     tiny = float(jnp.finfo(y.dtype).tiny)
     x = jnp.maximum(x + _tree.as_hyperparam(eps, y.dtype), tiny)
@@ -225,9 +222,4 @@ def _second_moment(state: optax.OptState) -> Any:
 def _count(state: optax.OptState) -> jax.Array:
     """Return the number of updates, stored beside the first moment."""
     counts = [m.count for m in find_moments(state) if m.count is not None]
-    if len(counts) != 1:
-        raise ValueError(
-            "p may be a schedule only if the optimizer's state holds one count beside "
-            f"its mu, got {len(counts)}. Pass a number."
-        )
-    return counts[0]
+    return the_only(counts, "count beside mu, for a schedule of p", "Pass a number.")

@@ -113,8 +113,7 @@ def affine(A: ArrayLike, b: ArrayLike) -> Constraint:
       b: A concrete (m,) vector.
 
     Raises:
-      ValueError: If A x = b has no solution, A is 0, or the shapes do not match, also
-        that of the leaf.
+      ValueError: If A x = b has no solution, A is 0, or a shape does not match.
 
     Examples:
       >>> import jax.numpy as jnp

@@ -29,9 +29,8 @@ def convert_state(state: optax.OptState, template: optax.OptState) -> optax.OptS
       A state like the template, dtypes and shardings included, in buffers of its own.
 
     Raises:
-      ValueError: If a state lacks the moments, a leaf of the template has no
-        counterpart, one of another shape or a complex one for a real one, or groups
-        have different counts.
+      ValueError: If a state lacks the moments, a leaf has no counterpart, one of
+        another shape or a complex one for a real one, or counts differ.
 
     Examples:
       >>> import jax.numpy as jnp
@@ -92,21 +91,16 @@ def convert_torch_state(
                                             authors' program
     ======================================= ===========================================
 
-    The hyperparameters, in ``state_dict["param_groups"]``, are not read.
-
     Args:
       state_dict: ``optimizer.state_dict()`` with NumPy arrays for tensors. Its "state"
-        maps keys to mappings with "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq".
+        maps keys to mappings with "step", "exp_avg", "exp_avg_sq", "max_exp_avg_sq";
+        its "param_groups", the hyperparameters, are not read.
       template: ``opt.init(params)`` of the new optimizer.
       keys: A tree like the parameters with the key of each leaf in "state". PyTorch
         numbers parameters in the order of ``model.parameters()``.
       layout: A function from the path of a leaf, as in "Conv_0/kernel", and PyTorch's
-        array to the array in the layout here. Flax stores kernels as (in, out) and
-        (height, width, in, out), PyTorch as (out, in) and (out, in, height, width). By
-        default arrays stay as they are.
-
-    Returns:
-      As `convert_state`.
+        array to the array here. Flax stores kernels as (in, out) and (height, width,
+        in, out), PyTorch as (out, in) and (out, in, height, width).
 
     Raises:
       ValueError: If ``state_dict`` has no "state", the template lacks the moments, a
@@ -135,10 +129,8 @@ def convert_torch_state(
         for path, key in jax.tree_util.tree_leaves_with_path(keys)
     }
     if "state" not in state_dict:
-        raise ValueError(
-            'state_dict must have the key "state", as optimizer.state_dict() has, got '
-            f"{list(state_dict)}."
-        )
+        got = list(state_dict)
+        raise ValueError(f'state_dict must have "state" and "param_groups", got {got}.')
     entries = state_dict["state"]
     steps: set[int] = set()
 

@@ -32,7 +32,6 @@ class Moments(NamedTuple):
     nu_max: Any
 
 
-MapMoments = Callable[[Moments], Moments]
 MOMENTS = ("mu", "nu", "nu_max")  # trees, whose own fields are parameters
 
 
@@ -91,12 +90,12 @@ def find_maxima(state: optax.OptState) -> list[Moments]:
     return found
 
 
-def map_moments(f: MapMoments, state: optax.OptState) -> optax.OptState:
+def map_moments(f: Callable[[Moments], Moments], state: optax.OptState) -> Any:
     """Return the state with the moments of each optimizer replaced by ``f`` of them."""
     return _map_parts(f, state, find_moments)
 
 
-def map_maxima(f: MapMoments, state: optax.OptState) -> optax.OptState:
+def map_maxima(f: Callable[[Moments], Moments], state: optax.OptState) -> Any:
     """Do `map_moments` where there is a maximum; raise as `find_maxima`."""
     find_maxima(state)
     return map_moments(lambda x: f(x) if _has_maximum(x) else x, state)
@@ -148,24 +147,15 @@ def second_moment(state: optax.OptState) -> optax.Updates:
       >>> optax.tree.get(state, "nu")
       {'w': Array([3., 4.], dtype=float32)}
     """
-    return find_second_moment(
-        state,
-        "Pass that of an optimizer like padam or optax.adam.",
-        "Of optax.multi_transform pass that of one group, state.inner_states[label].",
-    )
+    remedy = "Pass that of an optimizer like padam or optax.adam."
+    return find_second_moment(state, remedy, ONE_GROUP)
 
 
-def find_second_moment(
-    state: optax.OptState, if_none: str, if_several: str
-) -> optax.Updates:
+def find_second_moment(state: optax.OptState, if_none: str, if_several: str) -> Any:
     """Do the same as `second_moment`, with the remedies of the caller."""
-    found = fields(state, "nu_max") or fields(state, "nu")
-    if len(found) != 1:
-        raise ValueError(
-            "The state must hold one nu_max (or else one nu), the second moment; got "
-            f"{len(found)}. {if_several if found else if_none}"
-        )
-    (tree,) = found.values()
+    found = list((fields(state, "nu_max") or fields(state, "nu")).values())
+    what = "nu_max (or else one nu), the second moment"
+    tree = the_only(found, what, if_several if found else if_none)
     check_numbers(tree)
 
     def read(v: Any) -> jax.Array:
@@ -173,6 +163,16 @@ def find_second_moment(
         return jnp.real(v).astype(accumulator_dtype(v.dtype))
 
     return jax.tree.map(read, tree)
+
+
+ONE_GROUP = "Of optax.multi_transform pass one group, state.inner_states[label]."
+
+
+def the_only(found: list[Any], what: str, remedy: str) -> Any:
+    """Return the only element of what was found in a state."""
+    if len(found) != 1:
+        raise ValueError(f"The state must hold one {what}, got {len(found)}. {remedy}")
+    return found[0]
 
 
 def check_numbers(tree: Any) -> None:
