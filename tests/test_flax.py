@@ -147,7 +147,9 @@ READERS = {
 DISTANT = jitted(optax.chain(diagnostics.keep_initial_params(), padam(0.1, b2=0.5)))
 
 
-@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    "name", fast(READERS, "second_moment", "tree_quantiles", "distance", "reset_max")
+)
 def test_states_and_parameters_of_nnx_are_read_as_plain_ones(name):
     wrapped, plain = wrapped_and_plain(DISTANT)
     actual = READERS[name](*wrapped)
@@ -156,6 +158,7 @@ def test_states_and_parameters_of_nnx_are_read_as_plain_ones(name):
         chex.assert_trees_all_equal_structs(actual, wrapped[0])
 
 
+@pytest.mark.slow
 def test_quantized_states_of_nnx_are_dequantized():
     opt = jitted(quantize_state(padam(0.1), min_size=0))
     (wrapped, _), (plain, _) = wrapped_and_plain(opt)

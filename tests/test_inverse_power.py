@@ -135,7 +135,7 @@ def test_exponent_one_is_the_correctly_rounded_reciprocal():
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
+@pytest.mark.parametrize("dtype", fast([jnp.float32, jnp.float64], jnp.float32))
 @pytest.mark.parametrize("q", [0.25, 0.6])
 @pytest.mark.parametrize("size", [3, pytest.param(3000, marks=pytest.mark.slow)])
 def test_derivatives_are_the_closed_forms(dtype, q, size):

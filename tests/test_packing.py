@@ -279,6 +279,7 @@ def test_sharded_large_and_packed_small_leaves_need_no_communication(kind):
     chex.assert_trees_all_close(jax.device_get(u), jax.device_get(expected), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_small_sharded_leaves_stay_or_are_to_be_left_out():
     leaves = [numbers(8, seed=k) for k in range(64)]
 

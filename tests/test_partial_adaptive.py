@@ -420,7 +420,7 @@ def test_count_beyond_ten_million_needs_no_correction(convention):
 
 
 @pytest.mark.usefixtures("x64")
-@pytest.mark.parametrize("convention", fast(CONVENTIONS, "none", "before_max"))
+@pytest.mark.parametrize("convention", fast(CONVENTIONS, "before_max"))
 def test_meta_gradients_equal_central_differences(convention):
     start = {
         "learning_rate": 0.1,

@@ -250,7 +250,7 @@ def test_l2_ball_of_extreme_points_and_weights(y, d):
     np.testing.assert_allclose(x, _l2_reference(y, d, 1.0), rtol=1e-5, atol=1e-30)
 
 
-@pytest.mark.parametrize("cheap", [1, 2, 4])
+@pytest.mark.parametrize("cheap", fast([1, 2, 4], 2))
 def test_affine_keeps_float32_precision_for_any_weights(cheap):
     # Fewer cheap coordinates than equations: Cholesky factors of A D⁻¹Aᵀ are NaN here.
     for seed in range(10):
@@ -356,9 +356,7 @@ def check_derivatives(project, derivative, tolerance):
         )
 
 
-@pytest.mark.parametrize(
-    "name", fast(SETS, "halfspace", "affine", "simplex", "l2_ball")
-)
+@pytest.mark.parametrize("name", fast(SETS, "halfspace", "simplex", "l2_ball"))
 def test_derivatives_are_those_of_finite_differences(name, x64):
     project = jax.jit(lambda z: SETS[name](z[:N], z[N:]))
     check_derivatives(project, jax.jit(jax.jacrev(project)), 1e-5)
@@ -404,7 +402,7 @@ def test_vmap_projects_each_row(name):
     np.testing.assert_allclose(batched, rows, rtol=1e-6, atol=1e-6)
 
 
-@pytest.mark.parametrize("name", fast(WEIGHTED, "affine", "simplex"))
+@pytest.mark.parametrize("name", fast(WEIGHTED, "simplex"))
 def test_the_shape_of_a_leaf_is_kept(name):
     y, d = (jnp.asarray(a) for a in _problem(2, np.float32, n=6, size=3.0))
     matrix = np.arange(12.0).reshape(2, 6) % 5

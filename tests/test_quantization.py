@@ -494,12 +494,13 @@ def test_small_arrays_stay_as_they_are(format):
             marks=pytest.mark.slow,
         ),
         (optax.masked(optax.adam(0.01), {"w": True, "small": False}), {}),
-        (
+        pytest.param(
             optax.multi_transform(
                 {"a": padam_optax.padam(0.01), "b": optax.adam(0.01)},
                 {"w": "a", "small": "b"},
             ),
             {},
+            marks=pytest.mark.slow,
         ),
         (optax.MultiSteps(padam_optax.padam(0.01), 2).gradient_transformation(), {}),
     ],
@@ -588,7 +589,7 @@ def test_gradients_of_any_scale_are_descended_as_in_float32(name):
 
 
 @pytest.mark.usefixtures("standard_promotion")
-@pytest.mark.parametrize("name", fast(ONLY_16_BIT, "adamax", "acprop"))
+@pytest.mark.parametrize("name", fast(ONLY_16_BIT, "adamax"))
 def test_8_bits_are_refused_where_nu_does_not_bound_mu(name):
     opt = padam_optax.experimental.quantize_state(OPTAX[name][0](0.01))
     params = {"w": jnp.ones((64, 64)), "small": jnp.ones(5)}
@@ -599,6 +600,7 @@ def test_8_bits_are_refused_where_nu_does_not_bound_mu(name):
     opt.init({"small": params["small"]})  # which has no codes
 
 
+@pytest.mark.slow
 def test_8_bits_are_refused_for_a_deviation_under_a_maximum():
     deviation = optax.chain(
         padam_optax.squared_deviation(),

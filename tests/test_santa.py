@@ -115,7 +115,8 @@ def quadratic_run(elements, burn_in, steps, start=3.0, **options):
 
 @pytest.mark.parametrize("integrator", SCHEMES)
 @pytest.mark.parametrize(
-    ("lam", "exponent", "derivative_term"), [(None, 1.0, False), (1e-2, 1.5, True)]
+    ("lam", "exponent", "derivative_term"),
+    fast([(None, 1.0, False), (1e-2, 1.5, True)], (1e-2, 1.5, True)),
 )
 def test_agrees_with_the_listing(x64, integrator, lam, exponent, derivative_term):
     """Exploration, then refinement, with schedules of η and β; two leaves."""
@@ -506,7 +507,9 @@ def test_state_keeps_its_form_and_leaves_of_all_kinds_pass(integrator, precondit
     assert update(gradients, state._replace(count=largest))[1].count == largest
 
 
-@pytest.mark.parametrize("rate", [np.float64(0.01), lambda count: np.float64(0.01)])
+@pytest.mark.parametrize(
+    "rate", fast([np.float64(0.01), lambda count: np.float64(0.01)], 0.01)
+)
 def test_numbers_of_numpy_do_not_widen_the_updates(x64, rate):
     opt = santa(
         rate,

@@ -43,9 +43,9 @@ OPTIMIZERS = {
     "distance": optax.chain(diagnostics.keep_initial_params(), padam(0.1)),
 }
 every_optimizer = pytest.mark.parametrize(
-    # One that has a norm, a constraint, and codes.
+    # One that has a norm, and one that has a constraint.
     "name",
-    fast(OPTIMIZERS, "adagrad_norm", "simplex", "8-bit"),
+    fast(OPTIMIZERS, "adagrad_norm", "simplex"),
 )
 zeros_have_types = pytest.mark.skipif(
     jax.__version_info__ < (0, 7),
@@ -206,6 +206,7 @@ def test_diagnostics_may_span_the_devices(mesh):
     close(jax.jit(unchecked)(params), expected)
 
 
+@pytest.mark.slow
 @zeros_have_types
 @every_mesh
 def test_diagnostics_without_an_axis_see_the_shard(mesh):
@@ -268,6 +269,7 @@ def test_an_explicit_mesh_need_not_be_the_context(name):
     check_explicit_mesh(name, in_context=False)
 
 
+@pytest.mark.slow
 @zeros_have_types
 def test_diagnostics_on_an_explicit_mesh_have_the_numbers_of_one_device():
     mesh, spec = make_mesh("x and y", AxisType.Explicit)

@@ -9,6 +9,9 @@ neighbors x₀ ≤ x ≤ x₁ on the grid, up with probability (x-x₀)/(x₁-x�
 unbiased on any grid. For short floats this adds random bits below the last bit kept.
 """
 
+import functools
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,13 +32,15 @@ def linear_index(shape: tuple[int, ...]) -> jax.Array:
     return x
 
 
-def random_bits(shape: tuple[int, ...], count: jax.Array, salt: int) -> jax.Array:
+@functools.partial(jax.jit, static_argnums=0)
+def random_bits(shape: tuple[int, ...], count: jax.Array, salt: Any) -> jax.Array:
     """Return uint32 noise, a function of element, count and salt alone.
 
     A hash of the counter, because `jax.random.bits` takes longer than the rest of the
-    step. Its low and high halves are independent. The salt differs between arrays.
+    step. Its low and high halves are independent. The salt, a uint32, differs between
+    arrays.
     """
-    x = count.astype(jnp.uint32) * np.uint32(0x9E3779B1) + np.uint32(salt % 2**32)
+    x = count.astype(jnp.uint32) * np.uint32(0x9E3779B1) + salt
     x = x + linear_index(shape)
     # Wellons' lowbias32: every bit of x changes every bit of the result equally often.
     x = (x ^ (x >> 16)) * np.uint32(0x7FEB352D)
@@ -43,6 +48,7 @@ def random_bits(shape: tuple[int, ...], count: jax.Array, salt: int) -> jax.Arra
     return x ^ (x >> 16)
 
 
+@jax.jit
 def encode_8(x: Row, bound: jax.Array, noise: jax.Array) -> Row:
     """Return mu in 8 bits and nu_max in 10 and nu in 6, or nu alone in 16.
 
@@ -59,6 +65,7 @@ def encode_8(x: Row, bound: jax.Array, noise: jax.Array) -> Row:
     return Row(mu, low.astype(jnp.uint8), (code >> 2).astype(jnp.uint8))
 
 
+@jax.jit
 def decode_8(codes: Row, bound: jax.Array) -> Row:
     """Return the rounded moments that `encode_8` has encoded."""
     nu = codes.nu.astype(jnp.int32)
@@ -73,6 +80,7 @@ def decode_8(codes: Row, bound: jax.Array) -> Row:
     )
 
 
+@jax.jit
 def encode_16(x: Row, bound: jax.Array, noise: jax.Array) -> Row:
     """Return mu and nu_max in bfloat16 and nu in 16 bits; arguments as `encode_8`."""
     mu = _mu_to_bfloat16(x.mu, noise)
@@ -84,6 +92,7 @@ def encode_16(x: Row, bound: jax.Array, noise: jax.Array) -> Row:
     return Row(mu, nu.astype(jnp.uint16), nu_max)
 
 
+@jax.jit
 def decode_16(codes: Row, bound: jax.Array) -> Row:
     """Return the rounded moments that `encode_16` has encoded."""
     mu, nu = codes.mu.astype(jnp.float32), codes.nu.astype(jnp.int32)

@@ -50,7 +50,7 @@ def check_moments(
                 for row in _moments.rows(state)
             ]
 
-        runs = jax.vmap(run)(jnp.asarray(_SCALES), jnp.asarray(_IS_SETTLED))
+        runs = jax.jit(jax.vmap(run))(jnp.asarray(_SCALES), jnp.asarray(_IS_SETTLED))
         return [
             (_is_bounded(mu, largest), _is_debiased(nu, largest))
             for mu, nu, largest in runs

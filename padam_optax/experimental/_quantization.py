@@ -4,6 +4,7 @@ from typing import Any, Literal, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 
 from padam_optax import _validation
@@ -148,7 +149,7 @@ def quantize_state(
             if not _is_quantizable(row, min_size):
                 return row
             x = jax.tree.map(lambda m: jnp.asarray(m, jnp.float32), row)
-            salt = 0x27D4EB2F * index + 0x165667B1 * seed
+            salt = np.uint32((0x27D4EB2F * index + 0x165667B1 * seed) % 2**32)
             bits = _codecs.random_bits(x.mu.shape, step, salt)
             return _ENCODERS[format](x, bound, bits)
 

@@ -291,6 +291,7 @@ def on_auto_axes(project: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any
 
 
 @jax.custom_jvp
+@jax.jit
 def _onto_simplex(y: jax.Array, d: jax.Array, total: jax.Array) -> jax.Array:
     """Return max(y - τ/d, 0) with sum ``total``.
 

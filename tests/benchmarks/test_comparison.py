@@ -36,6 +36,7 @@ class Net(nnx.Module):
         return self.dense(self.dropout(x))
 
 
+@pytest.mark.slow
 def test_lion_and_schedule_free_beside_padam(tmp_path):
     free: Any = optax.contrib.schedule_free_adamw(0.1)
     candidates = {"lion": optax.lion(0.03), "padam": padam(0.1), "free": free}

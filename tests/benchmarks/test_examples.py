@@ -77,6 +77,7 @@ def test_a_resumed_nnx_run_ends_as_one_that_was_not_stopped(run, tmp_path):
     assert rest.strip() == whole.strip().splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_the_next_step_after_pytorch_is_pytorchs(run, tmp_path):
     rng = np.random.default_rng(1)
     shapes = {"0.weight": (8, 4), "0.bias": (8,), "2.weight": (1, 8), "2.bias": (1,)}

@@ -154,6 +154,7 @@ def test_nothing_to_prepare_is_a_mistake(capsys):
     assert "one or more of cifar10, cifar100" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_a_sweep_takes_its_grid_in_parts(tmp_path, capsys):
     grid = ["--grid", "p=0.25,0.125", "--grid", "learning_rate=0.1"]
     options = ["--optimizers", "padam", "--epochs", "1", "--model", "logistic"]

@@ -11,6 +11,7 @@ from benchmarks.errors import UsageError
 from benchmarks.optimizers import OPTIMIZERS, Run
 from benchmarks.optimizers.evaluation import find_eval_params
 from tests import reference
+from tests.marks import fast
 
 GRADIENTS = np.random.default_rng(0).normal(size=(40, 5)) * [1e-3, 0.1, 1, 10, 100]
 # Optax's own functions mix dtypes.
@@ -268,7 +269,8 @@ def test_p_falls_from_amsgrad_to_padam():
 
 
 @pytest.mark.parametrize(
-    ("format", "size", "apart"), [("8-bit", 3, 0.3), ("16-bit", 6, 0.01)]
+    ("format", "size", "apart"),
+    fast([("8-bit", 3, 0.3), ("16-bit", 6, 0.01)], ("16-bit", 6, 0.01)),
 )
 def test_padam_with_few_bits_is_padam_in_less_memory(format, size, apart):
     x = jnp.linspace(0.5, 1.5, 4096)

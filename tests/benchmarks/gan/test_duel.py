@@ -26,6 +26,7 @@ def leaves(player):
     return [np.asarray(x) for x in jax.tree.leaves(player.params)]
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_before_the_first_step_and_evenly(duel):
     seen = []
 

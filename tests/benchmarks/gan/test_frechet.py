@@ -56,6 +56,7 @@ def test_equal_moments_have_distance_zero_even_if_features_never_vary():
     assert frechet_distance(one, one) == pytest.approx(0, abs=1e-6 * scale)
 
 
+@pytest.mark.slow
 def test_lenet_tells_bars_apart_and_its_features_are_84_numbers():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 10, 640)

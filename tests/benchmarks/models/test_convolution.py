@@ -42,7 +42,7 @@ def test_gradients_in_a_loop_keep_the_fast_layout_on_a_cpu(side, kernel, stride,
     assert "rhs_reversal" not in text
 
 
-@pytest.mark.parametrize("side", fast([1, 2, 5, 8], 2, 5))
+@pytest.mark.parametrize("side", fast([1, 2, 5, 8], 5))
 @pytest.mark.parametrize("kernel", [1, 3])
 @pytest.mark.parametrize("strides", [(1, 1), (2, 2)])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", ((1, 2), (0, 1))])

@@ -86,6 +86,7 @@ def take_an_epoch(trainer, state, seed=0):
     return state, np.array(metrics.loss)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize(
     "where", ["eight", pytest.param("eight, pmap", marks=pytest.mark.slow)]

@@ -1,5 +1,7 @@
 """What holds for every network in the table, and how large each is."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,11 +25,12 @@ from tests.helpers.building import (
 )
 from tests.marks import fast
 
+SMALL = re.compile("small|lenet|mlp|lstm|logistic|adam-cnn")
 every_model = pytest.mark.parametrize(
     "name",
     [
-        # It takes the longest to trace, and its layers are those of the ResNets.
-        pytest.param(name, marks=pytest.mark.slow if "resnet50" in name else ())
+        # The others take longer to trace, and their layers are those of vgg-small.
+        pytest.param(name, marks=() if SMALL.search(name) else pytest.mark.slow)
         for name in models.MODELS
     ],
 )
@@ -37,7 +40,7 @@ every_model = pytest.mark.parametrize(
     ("name", "classes", "published"),
     [
         ("resnet18-imagenet", 1000, 11_689_512),  # these three: torchvision
-        ("resnet50-imagenet", 1000, 25_557_032),
+        pytest.param("resnet50-imagenet", 1000, 25_557_032, marks=pytest.mark.slow),
         ("vgg16-imagenet", 1000, 138_365_992),
         ("resnet18", 10, 11_173_962),  # widely quoted for 32x32
         ("vgg16", 10, 14_728_266),

@@ -123,6 +123,7 @@ def test_regret_is_below_both_bounds_for_every_exponent_and_learning_rate(
         assert np.all(np.less_equal(line["tight_bound"], line["bound"])), line
 
 
+@pytest.mark.slow
 def test_no_element_of_a_gradient_exceeds_the_bound_on_gradients(x64):
     jax = pytest.importorskip("jax")
     rng = np.random.default_rng(0)

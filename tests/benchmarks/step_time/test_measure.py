@@ -28,7 +28,8 @@ pytestmark = pytest.mark.usefixtures("standard_promotion")
         ("leaves-30", 30, 1920),
         ("resnet18", 62, 11_173_962),  # 20 convolutions, 20 norms, a dense layer
         ("vgg16", 54, 14_728_266),
-        ("resnet50-imagenet", 161, 25_557_032),  # as torchvision counts
+        # As torchvision counts.
+        pytest.param("resnet50-imagenet", 161, 25_557_032, marks=pytest.mark.slow),
         # 12 blocks of 12 w² + 13 w, two embeddings and the last norm, w = 512.
         ("transformer", 148, 12 * (12 * 512**2 + 13 * 512) + 33_024 * 512 + 1024),
     ],

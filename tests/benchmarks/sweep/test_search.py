@@ -237,6 +237,7 @@ class PruneAll(optuna.pruners.BasePruner):
         return True
 
 
+@pytest.mark.slow
 def test_a_pruned_run_ends_with_its_records(tmp_path, monkeypatch):
     monkeypatch.setattr(search, "make_pruner", lambda name: PruneAll())
     out = tmp_path / "sweep"

@@ -235,7 +235,8 @@ def test_an_error_before_a_run_is_no_endless_loop(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("error", "status"), [(PreemptedError, 143), (KeyboardInterrupt, None)]
+    ("error", "status"),
+    fast([(PreemptedError, 143), (KeyboardInterrupt, None)], (PreemptedError, 143)),
 )
 def test_what_a_stopped_worker_leaves_is_taken_up(
     tmp_path, monkeypatch, capsys, error, status

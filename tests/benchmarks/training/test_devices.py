@@ -127,7 +127,6 @@ def fast(*arguments):
     """Whether a combination is among those that are tried by default."""
     return arguments in {
         ("padam", "jit, state divided"),
-        ("padam", "pmap"),
     }
 
 

@@ -53,6 +53,7 @@ def test_adagrad_norm_shows_its_b():
     assert record["b"] == pytest.approx(np.sqrt(4 + 111 + 10.02), rel=1e-6)
 
 
+@pytest.mark.slow
 def test_a_compressed_state_shows_what_the_plain_one_shows():
     plain = padam_optax.padam(0.1, b2=0.5, p=0.25)
     packed = padam_optax.experimental.quantize_state(plain, "16-bit", min_size=0)

@@ -334,6 +334,7 @@ def test_killed_run_is_the_run_that_was_not(tmp_path, finished, moment):
     assert last == {key: last_arrays(finished)[key] for key in last}
 
 
+@pytest.mark.slow
 def test_finished_run_deletes_the_checkpoint_that_a_kill_left(tmp_path, finished):
     out = shutil.copytree(finished, tmp_path / "run")
     assert checkpoints(out) == {"padam-seed0": [20]}
@@ -389,6 +390,7 @@ def stopped(tmp_path_factory):
     return whole, stopped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "where",
     [
@@ -476,6 +478,7 @@ def whole_stream(tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "last",
     [
@@ -594,6 +597,7 @@ def test_records_that_lack_what_the_checkpoint_has_passed_are_refused(
     assert records(out) == records(finished)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "damage", ["cut", pytest.param("empty", marks=pytest.mark.slow)]
 )
