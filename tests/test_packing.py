@@ -239,6 +239,7 @@ def test_shardings_of_a_packed_state_are_those_of_one_from_placed_parameters():
 # --- Its state ---------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("standard_promotion")
 def test_weakly_typed_leaves_share_a_buffer_with_others_step_after_step():
     params = [jnp.asarray(1.0)] * 16 + [jnp.float32(1.0)] * 16

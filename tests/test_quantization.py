@@ -663,7 +663,10 @@ def test_debiased_maximum_needs_its_rate_in_8_bits():
 
 @pytest.mark.usefixtures("standard_promotion")
 @pytest.mark.parametrize("format", fast(FORMATS, "8-bit"))
-@pytest.mark.parametrize("inner", [padam_optax.padam(0.1), optax.adam(0.1)])
+@pytest.mark.parametrize(
+    "inner",
+    [pytest.param(padam_optax.padam(0.1), marks=pytest.mark.slow), optax.adam(0.1)],
+)
 def test_bfloat16_parameters_are_compressed_and_keep_their_dtype(format, inner):
     params = optax.tree.cast(make_params(), jnp.bfloat16)
     opt = padam_optax.experimental.quantize_state(

@@ -401,6 +401,7 @@ def test_same_key_same_noise_and_seeds_are_keys():
     assert np.all(np.abs(draws(6) - expected) > 1e-6)
 
 
+@pytest.mark.slow
 def test_sam_around_it_keeps_the_types_of_its_state(standard_promotion):
     """SAM computes cond * new + (1 - cond) * old over the whole state."""
     opt = santa(0.01, 10, 5, 0)
@@ -417,6 +418,7 @@ def test_sam_around_it_keeps_the_types_of_its_state(standard_promotion):
     np.testing.assert_allclose(updates["w"], expected["w"], rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_noise_of_a_leaf_does_not_depend_on_which_gradients_are_missing():
     opt = jitted(santa(0.01, 10, 5, 0))
     params = {"a": jnp.ones(3), "b": jnp.ones(3), "c": jnp.ones(3)}

@@ -42,6 +42,7 @@ def test_a_run_ends_with_table_plot_and_records(tmp_path, capsys):
         assert [line["epoch"] for line in lines] == [1, 2]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("no_pictures")
 def test_the_same_seed_gives_the_same_records(tmp_path):
     lines = []

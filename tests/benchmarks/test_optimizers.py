@@ -144,6 +144,7 @@ def test_nesterov_holds_the_look_ahead_points():
     np.testing.assert_allclose(np.stack(points), expected, rtol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("x64")
 def test_lbfgs_with_enough_memory_is_dense_bfgs():
     rotation, _ = np.linalg.qr(np.random.default_rng(1).normal(size=(4, 4)))

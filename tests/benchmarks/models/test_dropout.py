@@ -63,6 +63,7 @@ def test_weights_begin_as_without_dropout(name):
     jax.tree.map(np.testing.assert_array_equal, parameters(plain), parameters(dropped))
 
 
+@pytest.mark.slow
 def test_input_and_dense_layer_of_the_convolutional_network_are_dropped():
     model = build("adam-cnn-dropout", (8, 8, 3), width=4)
     inputs, units = model.dropouts

@@ -482,6 +482,7 @@ def test_a_tuning_sweep_goes_on_wherever_it_was_stopped(tmp_path, monkeypatch, k
     assert sorted(done) == sorted([*(name for name, _ in STAGES), done[killed - 1]])
 
 
+@pytest.mark.slow
 def test_two_workers_tune_together(tmp_path, monkeypatch):
     done = []
     pretend_to_tune(monkeypatch, done.append)
