@@ -929,6 +929,7 @@ def test_one_trace_serves_all_steps_and_scan():
         np.testing.assert_allclose(x, y, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_step_is_differentiable_through_the_projection(x64):
     g = np.array([1.0, -2.0, 3.0, -0.5, 0.7])
     z = jnp.asarray(np.concatenate([np.full(N, 0.2), g]))

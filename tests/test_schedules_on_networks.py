@@ -183,6 +183,7 @@ def group(path, _):
     return "half" if is_half else "eighth"
 
 
+@pytest.mark.slow
 def test_embeddings_and_norms_can_have_another_exponent_than_convolutions():
     tokens = jax.random.randint(jax.random.key(0), (16, 9), 0, 11)
     labels = jnp.sum(tokens, axis=1) % 2

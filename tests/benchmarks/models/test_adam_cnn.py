@@ -21,6 +21,7 @@ def pool(x):
     return y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("side", [4, 7])
 def test_pooling_takes_the_maximum_of_overlapping_windows(side):
     x = images(2, side, side + 1, 3)

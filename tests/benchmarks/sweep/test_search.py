@@ -127,6 +127,7 @@ def test_recipe_and_several_seeds_are_refused(tmp_path):
         search.read_space(config)
 
 
+@pytest.mark.slow
 def test_each_optimizer_has_a_search_of_its_own(tmp_path, monkeypatch, capsys):
     pretend_to_train(monkeypatch)
     out = tmp_path / "sweep"

@@ -155,6 +155,7 @@ def test_two_workers_share_a_sweep_and_one_takes_up_what_the_killed_one_left(tmp
     assert {len(lines) for lines in read_records(out).values()} == {4}
 
 
+@pytest.mark.slow
 def test_a_diverged_run_ends_and_the_others_go_on(tmp_path, capsys, monkeypatch):
     out = tmp_path / "sweep"
     storage = f"sqlite:///{tmp_path}/elsewhere.db"
@@ -204,6 +205,7 @@ def test_workers_that_begin_together_do_each_run_once(tmp_path, monkeypatch):
     assert len(find_trials(config.train.out)[TrialState.COMPLETE]) == 8
 
 
+@pytest.mark.slow
 def test_optimizers_names_and_switches_are_combined(tmp_path, monkeypatch):
     done = []
     pretend_to_train(monkeypatch, done.append)

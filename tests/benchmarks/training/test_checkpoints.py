@@ -172,6 +172,7 @@ def test_the_last_ones_and_the_best_are_kept(tmp_path, accuracies, keep, left):
         assert_same(restore(tmp_path)[0], make(int(left[-2])))
 
 
+@pytest.mark.slow
 def test_arrays_may_be_given_up_and_notes_changed_at_once(tmp_path):
     add = jax.jit(lambda x: jax.tree.map(lambda x: x + 1, x), donate_argnums=0)
     with Checkpoints(tmp_path, JIT, 9, 0) as checkpoints:
