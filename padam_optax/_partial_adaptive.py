@@ -151,8 +151,8 @@ def scale_by_partial_adaptive(
         mu = jax.tree.map(
             lambda x: jnp.zeros_like(x, _stored_dtype(x, mu_dtype)), params
         )
-        count = jnp.zeros([], jnp.int32)
-        return ScaleByPartialAdaptiveState(count, mu), second.init(params)
+        first_state = ScaleByPartialAdaptiveState(jnp.zeros([], jnp.int32), mu)
+        return first_state, second.init(params)
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         _tree.check_inexact(updates, "updates")
@@ -193,9 +193,8 @@ def scale_by_partial_adaptive(
 
         new_updates = _tree.tree_map_present(direction, updates, mu, nu)
         # Where the gradient is None, so is mu, and the state keeps its own.
-        mu = _tree.cast_like(mu, first_state.mu)
-        first_state = ScaleByPartialAdaptiveState(count, mu)
-        return _tree.cast_like(new_updates, updates), (first_state, second_state)
+        stored = ScaleByPartialAdaptiveState(count, _tree.cast_like(mu, first_state.mu))
+        return _tree.cast_like(new_updates, updates), (stored, second_state)
 
     return optax.GradientTransformationExtraArgs(init, update)
 

@@ -57,6 +57,15 @@ def as_hyperparam(value: jax.typing.ArrayLike, dtype: jax.typing.DTypeLike) -> A
     return value if isinstance(value, float) else jnp.asarray(value, dtype)
 
 
+def clip_to_normal(x: jax.Array) -> jax.Array:
+    """Return x where it and its reciprocal are normal numbers, else the nearest such.
+
+    XLA divides by a scalar by multiplying with its reciprocal.
+    """
+    tiny = float(jnp.finfo(x.dtype).tiny)
+    return jnp.clip(x, tiny, 1 / tiny)
+
+
 def by_parts(f: Callable[[jax.Array], jax.Array], x: jax.Array) -> jax.Array:
     """Return f(x), for complex x by parts: there infinity times 1 would be NaN."""
     return jax.lax.complex(f(x.real), f(x.imag)) if jnp.iscomplexobj(x) else f(x)

@@ -124,11 +124,9 @@ def weight_decay(value: Any) -> Any:
 
 
 def exponent(value: Any) -> Any:
-    """Return p: a schedule as it is, a number as `number` does, if in [1e-5, 1/2].
-
-    A smaller one is an eps_root passed by position as to optax.adamw, but in an array
-    it is a value of a schedule, from optax.inject_hyperparams.
-    """
+    """Return p: a schedule as it is, a number as `number` does, if in [1e-5, 1/2]."""
+    # Below, it is an eps_root passed by position, as to optax.adamw; but
+    # optax.inject_hyperparams passes the values of a schedule as arrays.
     smallest = 0 if isinstance(value, jax.Array) else 1e-5
     if callable(value):
         return value

@@ -43,8 +43,7 @@ def scale_by_adagrad_norm(
       element and adds its initial value to the squares.
     * With b0 = 0 a scaled loss makes the same steps. 0/0 is defined as 0.
     * Huge and tiny gradients count in full: they are divided by their largest element
-      before they are squared. b is capped at 2^126 (8.5e37; 2^1022 in float64), beyond
-      which updates may be longer than 1.
+      before they are squared. Once b is capped at 2^126 (8.5e37), updates may exceed 1.
     * A gradient that contains NaN or infinity leaves b unchanged, for b would never
       recover; finite elements may then exceed 1. Use `optax.apply_if_finite`.
 
@@ -183,13 +182,10 @@ def _grow(b: jax.Array, gradients: list[Any], axis_name: Any) -> jax.Array:
         return reduce_over_axis(jax.lax.psum, jnp.sum(jnp.square(part)), axis_name)
 
     peak = functools.reduce(jnp.maximum, map(largest, parts))
-    # The largest squared element is close to 1, so no square that counts overflows or
-    # underflows. Between these limits a number and its reciprocal, by which XLA
-    # multiplies instead of dividing, are both normal.
-    smallest = float(jnp.finfo(b.dtype).tiny)
-    unit = jnp.clip(peak, smallest, 1 / smallest)
+    # The largest squared element is close to 1: none that counts over- or underflows.
+    unit = _tree.clip_to_normal(peak)
     norm = unit * jnp.sqrt(sum(sum_of_squares(part / unit) for part in parts))
-    grown = jnp.minimum(jnp.hypot(b, norm), 1 / smallest)
+    grown = jnp.minimum(jnp.hypot(b, norm), 1 / float(jnp.finfo(b.dtype).tiny))
     return jnp.where(jnp.isfinite(peak), grown, b)
 
 

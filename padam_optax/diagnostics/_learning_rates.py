@@ -7,7 +7,6 @@ Coordinates whose v̂ is 0 have received no gradient and have not moved. Their e
 learning rate is 0, and quantiles ignore zeros: dead inputs would hide all else.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -220,18 +219,17 @@ def _root(v: jax.Array, eps: Any, eps_root: Any) -> jax.Array:
     return root(v + as_hyperparam(eps_root, v.dtype)) + as_hyperparam(eps, v.dtype)
 
 
-def _fraction(
-    is_true: Callable[..., Any], a: Any, b: Any, per_leaf: bool, axis_name: Any
-) -> Any:
-    """Return the fraction of elements where f(a, b) is true; NaN if an element is."""
+def _fraction(is_true: Any, a: Any, b: Any, per_leaf: bool, axis_name: Any) -> Any:
+    """Return the fraction of elements where is_true(a, b); NaN if an element is."""
 
     def total(count: jax.Array) -> jax.Array:
         return reduce_over_axis(jax.lax.psum, count.astype(jnp.float32), axis_name)
 
     def count(x: jax.Array, y: jax.Array) -> jax.Array:
         # Each in integers, their sum in floats, so that 2^31 elements do not wrap.
-        counts = is_true(x, y), jnp.isnan(x) | jnp.isnan(y), jnp.ones(x.shape, bool)
-        return total(jnp.stack([jnp.sum(z, dtype=jnp.int32) for z in counts]))
+        masks = is_true(x, y), jnp.isnan(x) | jnp.isnan(y)
+        true, unknown = (jnp.sum(mask, dtype=jnp.int32) for mask in masks)
+        return total(jnp.stack([true, unknown, jnp.full_like(true, x.size)]))
 
     def fraction(leaves: list[jax.Array]) -> jax.Array:
         true, unknown, size = sum(leaves, jnp.zeros(3, jnp.float32))

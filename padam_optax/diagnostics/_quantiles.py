@@ -55,8 +55,8 @@ def tree_quantiles(
     """
     tree = unwrap(tree)
     check_inexact(tree, "tree", "Pass jnp.abs of it, or a float.", real=True)
+    remedy = "The median is 0.5."
     for fraction in np.ravel(q):
-        remedy = "The median is 0.5."
         number("q", fraction, "in [0, 1]", lambda x: 0 <= x <= 1, remedy)
     fractions = np.asarray(q, np.float64)
     return reduce_leaves(

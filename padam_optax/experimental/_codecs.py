@@ -10,7 +10,6 @@ unbiased on any grid. For short floats this adds random bits below the last bit 
 """
 
 import functools
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -33,12 +32,11 @@ def linear_index(shape: tuple[int, ...]) -> jax.Array:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def random_bits(shape: tuple[int, ...], count: jax.Array, salt: Any) -> jax.Array:
+def random_bits(shape: tuple[int, ...], count: jax.Array, salt: np.uint32) -> jax.Array:
     """Return uint32 noise, a function of element, count and salt alone.
 
     A hash of the counter, because `jax.random.bits` takes longer than the rest of the
-    step. Its low and high halves are independent. The salt, a uint32, differs between
-    arrays.
+    step. Its low and high halves are independent. Arrays differ by their uint32 salt.
     """
     x = count.astype(jnp.uint32) * np.uint32(0x9E3779B1) + salt
     x = x + linear_index(shape)

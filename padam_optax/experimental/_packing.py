@@ -43,8 +43,7 @@ def pack_small_leaves(
     not fill a group stay unpacked. Moments stay in the buffers; gradients are packed in
     each step and updates unpacked. This helps under `jax.jit`, with hundreds of leaves.
 
-    Whatever reads a state by parameter sees the buffers: `convert_state`, diagnostics
-    per leaf, `distance_from_start`.
+    What reads a state by parameter, as `convert_state` does, sees the buffers.
 
     **Only for transformations that treat each element alone**, such as `padam`,
     `optax.adam` and `optax.adamw`, or the tree as a whole

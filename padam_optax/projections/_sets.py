@@ -25,6 +25,7 @@ from numpy.typing import ArrayLike
 
 from padam_optax import _validation
 from padam_optax._shard_map import vary_like
+from padam_optax._tree import clip_to_normal
 
 Constraint = Callable[[jax.Array, jax.Array], jax.Array]
 
@@ -423,13 +424,4 @@ def _like(value: Any, y: jax.Array) -> jax.Array:
 
 def _relative(d: jax.Array) -> jax.Array:
     """Return the weights over their largest: the projection is the same."""
-    return jnp.maximum(d / _unit(jnp.max(d)), 1e-20)
-
-
-def _unit(x: jax.Array) -> jax.Array:
-    """Return a constant near x, as far as it and its reciprocal are normal numbers.
-
-    XLA divides by a scalar by multiplying with its reciprocal.
-    """
-    tiny = float(jnp.finfo(x.dtype).tiny)
-    return jnp.clip(stop_gradient(x), tiny, 1 / tiny)
+    return jnp.maximum(d / stop_gradient(clip_to_normal(jnp.max(d))), 1e-20)

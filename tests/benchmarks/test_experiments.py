@@ -121,8 +121,7 @@ def test_an_experiment_suits_its_data_and_its_optimizers_can_be_built(name):
         )
 
 
-# Of these the first with each network, but for the largest.
-# The largest networks take the longest to trace.
+# Of these the first with each network, but for the largest: they take long to trace.
 FAST = {
     model: name
     for (_, model), name in reversed(DIFFERENT.items())

@@ -29,7 +29,7 @@ SMALL = re.compile("small|lenet|mlp|lstm|logistic|adam-cnn")
 every_model = pytest.mark.parametrize(
     "name",
     [
-        # The others take longer to trace, and their layers are those of vgg-small.
+        # The others take the longest to trace.
         pytest.param(name, marks=() if SMALL.search(name) else pytest.mark.slow)
         for name in models.MODELS
     ],
