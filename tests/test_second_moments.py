@@ -144,6 +144,20 @@ def test_running_max_remembers_a_spike():
     np.testing.assert_array_equal(state.nu_max, [10, 1])
 
 
+@pytest.mark.skipif(jax.default_backend() != "cpu", reason="XLA's kernels for CPUs")
+def test_maximum_is_in_place_and_shares_its_kernel():
+    """XLA takes twice as long to compile a kernel that is only a maximum."""
+    opt, x = padam_optax.padam(0.1), jnp.ones((64, 64))
+    step = jax.jit(opt.update, donate_argnums=(0, 1)).lower(x, opt.init(x), x).compile()
+    program = step.as_text() or ""
+    assert " copy(" not in program
+    with_maximum = [text for text in program.split("\n\n") if " maximum(" in text]
+    assert with_maximum
+    for text in with_maximum:
+        assert not text.startswith("ENTRY")  # where it would be alone
+        assert text.count(" = ") - text.count(" parameter(") > 1
+
+
 def test_nan_marks_its_own_element_only():
     outputs, _ = run(
         padam_optax.running_max(), [np.float32(s) for s in ([1, np.nan], [2, 3])]
