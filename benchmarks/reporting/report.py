@@ -19,7 +19,7 @@ from benchmarks.reporting.views import write_plot
 
 # The experiments that are shown within the section of another one, if there is one.
 _WITHIN = {name: row.within for name, row in EXPERIMENTS.items() if row.within}
-_SPEED = ("growth", "speed")
+_SPEED = ("compilation", "growth", "speed")
 
 
 def build(results: Path, plots: Path) -> list[Section]:

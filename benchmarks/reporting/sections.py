@@ -1,5 +1,6 @@
 """The sections of the report, one for each folder of results. Needs no JAX."""
 
+import shlex
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -299,7 +300,7 @@ def _sign(files: RunFiles, runs: Sequence[Run] = ()) -> str:
     unit = "minute" if minutes == 1 else "minutes"
     took = f"{minutes} {unit} of training; " if seconds else ""
     return (
-        f"`python -m benchmarks {' '.join(header['command'])}`; "
+        f"`python -m benchmarks {shlex.join(header['command'])}`; "
         f"{draws}{took}"
         f"{devices['count']} x {devices['kind']}{cores}; "
         + ", ".join(f"{name} {version}" for name, version in versions.items())
