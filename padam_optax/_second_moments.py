@@ -216,7 +216,7 @@ def running_max() -> optax.GradientTransformation:
       >>> largest.update(jnp.array([2.0, 3.0]), state)[0]
       Array([4., 3.], dtype=float32)
     """
-    # The 0 changes no value, but XLA:CPU compiles a lone maximum twice as long.
+    # The 0 changes no value; XLA:CPU takes twice as long to compile a lone maximum.
     return _accumulate(RunningMaxState, lambda a, b: jnp.maximum(a, jnp.maximum(b, 0)))
 
 

@@ -19,7 +19,6 @@ from benchmarks.reporting.views import write_plot
 
 # The experiments that are shown within the section of another one, if there is one.
 _WITHIN = {name: row.within for name, row in EXPERIMENTS.items() if row.within}
-_SPEED = ("compilation", "growth", "speed")
 
 
 def build(results: Path, plots: Path) -> list[Section]:
@@ -32,7 +31,7 @@ def build(results: Path, plots: Path) -> list[Section]:
     folders = sorted(
         filter(run_files.is_run, results.iterdir()),
         key=lambda path: (
-            path.name in _SPEED,
+            run_files.load(path).kind == "speed",
             order.index(path.name) if path.name in order else len(order),
             path.name,
         ),

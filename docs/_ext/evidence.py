@@ -185,7 +185,7 @@ class Result(SphinxRole):
 
 
 def as_page(report: str) -> str:
-    """Return the report without its title, to stand in docs/: links lead elsewhere."""
+    """Return the report without its title, with links that work from docs/."""
     body = report.partition("\n")[2]
     body = re.sub(r"(!\[[^\]]*\]\()(plots/)", r"\1../benchmarks/\2", body)
     return re.sub(r"(?<!!)(\[[^\]]*\]\()(?![a-z]+:|#|\.\./)", rf"\1{_FOLDER}", body)

@@ -201,17 +201,17 @@ def test_every_section_says_how_its_numbers_came_about(results, tmp_path):
     assert "Which p?" in described[1].text  # the question of the experiment
 
 
-def test_compilation_comes_last_with_a_command_that_can_be_pasted(results, tmp_path):
+def test_speed_comes_last_with_a_command_that_can_be_pasted(results, tmp_path):
     (results / "choice-of-p").rename(results / "my-sweep")
     times = {"tree": "leaf-8", "leaves": 1, "numbers": 8, "optimizer": "amsgrad"}
     times |= {"lower_seconds": [1.0, 2.0], "seconds": [3.0, 4.0]}
-    write(results / "compilation", {"compilation": True}, kind="speed", speed=[times])
-    header = json.loads((results / "compilation" / "header.json").read_text())
+    write(results / "a-cluster", {"compilation": True}, kind="speed", speed=[times])
+    header = json.loads((results / "a-cluster" / "header.json").read_text())
     header["command"] = ["speed", "--optimizers", "padam p=1/8", "amsgrad"]
-    run_dir.write_json(results / "compilation" / "header.json", header)
+    run_dir.write_json(results / "a-cluster" / "header.json", header)
     described = report.build(results, tmp_path / "plots")
     titles = [section.title.split(":")[0] for section in described[:4]]
-    assert titles == ["digits", "my-sweep", "compilation", "speed"]
+    assert titles == ["digits", "my-sweep", "a-cluster", "speed"]
     assert "speed --optimizers 'padam p=1/8' amsgrad`" in described[2].text
 
 
