@@ -1,14 +1,13 @@
 """The power that Padam divides by, x^(-q): fast, exact at its limits, differentiable.
 
-On a CPU ``jnp.power`` takes several times as long as the rest. Large arrays use
+On a CPU ``jnp.power`` takes several times as long as the rest of a step. So
 
-* q = 2^-k, a Python number: k roots, at most 2 ulp off;
-* any other q in float32: the exponent is read from the bits and two short polynomials
-  do the rest, at most 3 ulp off (exp(-q·log x) is off by up to 18);
-* any other q in float64: exp and log.
-
-Small arrays, of which a model may have thousands, use ``jnp.power``: one operation to
-compile instead of a hundred, and their time is not in the arithmetic.
+* q = 2^-k, a Python number, is k roots, at most 2 ulp off;
+* any other q in float32 reads the exponent from the bits and leaves the rest to two
+  short polynomials, at most 3 ulp off (exp(-q·log x) is off by up to 18);
+* any other q in float64 is exp and log;
+* small arrays, of which a model may have thousands, take any other q by ``jnp.power``:
+  one operation to compile instead of a hundred, and they cost no time.
 """
 
 import math
@@ -26,9 +25,7 @@ _SMALL = 1024  # elements
 class Exponent(NamedTuple):
     """An exponent q and the scalars of its power, computed once for many arrays."""
 
-    q: Any  # a Python float, which selects the fastest form, or an array
-    negative: Any  # -q
-    at_zero: Any  # the power of 0: 1 if q is 0, else 0
+    power: Any  # -q: a Python float, which selects the fastest form, or an array
     high: Any  # -q cut to 12 significant bits: its product with an exponent is exact
     low: Any  # the rest of -q, in float32
 
@@ -38,14 +35,14 @@ def split_exponent(q: jax.typing.ArrayLike) -> Exponent:
     high_bits = np.uint32(0xFFFFF000)
     if isinstance(q, float):  # in double precision: the rest is worth 2^-36 of q
         high = (np.float32(-q).view(np.uint32) & high_bits).view(np.float32)
-        return Exponent(q, -q, 0.0 if q else 1.0, high, np.float32(-q - float(high)))
+        return Exponent(-q, high, np.float32(-q - float(high)))
     q = jnp.asarray(q)
     if q.ndim:
         raise ValueError(f"p must be a schedule of scalars, got the shape {q.shape}.")
     q32 = q.astype(jnp.float32)
     bits = jax.lax.bitcast_convert_type(-q32, jnp.uint32)
     high = jax.lax.bitcast_convert_type(bits & high_bits, jnp.float32)
-    return Exponent(q, -q, (q32 == 0).astype(jnp.float32), high, -q32 - high)
+    return Exponent(-q, high, -q32 - high)
 
 
 @jax.custom_jvp
@@ -83,28 +80,28 @@ def inverse_power(
     is_zero = x < tiny
     # Replacing 0 also keeps infinities out of the derivative.
     y = _power_of_positive(jnp.where(is_zero, 1, x), exponent)
-    return jnp.where(is_zero, as_hyperparam(exponent.at_zero, x.dtype), y)
+    return jnp.where(is_zero, jnp.asarray(exponent.power == 0, x.dtype), y)
 
 
 def _power_of_positive(x: jax.Array, exponent: Exponent) -> jax.Array:
-    negative = as_hyperparam(exponent.negative, x.dtype)
-    if (roots := _number_of_roots(exponent.q)) is not None:
+    power = as_hyperparam(exponent.power, x.dtype)
+    if (roots := _number_of_roots(power)) is not None:
         return _by_roots(x, roots)
     if x.size <= _SMALL:
-        y = jnp.power(x, negative)
-        if isinstance(exponent.q, float) and x.dtype == jnp.float32:
+        y = jnp.power(x, power)
+        if isinstance(power, float) and x.dtype == jnp.float32:
             # Rounding q to float32 changes the power by up to 15 ulp.
-            y = y * (1 - (exponent.q - float(np.float32(exponent.q))) * jnp.log(x))
+            y = y * (1 + (power - float(np.float32(power))) * jnp.log(x))
         return y
     if x.dtype == jnp.float64:
-        return jnp.exp(negative * jnp.log(x))
-    return _by_bits(x, negative, exponent.high, exponent.low)
+        return jnp.exp(power * jnp.log(x))
+    return _by_bits(x, power, exponent.high, exponent.low)
 
 
-def _number_of_roots(q: Any) -> int | None:
-    """Return k if q is the Python float 2^-k and k roots are cheaper than the rest."""
-    mantissa, exponent = math.frexp(q) if isinstance(q, float) else (0.0, 0)
-    return 1 - exponent if mantissa == 0.5 and -4 <= exponent <= 1 else None
+def _number_of_roots(power: Any) -> int | None:
+    """Return k if the power is the Python float -2^-k and k roots cost least."""
+    mantissa, exponent = math.frexp(power) if isinstance(power, float) else (0.0, 0)
+    return 1 - exponent if mantissa == -0.5 and -4 <= exponent <= 1 else None
 
 
 def _by_roots(x: jax.Array, roots: int) -> jax.Array:
@@ -117,7 +114,7 @@ def _by_roots(x: jax.Array, roots: int) -> jax.Array:
     return x
 
 
-# log2(1+t) = t·P(t) for 1+t in [√½, √2), and 2^r for |r| ≤ ½: minimax polynomials, with
+# log2(1+t)/t for 1+t in [√½, √2), and 2^r for |r| ≤ ½: minimax polynomials, with
 # coefficients in rising order. Their own errors, 5e-8 and 9e-8, are of the size of
 # float32's rounding; with one term less either would show.
 _LOG2 = (
@@ -139,33 +136,36 @@ _EXP2 = (
     0.0013264745939522982,
 )
 _BITS_OF_SQRT_HALF = 0x3F3504F3
-# Added to a number below 2^22 in size, it leaves the nearest integer in the lowest
-# bits, without what XLA's own conversion to integers does about infinities.
-_ROUNDER = np.float32(1.5 * 2**23)
+# Added to an integer below 2^22 in size, it leaves that plus 127, a biased exponent, in
+# the lowest bits, without what XLA's own conversion to integers does about infinities.
+_BIAS = np.float32(1.5 * 2**23 + 127)
 
 
 @jax.custom_jvp
 @jax.jit  # traced once for all arrays of a shape
 def _by_bits(x: jax.Array, power: Any, high: Any, low: Any) -> jax.Array:
-    """Return x^power for normal positive float32 x, and NaN for NaN.
-
-    ``power`` in [-1, 0] is the sum of ``high`` and ``low``.
-    """
+    """Return x^power for normal positive float32 x; high + low is power, in [-1, 0]."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     e = (bits - _BITS_OF_SQRT_HALF) >> 23  # x = 2^e · (1+t)
     t = jax.lax.bitcast_convert_type(bits - (e << 23), jnp.float32) - 1
     e = e.astype(jnp.float32)
-    log2 = t * _polynomial(_LOG2, t)
+    # Pairs of terms rather than Horner's scheme: a CPU waits for a chain of operations.
+    c, t2 = _LOG2, t * t
+    q = (c[1] + c[2] * t) + (c[3] + c[4] * t) * t2
+    q += ((c[5] + c[6] * t) + c[7] * t2) * (t2 * t2)
     # power·log2(x) = n + r. The large part, high·e, is exact, and so is its distance
     # from the integer n: the error is that of r, at most one half.
-    large, small = high * e, low * e + power * log2
-    n = jax.lax.bitcast_convert_type((large + small) + _ROUNDER, jnp.int32)
-    n = jnp.maximum(n - _ROUNDER.view(np.int32), -126)  # keeps the exponent normal
-    y = _polynomial(_EXP2, (large - n.astype(jnp.float32)) + small)
-    # Times 2^n, by adding to the exponent.
-    y = jax.lax.bitcast_convert_type(y, jnp.int32) + (n << 23)
-    y = jax.lax.bitcast_convert_type(y, jnp.float32)
-    return y + (x - x)  # NaN has no such bits
+    u = power * t
+    large = high * e + (x - x)  # NaN for NaN
+    small = (low * e + u * c[0]) + u * t * q
+    n = jax.lax.round(large + small, jax.lax.RoundingMethod.TO_NEAREST_EVEN)
+    r, y = (large - n) + small, _EXP2[-1]
+    for coefficient in reversed(_EXP2[:-1]):
+        y = y * r + coefficient
+    # 2^n from its biased exponent, which is 0 for all that is below the normal numbers.
+    bits = jax.lax.bitcast_convert_type(n + _BIAS, jnp.int32)
+    bits = jnp.maximum(bits, _BIAS.view(np.int32) - 127) << 23
+    return y * jax.lax.bitcast_convert_type(bits, jnp.float32)
 
 
 @_by_bits.defjvp
@@ -174,10 +174,3 @@ def _by_bits_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
     dx, dpower, _, _ = tangents
     y = _by_bits(x, power, high, low)
     return y, y * (power / x * dx + jnp.log(x) * dpower)
-
-
-def _polynomial(coefficients: tuple[float, ...], x: jax.Array) -> jax.Array:
-    result = jnp.full_like(x, coefficients[-1])
-    for c in reversed(coefficients[:-1]):
-        result = result * x + c
-    return result

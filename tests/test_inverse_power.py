@@ -81,6 +81,18 @@ def test_a_traced_exponent_is_within_a_few_ulp_of_float64(normal_floats, q):
     assert ulps(actual, exact) < 3.5
 
 
+@pytest.mark.parametrize("q", [1.0, 0.999, 0.99])
+@pytest.mark.parametrize("size", [1000, 20_000])
+def test_powers_below_the_normal_numbers_round_down_to_zero(q, size):
+    x = np.geomspace(2.0**125, 2.0**127.99, size).astype(np.float32)
+    actual = np.asarray(jax.jit(inverse_power)(x, jnp.float32(q)))
+    exact = x.astype(np.float64) ** -np.float64(np.float32(q))
+    tiny = np.finfo(np.float32).tiny
+    np.testing.assert_allclose(actual[exact >= tiny], exact[exact >= tiny], rtol=4e-7)
+    below = actual[exact < tiny]
+    assert np.all((below >= 0) & (below <= tiny))
+
+
 @pytest.mark.usefixtures("x64")
 @every_exponent
 def test_float64_is_within_rounding(q):
