@@ -5,8 +5,7 @@ import jax.numpy as jnp
 import optax
 
 from padam_optax import padam
-from padam_optax.diagnostics import median_root_nu
-from padam_optax.schedules import learning_rate_for
+from padam_optax.diagnostics import learning_rate_for, median_root_nu
 
 keys = jax.random.split(jax.random.key(0), 4)
 params = {

@@ -1,14 +1,15 @@
 """Padam, partially adaptive momentum estimation, for Optax.
 
 * `padam` and `padamw`; `scale_by_partial_adaptive` without learning rate and decay.
-* Links of a second moment: `square`, `squared_deviation` (AdaBelief's),
-  `moving_average`, `yogi_average`, `debias` (bias correction), `running_max`.
-* `schedules`: p over time; `learning_rate_for` carries a learning rate to another p.
+* Links of a second moment: `square`, `moving_average`, `debias` (bias correction),
+  `running_max`.
+* `schedules`: p over time.
 * `projections`: `projected`, and the sets `box`, `simplex`, `l1_ball` and others.
 * `diagnostics`: effective learning rates and their spread, where the maximum is active,
-  the distance from the start, `check_convergence_conditions`.
+  the distance from the start, `check_convergence_conditions`; `learning_rate_for`
+  carries a learning rate to another p.
 * `state`: read moments, `reset_max`, `convert_state` (as from `optax.amsgrad`).
-* `contrib`: `adagrad_norm`, `santa`.
+* `contrib`: `adagrad_norm`, `santa`; AdaBelief's `squared_deviation`, `yogi_average`.
 * `experimental`: `quantize_state` (8 or 16 bits), `pack_small_leaves`.
 """
 
@@ -31,8 +32,6 @@ from padam_optax._second_moments import (
     moving_average as moving_average,
     running_max as running_max,
     square as square,
-    squared_deviation as squared_deviation,
-    yogi_average as yogi_average,
 )
 
 __version__ = "0.2.0"

@@ -118,7 +118,7 @@ def padamw(
     nesterov: bool = False,
     mu_dtype: jax.typing.DTypeLike | None = None,
 ) -> optax.GradientTransformationExtraArgs:
-    r"""Padam with decoupled weight decay, as in AdamW.
+    r"""Padam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019).
 
     .. math::
         \theta_{t+1} = \theta_t
@@ -151,9 +151,6 @@ def padamw(
       >>> updates, _ = opt.update(g, opt.init(x), x)
       >>> print(f"{updates[0]:.4f} {updates[1]:.4f}")
       -0.1000 -0.1237
-
-    References:
-      Loshchilov and Hutter, Decoupled weight decay regularization, ICLR 2019.
     """
     rescale = scale_by_partial_adaptive(
         b1,
@@ -170,7 +167,11 @@ def padamw(
 
 def _decay(weight_decay: Any, mask: Any) -> optax.GradientTransformation:
     """Return `optax.add_decayed_weights` after checks; 0 reads no parameters."""
-    rate = _validation.weight_decay(weight_decay)
+    remedy = "Use 0 or None to disable weight decay."
+    x: Any = 0.0 if weight_decay is None else weight_decay
+    rate: Any = (
+        x if callable(x) else _validation.non_negative("weight_decay", x, remedy)
+    )
     leaves = [] if mask is None or callable(mask) else jax.tree.leaves(mask)
     if not all(isinstance(leaf, bool | np.bool_) for leaf in leaves):
         raise ValueError(
@@ -187,15 +188,13 @@ def _decay(weight_decay: Any, mask: Any) -> optax.GradientTransformation:
 def _chain(
     learning_rate: optax.ScalarOrSchedule, *links: optax.GradientTransformation
 ) -> optax.GradientTransformationExtraArgs:
-    """Chain the links and the learning rate; cast to the gradients' dtypes.
-
-    Weight decay of float32 parameters and a traced learning rate promote bfloat16.
-    """
+    """Chain the links and the learning rate; cast to the gradients' dtypes."""
     learning_rate = _validation.learning_rate(learning_rate)
     chain = optax.chain(*links, optax.scale_by_learning_rate(learning_rate))
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
         new_updates, state = chain.update(updates, state, params, **extra_args)
+        # Decay of float32 parameters and a traced learning rate promote bfloat16.
         return _tree.cast_like(new_updates, updates), state
 
     return optax.GradientTransformationExtraArgs(chain.init, update)

@@ -5,6 +5,7 @@ from typing import Any, Literal, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike, DTypeLike
 
 from padam_optax import _tree, _validation
 from padam_optax._inverse_power import inverse_power, root, split_exponent
@@ -33,15 +34,15 @@ class ScaleByPartialAdaptiveState(NamedTuple):
 
 
 def scale_by_partial_adaptive(
-    b1: jax.typing.ArrayLike = 0.9,
-    b2: jax.typing.ArrayLike = 0.999,
-    eps: jax.typing.ArrayLike = 1e-8,
+    b1: ArrayLike = 0.9,
+    b2: ArrayLike = 0.999,
+    eps: ArrayLike = 1e-8,
     p: optax.ScalarOrSchedule = 0.125,
     *,
-    eps_root: jax.typing.ArrayLike = 0.0,
+    eps_root: ArrayLike = 0.0,
     bias_correction: BiasCorrection = "none",
     nesterov: bool = False,
-    mu_dtype: jax.typing.DTypeLike | None = None,
+    mu_dtype: DTypeLike | None = None,
     second_moment: optax.GradientTransformation | None = None,
 ) -> optax.GradientTransformationExtraArgs:
     r"""Divide the momentum of the gradient by a power of its second moment.
@@ -60,7 +61,7 @@ def scale_by_partial_adaptive(
     ``bias_correction`` selects the convention. With :math:`c_1 = 1-b_1^t` and
     :math:`c_2 = 1-b_2^t`:
 
-    * ``"none"`` is Algorithm 1 of the paper, as above.
+    * ``"none"`` is Algorithm 1 of the paper (arXiv 1806.06763), as above.
     * ``"official"`` multiplies the update by :math:`\sqrt{c_2}/c_1`, as in the authors'
       program and all published results. This is ``"consistent"`` times
       :math:`c_2^{1/2-p}`, a warm-up.
@@ -116,18 +117,6 @@ def scale_by_partial_adaptive(
       0.125  1.3335  1.33e-03  1000
       0.25  1.7783  1.78e-02  100
       0.5  3.1623  3.16e+00  1
-
-      Without the maximum it is a partially adaptive Adam:
-
-      >>> adam_like = optax.chain(padam_optax.square(), padam_optax.moving_average())
-      >>> opt = padam_optax.scale_by_partial_adaptive(
-      ...     p=0.5, second_moment=adam_like, bias_correction="consistent"
-      ... )
-      >>> opt.update(g, opt.init(g))[0].round(5)
-      Array([1.     , 0.99999], dtype=float32)
-
-    References:
-      Chen et al., IJCAI 2020 (arXiv 1806.06763), Algorithm 1.
     """
     b1 = _validation.decay_rate("b1", b1)
     b2 = _validation.decay_rate("b2", b2)
@@ -224,9 +213,7 @@ _CONVENTIONS = {
 }
 
 
-def _stored_dtype(
-    x: jax.typing.ArrayLike, mu_dtype: jax.typing.DTypeLike | None
-) -> jax.typing.DTypeLike:
+def _stored_dtype(x: ArrayLike, mu_dtype: DTypeLike | None) -> DTypeLike:
     """Return the dtype of the stored first moment of a parameter."""
     own = jax.dtypes.result_type(x)
     if mu_dtype is None or _tree.is_complex(own) != _tree.is_complex(mu_dtype):
@@ -234,9 +221,7 @@ def _stored_dtype(
     return mu_dtype
 
 
-def _average(
-    g: jax.typing.ArrayLike, m: jax.Array, b1: jax.typing.ArrayLike
-) -> jax.Array:
+def _average(g: ArrayLike, m: jax.Array, b1: ArrayLike) -> jax.Array:
     """Return the new first moment, in at least float32."""
     dtype = _tree.compute_dtype(jax.dtypes.result_type(g), m.dtype)
     b = _tree.as_hyperparam(b1, _tree.accumulator_dtype(dtype))

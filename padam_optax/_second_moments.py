@@ -1,8 +1,7 @@
 r"""Second-moment transforms, to be chained.
 
 Padam's :math:`\hat v` is ``chain(square(), moving_average(b2), running_max())``.
-Without the last link it is Adam's; with `squared_deviation` for the first it is
-AdaBelief's, with `yogi_average` for the second Yogi's.
+Without the last link it is Adam's; `padam_optax.contrib` has AdaBelief's and Yogi's.
 
 All values are real, non-negative and at least float32, whatever the gradients' dtype.
 Where a gradient is None, the result is None and the state keeps its value.
@@ -15,6 +14,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 import optax
+from jax.typing import ArrayLike, DTypeLike
 
 from padam_optax import _tree, _validation
 
@@ -33,46 +33,11 @@ def square() -> optax.GradientTransformation:
       >>> squared.update(g, squared.init(g))[0]
       Array([9.0000000e+00, 9.0000000e+00, 3.4028235e+38], dtype=float32)
     """
-    return optax.stateless(lambda updates, _: jax.tree.map(_abs_square, updates))
-
-
-def squared_deviation() -> optax.GradientTransformationExtraArgs:
-    """Replace each gradient by its squared distance from the momentum, for AdaBelief.
-
-    The moving average of these squares is the second moment of AdaBelief (Zhuang et
-    al., NeurIPS 2020), which is small wherever the momentum predicts the gradient well.
-
-    Returns:
-      A stateless transformation whose ``update`` requires the extra argument
-      ``momentum``, a tree like the updates; `scale_by_partial_adaptive` passes it.
-
-    Raises:
-      ValueError: If ``momentum`` is missing (in ``update``).
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> import padam_optax
-      >>> deviation = padam_optax.squared_deviation()
-      >>> g, m = jnp.array([1.0, 3.0]), jnp.array([1.0, 1.0])
-      >>> deviation.update(g, deviation.init(g), momentum=m)[0]
-      Array([0., 4.], dtype=float32)
-    """
-
-    def deviate(updates: optax.Updates, momentum: Any = None, **_: Any) -> Any:
-        if momentum is None:
-            raise ValueError(
-                "momentum must be passed to the update of squared_deviation, got None. "
-                "Use it in second_moment of scale_by_partial_adaptive, which passes it."
-            )
-        return _tree.tree_map_present(
-            lambda g, m: _abs_square(_like(g, m) - m), updates, momentum
-        )
-
-    return _stateless(deviate)
+    return optax.stateless(lambda updates, _: jax.tree.map(abs_square, updates))
 
 
 class MovingAverageState(NamedTuple):
-    """State of `moving_average` and `yogi_average`.
+    """State of `moving_average` and `padam_optax.contrib.yogi_average`.
 
     Attributes:
       nu: The average for each parameter, real, at least float32.
@@ -81,7 +46,7 @@ class MovingAverageState(NamedTuple):
     nu: optax.Updates
 
 
-def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformation:
+def moving_average(b2: ArrayLike = 0.999) -> optax.GradientTransformation:
     r"""Replace each value s by its exponential moving average.
 
     .. math::
@@ -110,38 +75,10 @@ def moving_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransforma
         # Stays between nu and s despite rounding: it overflows only if they do.
         return nu + _tree.as_hyperparam(rate, nu.dtype) * (s - nu)
 
-    return _accumulate(MovingAverageState, step)
+    return accumulate(MovingAverageState, step)
 
 
-def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformation:
-    r"""Replace each value s by Yogi's additive average (Zaheer et al., NeurIPS 2018).
-
-    .. math::
-        \nu_t = \nu_{t-1} - (1 - b_2) \, \mathrm{sign}(\nu_{t-1} - s_t) \, s_t,
-        \qquad \nu_0 = 0
-
-    After a spike :math:`\nu` decreases only by :math:`(1 - b_2) s_t` per step, where
-    `moving_average` decreases by a fraction of itself. Argument, state and errors are
-    those of `moving_average`. `optax.yogi` starts at 1e-6.
-
-    Examples:
-      >>> import jax.numpy as jnp
-      >>> import padam_optax
-      >>> average = padam_optax.yogi_average(0.75)
-      >>> state = average.init(jnp.zeros(2))
-      >>> _, state = average.update(jnp.array([4.0, 0.0]), state)
-      >>> average.update(jnp.array([0.5, 4.0]), state)[0]
-      Array([0.875, 1.   ], dtype=float32)
-    """
-    rate = 1 - _validation.decay_rate("b2", b2)
-
-    def step(nu: jax.Array, s: jax.Array) -> jax.Array:
-        return nu - _tree.as_hyperparam(rate, nu.dtype) * jnp.sign(nu - s) * s
-
-    return _accumulate(MovingAverageState, step)
-
-
-def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtraArgs:
+def debias(b2: ArrayLike = 0.999) -> optax.GradientTransformationExtraArgs:
     r"""Divide each value by :math:`1 - b_2^t`, the bias correction of a moving average.
 
     Args:
@@ -179,9 +116,9 @@ def debias(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformationExtr
         # Rounded as in optax.tree.bias_correction.
         dtype = jax.dtypes.canonicalize_dtype(float)
         c2 = 1 - _tree.as_hyperparam(b2, dtype) ** jnp.asarray(count, dtype)
-        return jax.tree.map(lambda s: saturate(s / _like(c2, s)), updates)
+        return jax.tree.map(lambda s: saturate(s / like(c2, s)), updates)
 
-    return _stateless(divide)
+    return stateless(divide)
 
 
 class RunningMaxState(NamedTuple):
@@ -217,10 +154,10 @@ def running_max() -> optax.GradientTransformation:
       Array([4., 3.], dtype=float32)
     """
     # The 0 changes no value; XLA:CPU takes twice as long to compile a lone maximum.
-    return _accumulate(RunningMaxState, lambda a, b: jnp.maximum(a, jnp.maximum(b, 0)))
+    return accumulate(RunningMaxState, lambda a, b: jnp.maximum(a, jnp.maximum(b, 0)))
 
 
-def _stateless(f: Callable[..., Any]) -> optax.GradientTransformationExtraArgs:
+def stateless(f: Callable[..., Any]) -> optax.GradientTransformationExtraArgs:
     """Return `optax.stateless` of a function of the updates and the extra arguments."""
 
     def update(updates: Any, state: Any, params: Any = None, **extra_args: Any) -> Any:
@@ -230,7 +167,7 @@ def _stateless(f: Callable[..., Any]) -> optax.GradientTransformationExtraArgs:
     return optax.GradientTransformationExtraArgs(optax.init_empty_state, update)
 
 
-def _accumulate(
+def accumulate(
     state_type: Callable[[optax.Updates], Any],
     step: Callable[[jax.Array, jax.Array], jax.Array],
 ) -> optax.GradientTransformation:
@@ -243,7 +180,7 @@ def _accumulate(
         del params
         (old,) = state
         new = _tree.tree_map_with_none(
-            lambda s, x: x if s is None else step(x, _like(s, x)), updates, old
+            lambda s, x: x if s is None else step(x, like(s, x)), updates, old
         )
         values = _tree.tree_map_present(lambda _, x: x, updates, new)
         return values, state_type(new)
@@ -251,24 +188,12 @@ def _accumulate(
     return optax.GradientTransformation(init, update)
 
 
-def _like(x: jax.typing.ArrayLike, y: jax.typing.ArrayLike) -> jax.Array:
-    """Return x as an array in the dtype of y."""
-    return jnp.asarray(x, jnp.result_type(y))
-
-
-def one_minus_power(
-    b: jax.typing.ArrayLike, count: jax.Array, dtype: jax.typing.DTypeLike
-) -> jax.Array:
-    """Return 1 - b^count for a count of at least 1, without cancellation.
-
-    In float32, 1 - 0.999^t is off by 1e-5 in the first steps; expm1 keeps all digits.
-    """
-    if isinstance(b, float):  # its logarithm in double precision
-        log_b = jnp.asarray(math.log(b) if b > 0 else -math.inf, dtype)
-    else:
-        b = jnp.asarray(b, dtype)
-        log_b = jnp.where(b > 0, jnp.log(jnp.where(b > 0, b, 1)), -jnp.inf)
-    return -jnp.expm1(count.astype(dtype) * log_b)
+def abs_square(x: ArrayLike) -> jax.Array:
+    """Return the square of the absolute value, finite, in at least float32."""
+    x = jnp.asarray(x)
+    if jnp.iscomplexobj(x):
+        return saturate(jnp.square(x.real) + jnp.square(x.imag))
+    return saturate(jnp.square(x.astype(_tree.accumulator_dtype(x.dtype))))
 
 
 def saturate(x: jax.Array) -> jax.Array:
@@ -276,8 +201,16 @@ def saturate(x: jax.Array) -> jax.Array:
     return jnp.minimum(x, jnp.finfo(x.dtype).max)
 
 
-def _abs_square(x: jax.typing.ArrayLike) -> jax.Array:
-    x = jnp.asarray(x)
-    if jnp.iscomplexobj(x):
-        return saturate(jnp.square(x.real) + jnp.square(x.imag))
-    return saturate(jnp.square(x.astype(_tree.accumulator_dtype(x.dtype))))
+def like(x: ArrayLike, y: ArrayLike) -> jax.Array:
+    """Return x as an array in the dtype of y."""
+    return jnp.asarray(x, jnp.result_type(y))
+
+
+def one_minus_power(b: ArrayLike, count: jax.Array, dtype: DTypeLike) -> jax.Array:
+    """Return 1 - b^count for a count >= 1; 1 - 0.999^1 would be off by 1e-5."""
+    if isinstance(b, float):  # its logarithm in double precision
+        log_b = jnp.asarray(math.log(b) if b > 0 else -math.inf, dtype)
+    else:
+        b = jnp.asarray(b, dtype)
+        log_b = jnp.where(b > 0, jnp.log(jnp.where(b > 0, b, 1)), -jnp.inf)
+    return -jnp.expm1(count.astype(dtype) * log_b)

@@ -22,10 +22,8 @@ def number(
     """Return a concrete scalar as a Python float and a traced one as it is.
 
     A Python float takes the dtype of the array it meets; a NumPy or JAX scalar would
-    impose its own (``np.float64`` turns float32 into float64 under x64).
-
-    Raises TypeError for other types and ValueError unless ``is_allowed``, which must be
-    False for NaN. ``allowed`` is that range in words, ``remedy`` a sentence.
+    impose its own. Raises TypeError for other types and ValueError unless
+    ``is_allowed``, which must be False for NaN and which ``allowed`` puts in words.
     """
     if isinstance(value, Tracer):
         return value
@@ -37,10 +35,8 @@ def number(
     else:
         is_real = not isinstance(value, bool) and isinstance(value, numbers.Real)
     if not is_real:
-        kind = type(value).__name__
-        raise TypeError(
-            f"{name} must be {allowed}, got {value!r} of type {kind}. {remedy}"
-        )
+        got = f"{value!r} of type {type(value).__name__}"
+        raise TypeError(f"{name} must be {allowed}, got {got}. {remedy}")
     result = float(value)
     if not is_allowed(result):
         raise ValueError(f"{name} must be {allowed}, got {value!s}. {remedy}")
@@ -116,26 +112,16 @@ def learning_rate(value: Any, name: str = "learning_rate") -> Any:
     return value if callable(value) else non_negative(name, value, remedy)
 
 
-def weight_decay(value: Any) -> Any:
-    """Return a schedule as it is, a number as `number` does if >= 0, and None as 0."""
-    value = 0.0 if value is None else value
-    remedy = "Use 0 or None to disable weight decay."
-    return value if callable(value) else non_negative("weight_decay", value, remedy)
-
-
 def exponent(value: Any) -> Any:
     """Return p: a schedule as it is, a number as `number` does, if in [1e-5, 1/2]."""
+    if callable(value):
+        return value
     # Below, it is an eps_root passed by position, as to optax.adamw; but
     # optax.inject_hyperparams passes the values of a schedule as arrays.
     smallest = 0 if isinstance(value, jax.Array) else 1e-5
-    if callable(value):
-        return value
     remedy = "p is the exponent of v_hat itself; the paper's values are 1/8, 1/4, 1/16."
     if isinstance(value, int | float) and 0.5 < value <= 1:
-        remedy = (
-            "p is the exponent of v_hat itself: if you mean the exponent 2p of its "
-            f"root, pass p={value / 2:g}."
-        )
+        remedy = f"If you mean the exponent 2p of v_hat's root, pass p={value / 2:g}."
     elif isinstance(value, int | float) and 0 <= value < smallest:
         remedy = (
             "For SGD with momentum use optax.sgd(learning_rate * (1 - b1), "

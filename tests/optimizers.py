@@ -16,9 +16,8 @@ from padam_optax import (
     padamw,
     running_max,
     scale_by_partial_adaptive,
-    squared_deviation,
 )
-from padam_optax.contrib import adagrad_norm, santa
+from padam_optax.contrib import adagrad_norm, santa, squared_deviation
 from padam_optax.diagnostics import keep_initial_params
 from padam_optax.experimental import pack_small_leaves, quantize_state
 from padam_optax.projections import box, projected

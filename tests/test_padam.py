@@ -333,7 +333,7 @@ except RuntimeError:
 def test_public_names_are_all_there_is():
     namespaces = "contrib diagnostics experimental projections schedules state"
     optimizers = "padam padamw scale_by_partial_adaptive"
-    moments = "square squared_deviation moving_average yogi_average debias running_max"
+    moments = "square moving_average debias running_max"
     expected = f"{namespaces} {optimizers} {moments}".split()
     public = {name for name in dir(padam_optax) if not name.startswith("_")}
     assert public == set(expected)
@@ -347,7 +347,9 @@ def test_public_names_are_all_there_is():
         ("quantize_state", "experimental"),
         ("projected", "projections"),
         ("check_convergence_conditions", "diagnostics"),
-        ("learning_rate_for", "schedules"),
+        ("learning_rate_for", "diagnostics"),
+        ("yogi_average", "contrib"),
+        ("linear_p_schedule", "schedules"),
     ],
 )
 def test_a_name_looked_for_at_the_top_is_told_its_place(name, place):

@@ -278,7 +278,8 @@ def test_exponents_can_be_batched():
     ],
 )
 def test_composed_second_moments_equal_the_reference(p, second_moment, settings):
-    links = [getattr(padam_optax, name) for name in second_moment]
+    spaces = vars(padam_optax) | vars(padam_optax.contrib)
+    links = [spaces[name] for name in second_moment]
     chain = optax.chain(
         *(link(0.99) if "average" in link.__name__ else link() for link in links)
     )
@@ -305,11 +306,14 @@ def test_without_the_maximum_half_exponent_is_adam(nesterov):
     ("links", "theirs"),
     [
         (
-            (padam_optax.squared_deviation(), padam_optax.moving_average(0.999)),
+            (
+                padam_optax.contrib.squared_deviation(),
+                padam_optax.moving_average(0.999),
+            ),
             optax.scale_by_belief(eps=1e-8, eps_root=0.0),
         ),
         (
-            (padam_optax.square(), padam_optax.yogi_average(0.999)),
+            (padam_optax.square(), padam_optax.contrib.yogi_average(0.999)),
             optax.scale_by_yogi(eps=1e-8, initial_accumulator_value=0.0),
         ),
     ],

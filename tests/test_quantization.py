@@ -603,7 +603,7 @@ def test_8_bits_are_refused_where_nu_does_not_bound_mu(name):
 @pytest.mark.slow
 def test_8_bits_are_refused_for_a_deviation_under_a_maximum():
     deviation = optax.chain(
-        padam_optax.squared_deviation(),
+        padam_optax.contrib.squared_deviation(),
         padam_optax.moving_average(),
         padam_optax.running_max(),
     )

@@ -115,23 +115,23 @@ def test_padam_follows_a_schedule(schedule):
             r"boundaries must increase .* boundaries \[3, 3\]",
         ),
         (
-            lambda: padam_optax.schedules.learning_rate_for(0.6, 0.5, 0.1, 1.0),
+            lambda: padam_optax.diagnostics.learning_rate_for(0.6, 0.5, 0.1, 1.0),
             r"p must be in \[0, 1/2\], got 0\.6",
         ),
         (
-            lambda: padam_optax.schedules.learning_rate_for(0.1, 0.6, 0.1, 1.0),
+            lambda: padam_optax.diagnostics.learning_rate_for(0.1, 0.6, 0.1, 1.0),
             r"p_ref must be in \[0, 1/2\], got 0\.6",
         ),
         (
-            lambda: padam_optax.schedules.learning_rate_for(0.1, 0.5, -0.1, 1.0),
+            lambda: padam_optax.diagnostics.learning_rate_for(0.1, 0.5, -0.1, 1.0),
             r"learning_rate_ref must be a finite number >= 0, got -0\.1",
         ),
         (
-            lambda: padam_optax.schedules.learning_rate_for(0.1, 0.5, 0.1, 0.0),
+            lambda: padam_optax.diagnostics.learning_rate_for(0.1, 0.5, 0.1, 0.0),
             r"median_root_nu must be a finite number > 0, got 0\.0",
         ),
         (
-            lambda: padam_optax.schedules.learning_rate_for(0.1, 0.5, 0.1, jnp.nan),
+            lambda: padam_optax.diagnostics.learning_rate_for(0.1, 0.5, 0.1, jnp.nan),
             r"median_root_nu must be a finite number > 0, got nan",
         ),
     ],
@@ -152,7 +152,7 @@ def test_a_number_in_place_of_a_list_is_a_type_error(values, boundaries, name):
 
 def test_a_schedule_where_a_number_is_needed_is_a_type_error():
     with pytest.raises(TypeError, match="p_ref must be .* got <function"):
-        padam_optax.schedules.learning_rate_for(0.1, lambda count: 0.5, 0.1, 1.0)
+        padam_optax.diagnostics.learning_rate_for(0.1, lambda count: 0.5, 0.1, 1.0)
 
 
 # --- Learning rates that fit -------------------------------------------------------
@@ -160,7 +160,7 @@ def test_a_schedule_where_a_number_is_needed_is_a_type_error():
 
 def test_learning_rate_keeps_the_rate_of_the_typical_coordinate():
     for p in (0.0, 0.0625, 0.125, 0.3, 0.5):
-        rate = padam_optax.schedules.learning_rate_for(p, 0.25, 0.02, 0.003)
+        rate = padam_optax.diagnostics.learning_rate_for(p, 0.25, 0.02, 0.003)
         assert isinstance(rate, float)
         np.testing.assert_allclose(rate / 0.003 ** (2 * p), 0.02 / 0.003**0.5, 1e-12)
 
@@ -169,17 +169,17 @@ def test_learning_rate_of_schedules_is_the_rule_at_every_step():
     p = padam_optax.schedules.linear_p_schedule(0.5, 0.0, 8)
     learning_rate = optax.exponential_decay(0.01, 4, 0.5)
     actual = values(
-        padam_optax.schedules.learning_rate_for(p, 0.25, learning_rate, 1e-3)
+        padam_optax.diagnostics.learning_rate_for(p, 0.25, learning_rate, 1e-3)
     )
     t = np.arange(12)
     p_t = 0.5 * np.clip(1 - t / 8, 0, 1)
     np.testing.assert_allclose(
         actual, 0.01 * 0.5 ** (t / 4) * 1e-3 ** (2 * (p_t - 0.25)), rtol=1e-5
     )
-    only_p = values(padam_optax.schedules.learning_rate_for(p, 0.25, 0.01, 1e-3))
+    only_p = values(padam_optax.diagnostics.learning_rate_for(p, 0.25, 0.01, 1e-3))
     np.testing.assert_allclose(only_p, 0.01 * 1e-3 ** (2 * (p_t - 0.25)), rtol=1e-5)
     only_rate = values(
-        padam_optax.schedules.learning_rate_for(0.5, 0.25, learning_rate, 1e-3)
+        padam_optax.diagnostics.learning_rate_for(0.5, 0.25, learning_rate, 1e-3)
     )
     np.testing.assert_allclose(only_rate, 0.01 * 0.5 ** (t / 4) * 1e-3**0.5, rtol=1e-5)
 
@@ -187,6 +187,6 @@ def test_learning_rate_of_schedules_is_the_rule_at_every_step():
 def test_the_rule_can_be_traced():
     @jax.jit
     def rate(p, median_root_nu):
-        return padam_optax.schedules.learning_rate_for(p, 0.5, 0.001, median_root_nu)
+        return padam_optax.diagnostics.learning_rate_for(p, 0.5, 0.001, median_root_nu)
 
     np.testing.assert_allclose(rate(0.125, 0.01), 0.001 * 0.01**-0.75, rtol=1e-5)

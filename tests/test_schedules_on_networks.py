@@ -102,7 +102,7 @@ def jumps(learning_rate):
 def test_the_median_step_is_continuous_where_p_jumps(seed, tolerance):
     # x is measured when the change is due, in this run or in one with other numbers.
     x = padam_optax.diagnostics.median_root_nu(train_amsgrad(seed)[-1])
-    rate, step = jumps(padam_optax.schedules.learning_rate_for(DOWN, 1 / 2, 0.001, x))
+    rate, step = jumps(padam_optax.diagnostics.learning_rate_for(DOWN, 1 / 2, 0.001, x))
     np.testing.assert_allclose(rate, 1, atol=tolerance)
     # The steps have the momentum in them, too, so theirs is only near.
     np.testing.assert_allclose(step, 1, atol=0.3)
@@ -123,7 +123,7 @@ def test_a_learning_rate_carried_over_to_another_p_trains_nearly_as_fast(p):
     np.testing.assert_allclose(x, roots[SWITCH - 1], rtol=1e-6)
 
     carried, carried_medians, carried_roots, _ = train(
-        padam_optax.schedules.learning_rate_for(p, 1 / 2, 0.001, x), p
+        padam_optax.diagnostics.learning_rate_for(p, 1 / 2, 0.001, x), p
     )
     # As good as x: this run's own gradients are not those of the other.
     at = SWITCH - 1
@@ -142,7 +142,7 @@ def test_a_learning_rate_carried_over_to_another_p_trains_nearly_as_fast(p):
 @trains
 def test_a_run_goes_on_from_its_state_with_another_p():
     *_, state = train_amsgrad()
-    rate = padam_optax.schedules.learning_rate_for(
+    rate = padam_optax.diagnostics.learning_rate_for(
         1 / 8, 1 / 2, 0.001, padam_optax.diagnostics.median_root_nu(state)
     )
     opt = padam_optax.padam(rate, p=1 / 8)

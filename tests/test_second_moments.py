@@ -117,7 +117,8 @@ def test_moving_average_does_not_drift_in_30000_steps():
 
 def test_yogi_average_adds_and_takes_a_share_of_the_new_statistic():
     outputs, _ = run(
-        padam_optax.yogi_average(0.75), [np.float32([s]) for s in (4, 0.5, 0.875)]
+        padam_optax.contrib.yogi_average(0.75),
+        [np.float32([s]) for s in (4, 0.5, 0.875)],
     )
     # Up by a quarter of 4, down by a quarter of 0.5, and level where s equals ν.
     np.testing.assert_allclose(np.ravel(outputs), [1.0, 0.875, 0.875])
@@ -126,14 +127,16 @@ def test_yogi_average_adds_and_takes_a_share_of_the_new_statistic():
 def test_squared_deviation_is_the_distance_from_the_momentum():
     g = jnp.complex64([1 + 2j, 3])
     (output,), _ = run(
-        padam_optax.squared_deviation(), [g], momentum=jnp.complex64([1 - 1j, 1])
+        padam_optax.contrib.squared_deviation(),
+        [g],
+        momentum=jnp.complex64([1 - 1j, 1]),
     )
     np.testing.assert_allclose(output, [9, 4])
 
 
 def test_squared_deviation_asks_for_the_momentum():
     with pytest.raises(ValueError, match="momentum must be passed"):
-        run(padam_optax.squared_deviation(), [jnp.ones(2)])
+        run(padam_optax.contrib.squared_deviation(), [jnp.ones(2)])
 
 
 def test_running_max_remembers_a_spike():
@@ -169,7 +172,7 @@ def test_nan_marks_its_own_element_only():
     "statistic",
     [
         padam_optax.moving_average(0.5),
-        padam_optax.yogi_average(0.5),
+        padam_optax.contrib.yogi_average(0.5),
         padam_optax.running_max(),
     ],
 )
@@ -188,7 +191,7 @@ def test_no_gradient_leaves_the_statistic_alone(statistic):
 def test_decay_rate_outside_its_range_is_refused(b2):
     for factory in (
         padam_optax.moving_average,
-        padam_optax.yogi_average,
+        padam_optax.contrib.yogi_average,
         padam_optax.debias,
     ):
         with pytest.raises(ValueError, match=r"b2 must be in \[0, 1\), got"):
@@ -205,9 +208,9 @@ def test_integer_leaves_are_refused_with_path_and_dtype():
     ("make", "expected"),
     [
         (padam_optax.square, 9.0),
-        (padam_optax.squared_deviation, 4.0),
+        (padam_optax.contrib.squared_deviation, 4.0),
         (lambda: padam_optax.moving_average(0.5), 1.5),
-        (lambda: padam_optax.yogi_average(0.5), 1.5),
+        (lambda: padam_optax.contrib.yogi_average(0.5), 1.5),
         (lambda: padam_optax.debias(0.5), 4.0),  # t = 2: 3/(1 - 1/4)
         (padam_optax.running_max, 3.0),
     ],

@@ -168,7 +168,7 @@ def _varying_p() -> dict[str, Experiment]:
                 recipe=(*recipe, "bias_correction=consistent"),
             ),
             "Is a p that falls, while the learning rate rises by the rule of "
-            "padam_optax.schedules.learning_rate_for, better than the best constant "
+            "padam_optax.diagnostics.learning_rate_for, better than the best constant "
             f"p of subset? Proposed by the Southampton report. {how} Tuned as much as "
             "each p there.",
             "None published. Within a point of the best constant p.",

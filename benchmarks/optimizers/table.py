@@ -91,7 +91,7 @@ def _padam_stepped(
 
 
 def _vary(p: optax.Schedule, p_ref: float, rate: Any, root: float, **settings: Any):
-    rate = padam_optax.schedules.learning_rate_for(p, p_ref, rate, root)
+    rate = padam_optax.diagnostics.learning_rate_for(p, p_ref, rate, root)
     return padam_optax.padam(rate, p=p, **settings)
 
 
@@ -147,7 +147,7 @@ def _family() -> dict[str, Optimizer]:
 
     The rates are where a search begins, and were written before it: AMSGrad's for
     p = 1/2 and Padam's for p <= 1/8 as published, between them by the rule of
-    `padam_optax.schedules.learning_rate_for` (0.0215 at 1/4, 0.00235 at 0.4),
+    `padam_optax.diagnostics.learning_rate_for` (0.0215 at 1/4, 0.00235 at 0.4),
     rounded to half decades.
     """
     rows = {}

@@ -1,4 +1,4 @@
-"""Optimizers other than Padam: AdaGrad-Norm and Santa."""
+"""Parts of optimizers other than Padam: AdaGrad-Norm, Santa, AdaBelief and Yogi."""
 
 from padam_optax.contrib._adagrad_norm import (
     ScaleByAdagradNormState as ScaleByAdagradNormState,
@@ -8,4 +8,8 @@ from padam_optax.contrib._adagrad_norm import (
 from padam_optax.contrib._santa import (
     SantaState as SantaState,
     santa as santa,
+)
+from padam_optax.contrib._second_moments import (
+    squared_deviation as squared_deviation,
+    yogi_average as yogi_average,
 )

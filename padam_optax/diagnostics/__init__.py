@@ -9,6 +9,9 @@ from padam_optax.diagnostics._distance import (
     distance_from_start as distance_from_start,
     keep_initial_params as keep_initial_params,
 )
+from padam_optax.diagnostics._learning_rate_for import (
+    learning_rate_for as learning_rate_for,
+)
 from padam_optax.diagnostics._learning_rates import (
     effective_learning_rates as effective_learning_rates,
     fraction_of_increased_lrs as fraction_of_increased_lrs,
