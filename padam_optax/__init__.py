@@ -9,7 +9,8 @@
   the distance from the start, `check_convergence_conditions`; `learning_rate_for`
   carries a learning rate to another p.
 * `state`: read moments, `reset_max`, `convert_state` (as from `optax.amsgrad`).
-* `contrib`: `adagrad_norm`, `santa`; AdaBelief's `squared_deviation`, `yogi_average`.
+* `contrib`: `adagrad_norm`, `santa`; `squared_deviation` (AdaBelief's) and
+  `yogi_average` (Yogi's), links of a second moment.
 * `experimental`: `quantize_state` (8 or 16 bits), `pack_small_leaves`.
 """
 

@@ -2,12 +2,12 @@
 
 On a CPU ``jnp.power`` takes several times as long as the rest of a step. So
 
-* q = 2^-k, a Python number, is k roots, at most 2 ulp off;
-* any other q in float32 reads the exponent from the bits and leaves the rest to two
-  short polynomials, at most 3 ulp off (exp(-q·log x) is off by up to 18);
-* any other q in float64 is exp and log;
-* small arrays, of which a model may have thousands, take any other q by ``jnp.power``:
-  one operation to compile instead of a hundred, and they cost no time.
+* q = 2^-k, a Python float, is k roots, at most 2 ulp off. Otherwise
+* an array of at most 1024 elements takes ``jnp.power``: a model may have thousands of
+  them, and one operation compiles faster than a hundred;
+* a larger float32 array reads the binary exponent of x from its bits and leaves the
+  rest to two short polynomials: within 3.5 ulp (exp(-q·log x) is off by over 100);
+* a larger float64 array takes exp and log.
 """
 
 import math
@@ -23,9 +23,9 @@ _SMALL = 1024  # elements
 
 
 class Exponent(NamedTuple):
-    """An exponent q and the scalars of its power, computed once for many arrays."""
+    """The exponent -q and its two float32 parts, computed once for many arrays."""
 
-    power: Any  # -q: a Python float, which selects the fastest form, or an array
+    negative_q: Any  # a Python float, which selects the fastest form, or an array
     high: Any  # -q cut to 12 significant bits: its product with an exponent is exact
     low: Any  # the rest of -q, in float32
 
@@ -33,7 +33,8 @@ class Exponent(NamedTuple):
 def split_exponent(q: jax.typing.ArrayLike) -> Exponent:
     """Return q as an `Exponent`."""
     high_bits = np.uint32(0xFFFFF000)
-    if isinstance(q, float):  # in double precision: the rest is worth 2^-36 of q
+    if isinstance(q, float):  # high + low is -q to within 2^-36 of it
+        q = float(q)  # np.float64 is a float, too, but would promote float32
         high = (np.float32(-q).view(np.uint32) & high_bits).view(np.float32)
         return Exponent(-q, high, np.float32(-q - float(high)))
     q = jnp.asarray(q)
@@ -80,27 +81,28 @@ def inverse_power(
     is_zero = x < tiny
     # Replacing 0 also keeps infinities out of the derivative.
     y = _power_of_positive(jnp.where(is_zero, 1, x), exponent)
-    return jnp.where(is_zero, jnp.asarray(exponent.power == 0, x.dtype), y)
+    return jnp.where(is_zero, jnp.asarray(exponent.negative_q == 0, x.dtype), y)
 
 
 def _power_of_positive(x: jax.Array, exponent: Exponent) -> jax.Array:
-    power = as_hyperparam(exponent.power, x.dtype)
-    if (roots := _number_of_roots(power)) is not None:
+    negative_q = as_hyperparam(exponent.negative_q, x.dtype)
+    if (roots := _number_of_roots(negative_q)) is not None:
         return _by_roots(x, roots)
     if x.size <= _SMALL:
-        y = jnp.power(x, power)
-        if isinstance(power, float) and x.dtype == jnp.float32:
-            # Rounding q to float32 changes the power by up to 15 ulp.
-            y = y * (1 + (power - float(np.float32(power))) * jnp.log(x))
+        y = jnp.power(x, negative_q)
+        if isinstance(negative_q, float) and x.dtype == jnp.float32:
+            # Rounding q to float32 changes the power by up to 36 ulp.
+            y = y * (1 + (negative_q - float(np.float32(negative_q))) * jnp.log(x))
         return y
     if x.dtype == jnp.float64:
-        return jnp.exp(power * jnp.log(x))
-    return _by_bits(x, power, exponent.high, exponent.low)
+        return jnp.exp(negative_q * jnp.log(x))
+    return _by_bits(x, negative_q, exponent.high, exponent.low)
 
 
-def _number_of_roots(power: Any) -> int | None:
-    """Return k if the power is the Python float -2^-k and k roots cost least."""
-    mantissa, exponent = math.frexp(power) if isinstance(power, float) else (0.0, 0)
+def _number_of_roots(negative_q: Any) -> int | None:
+    """Return k if q is the Python float 2^-k and k roots are cheaper than the rest."""
+    is_float = isinstance(negative_q, float)
+    mantissa, exponent = math.frexp(negative_q) if is_float else (0.0, 0)
     return 1 - exponent if mantissa == -0.5 and -4 <= exponent <= 1 else None
 
 
@@ -114,9 +116,9 @@ def _by_roots(x: jax.Array, roots: int) -> jax.Array:
     return x
 
 
-# log2(1+t)/t for 1+t in [√½, √2), and 2^r for |r| ≤ ½: minimax polynomials, with
-# coefficients in rising order. Their own errors, 5e-8 and 9e-8, are of the size of
-# float32's rounding; with one term less either would show.
+# P with log2(1+t) ≈ t·P(t) for 1+t in [√½, √2), and 2^r for |r| ≤ ½: minimax
+# polynomials, lowest order first. The errors, 5e-8 in the logarithm and 1.1e-7 in 2^r,
+# are of the size of float32's rounding; with one term less either would show.
 _LOG2 = (
     1.4426947832107544,
     -0.7213571667671204,
@@ -137,32 +139,32 @@ _EXP2 = (
 )
 _BITS_OF_SQRT_HALF = 0x3F3504F3
 # Added to an integer below 2^22 in size, it leaves that plus 127, a biased exponent, in
-# the lowest bits, without what XLA's own conversion to integers does about infinities.
+# the lowest bits. A conversion to int32 would make XLA add code for NaN and infinity.
 _BIAS = np.float32(1.5 * 2**23 + 127)
 
 
 @jax.custom_jvp
 @jax.jit  # traced once for all arrays of a shape
-def _by_bits(x: jax.Array, power: Any, high: Any, low: Any) -> jax.Array:
-    """Return x^power for normal positive float32 x; high + low is power, in [-1, 0]."""
+def _by_bits(x: jax.Array, negative_q: Any, high: Any, low: Any) -> jax.Array:
+    """Return x^(-q) for normal positive float32 x; -q is high + low, in [-1, 0]."""
     bits = jax.lax.bitcast_convert_type(x, jnp.int32)
     e = (bits - _BITS_OF_SQRT_HALF) >> 23  # x = 2^e · (1+t)
     t = jax.lax.bitcast_convert_type(bits - (e << 23), jnp.float32) - 1
     e = e.astype(jnp.float32)
     # Pairs of terms rather than Horner's scheme: a CPU waits for a chain of operations.
     c, t2 = _LOG2, t * t
-    q = (c[1] + c[2] * t) + (c[3] + c[4] * t) * t2
-    q += ((c[5] + c[6] * t) + c[7] * t2) * (t2 * t2)
-    # power·log2(x) = n + r. The large part, high·e, is exact, and so is its distance
+    tail = (c[1] + c[2] * t) + (c[3] + c[4] * t) * t2
+    tail += ((c[5] + c[6] * t) + c[7] * t2) * (t2 * t2)
+    # -q·log2(x) = n + r. The large part, high·e, is exact, and so is its distance
     # from the integer n: the error is that of r, at most one half.
-    u = power * t
+    u = negative_q * t
     large = high * e + (x - x)  # NaN for NaN
-    small = (low * e + u * c[0]) + u * t * q
+    small = (low * e + u * c[0]) + u * t * tail
     n = jax.lax.round(large + small, jax.lax.RoundingMethod.TO_NEAREST_EVEN)
     r, y = (large - n) + small, _EXP2[-1]
     for coefficient in reversed(_EXP2[:-1]):
         y = y * r + coefficient
-    # 2^n from its biased exponent, which is 0 for all that is below the normal numbers.
+    # 2^n from its biased exponent, which is 0 where the result would be subnormal.
     bits = jax.lax.bitcast_convert_type(n + _BIAS, jnp.int32)
     bits = jnp.maximum(bits, _BIAS.view(np.int32) - 127) << 23
     return y * jax.lax.bitcast_convert_type(bits, jnp.float32)
@@ -170,7 +172,7 @@ def _by_bits(x: jax.Array, power: Any, high: Any, low: Any) -> jax.Array:
 
 @_by_bits.defjvp
 def _by_bits_jvp(primals: Any, tangents: Any) -> tuple[jax.Array, jax.Array]:
-    x, power, high, low = primals
-    dx, dpower, _, _ = tangents
-    y = _by_bits(x, power, high, low)
-    return y, y * (power / x * dx + jnp.log(x) * dpower)
+    x, negative_q, high, low = primals
+    dx, dnegative_q, _, _ = tangents
+    y = _by_bits(x, negative_q, high, low)
+    return y, y * (negative_q / x * dx + jnp.log(x) * dnegative_q)

@@ -168,10 +168,9 @@ def padamw(
 def _decay(weight_decay: Any, mask: Any) -> optax.GradientTransformation:
     """Return `optax.add_decayed_weights` after checks; 0 reads no parameters."""
     remedy = "Use 0 or None to disable weight decay."
-    x: Any = 0.0 if weight_decay is None else weight_decay
-    rate: Any = (
-        x if callable(x) else _validation.non_negative("weight_decay", x, remedy)
-    )
+    rate: Any = 0.0 if weight_decay is None else weight_decay
+    if not callable(weight_decay):
+        rate = _validation.non_negative("weight_decay", rate, remedy)
     leaves = [] if mask is None or callable(mask) else jax.tree.leaves(mask)
     if not all(isinstance(leaf, bool | np.bool_) for leaf in leaves):
         raise ValueError(

@@ -88,10 +88,11 @@ def scale_by_partial_adaptive(
       mu_dtype: Dtype of the stored first moment, real for real parameters or complex
         for complex ones. Parameters of the other kind keep their own; with None all do.
       second_moment: A transformation from gradients to the real, non-negative
-        :math:`\hat v` to divide by. If None, ``chain(square(), moving_average(b2),
-        running_max())``, for ``"before_max"`` with ``debias(b2)`` before the maximum.
-        Its update receives the new first moment as ``momentum`` and the number of
-        updates, this one included, as ``count``.
+        :math:`\hat v` to divide by, as in the example of
+        `padam_optax.contrib.squared_deviation`. If None, ``chain(square(),
+        moving_average(b2), running_max())``, for ``"before_max"`` with ``debias(b2)``
+        before the maximum. Its update receives the new first moment as ``momentum`` and
+        the number of updates, this one included, as ``count``.
 
     Returns:
       A transformation whose state is a pair, `ScaleByPartialAdaptiveState` and that of
@@ -107,7 +108,6 @@ def scale_by_partial_adaptive(
       A ratio of 10,000 between two gradients becomes :math:`10000^{1-2p}`:
 
       >>> import jax.numpy as jnp
-      >>> import optax
       >>> import padam_optax
       >>> g = jnp.array([10.0, 1e-3])
       >>> for p in [0.125, 0.25, 0.5]:

@@ -207,7 +207,7 @@ def like(x: ArrayLike, y: ArrayLike) -> jax.Array:
 
 
 def one_minus_power(b: ArrayLike, count: jax.Array, dtype: DTypeLike) -> jax.Array:
-    """Return 1 - b^count for a count >= 1; 1 - 0.999^1 would be off by 1e-5."""
+    """Return 1 - b^count, count >= 1, by expm1, which loses no digits as b nears 1."""
     if isinstance(b, float):  # its logarithm in double precision
         log_b = jnp.asarray(math.log(b) if b > 0 else -math.inf, dtype)
     else:

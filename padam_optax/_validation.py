@@ -21,9 +21,9 @@ def number(
 ) -> Any:
     """Return a concrete scalar as a Python float and a traced one as it is.
 
-    A Python float takes the dtype of the array it meets; a NumPy or JAX scalar would
-    impose its own. Raises TypeError for other types and ValueError unless
-    ``is_allowed``, which must be False for NaN and which ``allowed`` puts in words.
+    A Python float takes the dtype of the array it meets; ``np.float64`` would turn
+    float32 into float64. ``allowed`` is the range in words, ``is_allowed`` tests it and
+    must be False for NaN, ``remedy`` is a sentence. Raises TypeError and ValueError.
     """
     if isinstance(value, Tracer):
         return value
@@ -120,7 +120,7 @@ def exponent(value: Any) -> Any:
     # optax.inject_hyperparams passes the values of a schedule as arrays.
     smallest = 0 if isinstance(value, jax.Array) else 1e-5
     remedy = "p is the exponent of v_hat itself; the paper's values are 1/8, 1/4, 1/16."
-    if isinstance(value, int | float) and 0.5 < value <= 1:
+    if isinstance(value, int | float) and 0.5 < value <= 1 and value is not True:
         remedy = f"If you mean the exponent 2p of v_hat's root, pass p={value / 2:g}."
     elif isinstance(value, int | float) and 0 <= value < smallest:
         remedy = (

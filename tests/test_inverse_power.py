@@ -74,6 +74,15 @@ def test_a_split_exponent_gives_the_same_numbers(q, size):
         )
 
 
+@pytest.mark.usefixtures("x64", "standard_promotion")
+@pytest.mark.parametrize("size", [5, 5000])
+def test_a_numpy_exponent_is_a_number(size):
+    x = jnp.asarray(np.geomspace(1e-30, 1e30, size), jnp.float32)
+    actual = inverse_power(x, np.float64(0.3))
+    assert actual.dtype == jnp.float32
+    np.testing.assert_array_equal(actual, inverse_power(x, 0.3))
+
+
 @every_exponent
 def test_a_traced_exponent_is_within_a_few_ulp_of_float64(normal_floats, q):
     actual = np.asarray(jax.jit(inverse_power)(normal_floats, jnp.float32(q)))
@@ -83,7 +92,7 @@ def test_a_traced_exponent_is_within_a_few_ulp_of_float64(normal_floats, q):
 
 @pytest.mark.parametrize("q", [1.0, 0.999, 0.99])
 @pytest.mark.parametrize("size", [1000, 20_000])
-def test_powers_below_the_normal_numbers_round_down_to_zero(q, size):
+def test_powers_below_the_normal_numbers_are_subnormal_or_zero(q, size):
     x = np.geomspace(2.0**125, 2.0**127.99, size).astype(np.float32)
     actual = np.asarray(jax.jit(inverse_power)(x, jnp.float32(q)))
     exact = x.astype(np.float64) ** -np.float64(np.float32(q))

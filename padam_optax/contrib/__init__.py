@@ -1,4 +1,4 @@
-"""Parts of optimizers other than Padam: AdaGrad-Norm, Santa, AdaBelief and Yogi."""
+"""AdaGrad-Norm, Santa, and the second moments of AdaBelief and Yogi."""
 
 from padam_optax.contrib._adagrad_norm import (
     ScaleByAdagradNormState as ScaleByAdagradNormState,

@@ -6,14 +6,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from padam_optax import _tree, _validation
-from padam_optax._second_moments import (
-    MovingAverageState,
-    abs_square,
-    accumulate,
-    like,
-    stateless,
-)
+from padam_optax import _second_moments, _tree, _validation
 
 
 def squared_deviation() -> optax.GradientTransformationExtraArgs:
@@ -23,8 +16,8 @@ def squared_deviation() -> optax.GradientTransformationExtraArgs:
     al., NeurIPS 2020), which is small wherever the momentum predicts the gradient well.
 
     Returns:
-      A stateless transformation whose ``update`` requires the extra argument
-      ``momentum``, a tree like the updates; `scale_by_partial_adaptive` passes it.
+      A stateless transformation whose ``update`` requires ``momentum``, a tree like the
+      updates, which `padam_optax.scale_by_partial_adaptive` passes.
 
     Raises:
       ValueError: If ``momentum`` is missing (in ``update``).
@@ -36,6 +29,15 @@ def squared_deviation() -> optax.GradientTransformationExtraArgs:
       >>> g, m = jnp.array([1.0, 3.0]), jnp.array([1.0, 1.0])
       >>> deviation.update(g, deviation.init(g), momentum=m)[0]
       Array([0., 4.], dtype=float32)
+
+      A partially adaptive AdaBelief:
+
+      >>> import optax
+      >>> import padam_optax
+      >>> belief = optax.chain(squared_deviation(), padam_optax.moving_average(0.75))
+      >>> opt = padam_optax.scale_by_partial_adaptive(p=0.25, second_moment=belief)
+      >>> print(*(f"{u:.4f}" for u in opt.update(g, opt.init(g))[0]))
+      0.1491 0.2582
     """
 
     def deviate(updates: optax.Updates, momentum: Any = None, **_: Any) -> Any:
@@ -45,10 +47,12 @@ def squared_deviation() -> optax.GradientTransformationExtraArgs:
                 "Use it in second_moment of scale_by_partial_adaptive, which passes it."
             )
         return _tree.tree_map_present(
-            lambda g, m: abs_square(like(g, m) - m), updates, momentum
+            lambda g, m: _second_moments.abs_square(_second_moments.like(g, m) - m),
+            updates,
+            momentum,
         )
 
-    return stateless(deviate)
+    return _second_moments.stateless(deviate)
 
 
 def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformation:
@@ -58,9 +62,15 @@ def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformati
         \nu_t = \nu_{t-1} - (1 - b_2) \, \mathrm{sign}(\nu_{t-1} - s_t) \, s_t,
         \qquad \nu_0 = 0
 
-    After a spike :math:`\nu` decreases only by :math:`(1 - b_2) s_t` per step, where
-    `padam_optax.moving_average` decreases by a fraction of itself. Argument, state and
-    errors are those of that. `optax.yogi` starts at 1e-6.
+    After a spike :math:`\nu` decreases only by :math:`(1 - b_2) s_t` per step, whereas
+    `padam_optax.moving_average` decreases by a fraction of itself. The state is a
+    `padam_optax.state.MovingAverageState`. `optax.yogi` starts at 1e-6.
+
+    Args:
+      b2: Decay rate, in [0, 1).
+
+    Raises:
+      ValueError: If ``b2`` is outside [0, 1).
 
     Examples:
       >>> import jax.numpy as jnp
@@ -76,4 +86,4 @@ def yogi_average(b2: jax.typing.ArrayLike = 0.999) -> optax.GradientTransformati
     def step(nu: jax.Array, s: jax.Array) -> jax.Array:
         return nu - _tree.as_hyperparam(rate, nu.dtype) * jnp.sign(nu - s) * s
 
-    return accumulate(MovingAverageState, step)
+    return _second_moments.accumulate(_second_moments.MovingAverageState, step)

@@ -1,4 +1,4 @@
-"""Diagnostics computed from an optimizer state, and the convergence conditions."""
+"""Diagnostics computed from an optimizer state; settings that fit what they measure."""
 
 from padam_optax.diagnostics._conditions import (
     Condition as Condition,

@@ -34,7 +34,7 @@ def learning_rate_for(
       p: The new exponent, in [0, 1/2], or a schedule.
       p_ref: The exponent for which ``learning_rate_ref`` was tuned, in [0, 1/2].
       learning_rate_ref: :math:`\alpha_{ref}`, at least 0, or a schedule.
-      median_root_nu: x > 0, as `median_root_nu` returns it.
+      median_root_nu: x > 0, as `padam_optax.diagnostics.median_root_nu` returns it.
 
     Returns:
       A number; a schedule if ``p`` or ``learning_rate_ref`` is one.
