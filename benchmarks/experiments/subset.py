@@ -323,7 +323,8 @@ def _ask(
 
 # Each experiment is run and judged by itself, but all six rows are decided together.
 _TODAY = {
-    "subset-today": {"adamw": "AdamW", "lion": "Lion", "muon": "Muon"},
+    "subset-today": {"adamw": "AdamW", "lion": "Lion"},
+    "subset-muon": {"muon": "Muon"},
     "subset-variants": {
         "yogi": "Yogi",
         "adabelief": "AdaBelief",

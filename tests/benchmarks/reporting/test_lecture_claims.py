@@ -209,9 +209,9 @@ def test_what_is_used_today_is_compared_with_the_tuned_padam(tmp_path):
     )
     noise = (0.001, 0.0, 0.002)
     runs = seeds("muon", 0.8, noise=noise, learning_rate=0.1)
-    write_sweep(tmp_path / "subset-today", CONFIG, runs)
+    write_sweep(tmp_path / "subset-muon", CONFIG, runs)
     row = find(tmp_path, "Padam ends at least as good as Muon")
-    assert (row.verdict, row.experiment) == (FAILS, "subset-today")
+    assert (row.verdict, row.experiment) == (FAILS, "subset-muon")
     row = find(tmp_path, "Muon ends better than Adam")
     assert (row.verdict, row.interval.mean) == (HOLDS, pytest.approx(20, abs=0.01))
 
