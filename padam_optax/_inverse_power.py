@@ -166,7 +166,7 @@ def _by_bits(x: jax.Array, negative_q: Any, high: Any, low: Any) -> jax.Array:
         y = y * r + coefficient
     # 2^n from its biased exponent, which is 0 where the result would be subnormal.
     bits = jax.lax.bitcast_convert_type(n + _BIAS, jnp.int32)
-    bits = jnp.maximum(bits, _BIAS.view(np.int32) - 127) << 23
+    bits = jnp.maximum(bits, 0x4B400000) << 23  # 0x4B400000 is 1.5·2^23
     return y * jax.lax.bitcast_convert_type(bits, jnp.float32)
 
 
