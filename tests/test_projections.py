@@ -243,6 +243,7 @@ def test_simplex_and_balls_keep_float32_precision_for_any_weights(decades):
         ([-5.0, -5.0], [1e38, 1e38]),  # reciprocals underflow
         ([0.84, 0.57], [1.0, 3e-20]),  # squares of weights underflow
         ([3e30, -2.0], [1e-9, 1.0]),
+        ([3e38, -1e38], [1.0, 2.0]),  # the reciprocal of y underflows
     ],
 )
 def test_l2_ball_of_extreme_points_and_weights(y, d):
@@ -970,8 +971,8 @@ def test_what_the_wrapper_cannot_do_it_says():
     rms = projected(optax.rmsprop(0.1), simplex(), p=lambda count: 0.5)
     with pytest.raises(ValueError, match=r"for a schedule of p, got 0"):
         rms.update(params, rms.init(params), params)
-    with pytest.raises(TypeError, match=r"real and floating.*complex64.*mask"):
-        _first_step(wrapped, params + 1j, params + 1j)
+    with pytest.raises(TypeError, match=r"params\['w'\] .*complex64.*mask"):
+        _first_step(wrapped, {"w": params + 1j}, {"w": params + 1j})
 
 
 def test_a_quantized_state_is_told_to_be_outside():

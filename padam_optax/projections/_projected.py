@@ -127,6 +127,9 @@ def projected(
             if is_chosen and steps[i] is not None and jnp.size(steps[i]) > 0
             if not isinstance(vs[i], optax.MaskedNode)
         ]
+        chosen = [x if i in index else None for i, x in enumerate(points)]
+        remedy = "Exclude it with mask."
+        _tree.check_inexact(structure.unflatten(chosen), "params", remedy, real=True)
         ys = [_end_of_step(points[i], steps[i]) for i in index]
         ds = [
             _weights(vs[i], power, eps, eps_root, y)
@@ -159,13 +162,7 @@ def _check_constraint(constraint: Any) -> None:
 
 def _end_of_step(theta: Any, u: Any) -> jax.Array:
     """Return theta + u, at least in float32."""
-    dtype = jax.dtypes.result_type(theta)
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise TypeError(
-            f"Parameters must be real and floating to be projected, got {dtype}. "
-            "Exclude them with mask."
-        )
-    wide = _tree.accumulator_dtype(dtype)
+    wide = _tree.accumulator_dtype(jax.dtypes.result_type(theta))
     return jnp.asarray(theta, wide) + jnp.asarray(u, wide)
 
 

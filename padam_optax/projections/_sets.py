@@ -231,10 +231,13 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
         d = _relative(d)
         # The branch not taken gets a point outside, to keep its derivative finite.
         outside = jnp.where(is_inside, 2 * r + 1, y)
+        # The unit vector below depends on y/r alone; 1/y must not be subnormal.
+        scale = jnp.where(jnp.max(jnp.abs(outside)) > 2.0**64, 2.0**-64, 1.0)
+        outside, s = outside * scale, r * scale
 
-        # Solving for μ = λr avoids overflow, also for r = 0.
+        # Solving for μ = λs avoids overflow, also for s = 0.
         def unit(mu: jax.Array) -> jax.Array:
-            return _divide(d * outside, d * r + mu)
+            return _divide(d * outside, d * s + mu)
 
         def newton(f: Any, mu: jax.Array) -> jax.Array:
             # Of 1/‖unit(μ)‖ = 1, which is concave in μ: iterates stay below the root.
@@ -248,7 +251,7 @@ def l2_ball(radius: float | jax.Array) -> Constraint:
             return jax.lax.while_loop(lambda carry: carry[1] > rounding, step, start)[0]
 
         # A lower bound of the root, because no single coordinate exceeds the radius.
-        below = jnp.maximum(jnp.max(d * (jnp.abs(outside) - r)), 0)
+        below = jnp.maximum(jnp.max(d * (jnp.abs(outside) - s)), 0)
         mu = jax.lax.custom_root(
             lambda mu: optax.tree.norm(unit(mu)) - 1,
             below,
