@@ -127,9 +127,9 @@ def projected(
             if is_chosen and steps[i] is not None and jnp.size(steps[i]) > 0
             if not isinstance(vs[i], optax.MaskedNode)
         ]
-        chosen = [x if i in index else None for i, x in enumerate(points)]
-        remedy = "Exclude it with mask."
-        _tree.check_inexact(structure.unflatten(chosen), "params", remedy, real=True)
+        chosen = {i: points[i] for i in index}
+        tree = structure.unflatten(map(chosen.get, range(len(points))))
+        _tree.check_inexact(tree, "params", "Exclude it with mask.", real=True)
         ys = [_end_of_step(points[i], steps[i]) for i in index]
         ds = [
             _weights(vs[i], power, eps, eps_root, y)
